@@ -1,0 +1,50 @@
+# Everything a newcomer needs. `make setup` is implied by each of the others.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: help setup demo up test check lint format lock bench-delta clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## Make .venv/ from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: setup  ## The main job on real servers: two versions, 200 devices, one staged rollout (ARGS="--devices 50")
+	@$(BIN)/graylag demo $(ARGS)
+
+up: setup  ## The whole service in one terminal, data in .graylag/
+	@$(BIN)/graylag up $(ARGS)
+
+test: check  ## All tests, against the real servers
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: setup lint  ## Lint, types, import contracts, fast tests
+	$(BIN)/python -m pytest -q -m "not servers" -n 2 tests/sdk_contract tests/service/domain tests/workers/delta tests/test_house.py
+
+lint: setup
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+
+format: setup  ## Let ruff put the code in order
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files)
+	$(BIN)/python -m workers.delta.bench $(PAIRS) $(ARGS)
+
+lock: setup  ## Pin every dependency anew, with hashes and without index addresses
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --extra embedded --group dev pyproject.toml deploy/build-requirements.in -o requirements.lock
+
+clean:  ## Remove the environment and the embedded data
+	rm -rf $(VENV) .graylag build *.egg-info

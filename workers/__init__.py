@@ -1,0 +1,1 @@
+"""Compute: ingest, sign, build patches, watch rollouts."""
