@@ -1,0 +1,39 @@
+"""Patches in the `GLP1` container: what a device needs to check and apply one (see `README.md`)."""
+
+from sdk_contract.patch.apply import AppliedPatch, Applier, FileRange, apply_patch
+from sdk_contract.patch.container import Header, Limits, PatchIndex, Record, open_patch, parse_header
+from sdk_contract.patch.errors import (
+    BaseMismatch,
+    BaseMissing,
+    IndexMismatch,
+    NotReversible,
+    PatchCorrupt,
+    PatchError,
+    PatchTooLarge,
+    PatchTruncated,
+    PatchUnsupported,
+    TargetMismatch,
+)
+
+__all__ = [
+    "AppliedPatch",
+    "Applier",
+    "BaseMismatch",
+    "BaseMissing",
+    "FileRange",
+    "Header",
+    "IndexMismatch",
+    "Limits",
+    "NotReversible",
+    "PatchCorrupt",
+    "PatchError",
+    "PatchIndex",
+    "PatchTooLarge",
+    "PatchTruncated",
+    "PatchUnsupported",
+    "Record",
+    "TargetMismatch",
+    "apply_patch",
+    "open_patch",
+    "parse_header",
+]

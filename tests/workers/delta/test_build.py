@@ -1,0 +1,157 @@
+"""Building and applying belong together: what is built is applied."""
+
+import io
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdk_contract.patch import Applier, BaseMismatch, IndexMismatch, TargetMismatch, apply_patch, open_patch
+from workers.delta.build import BuiltPatch, build_patch
+
+
+class Memory:
+    """A file in memory, read and written by range."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = bytearray(data)
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if length > len(self.data) - offset:
+            raise EOFError
+        return bytes(self.data[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.data[offset : offset + len(data)] = data
+
+
+def safetensors(tensors: dict[str, tuple[str, np.ndarray]]) -> bytes:
+    header, blobs, at = {}, [], 0
+    for name, (dtype, array) in tensors.items():
+        raw = array.tobytes()
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [at, at + len(raw)]}
+        blobs.append(raw)
+        at += len(raw)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + b"".join(blobs)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[bytes, bytes]:
+    rng = np.random.default_rng(5)
+    codes = rng.integers(-127, 128, (3000, 400)).astype(np.int8)
+    halves = (rng.normal(0, 0.05, (700, 500)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    norm = rng.normal(1, 0.1, 500).astype(np.float32)
+    old = {"codes": ("I8", codes), "halves": ("BF16", halves), "norm": ("F32", norm)}
+    new = {
+        "codes": ("I8", (codes + (rng.random(codes.shape) < 0.2)).astype(np.int8)),
+        "halves": ("BF16", halves + rng.integers(0, 3, halves.shape).astype(np.uint16)),
+        "norm": ("F32", norm + np.float32(1e-4)),
+    }
+    return safetensors(old), safetensors(new)
+
+
+def build(old: bytes, new: bytes, **options: object) -> tuple[BuiltPatch, bytes]:
+    out = io.BytesIO()
+    built = build_patch(Memory(old), Memory(new), out, **options)
+    assert isinstance(built, BuiltPatch)
+    assert built.patch_size == len(out.getvalue())
+    return built, out.getvalue()
+
+
+def apply(old: bytes, patch: bytes, **options: object) -> bytes:
+    target = Memory()
+    applier = Applier(Memory(old), target, **options)
+    applier.feed(patch)
+    applier.finish()
+    return bytes(target.data)
+
+
+def test_a_patch_makes_the_new_file_from_the_old_one(pair):
+    built, patch = build(*pair)
+    assert apply(pair[0], patch, index_sha256=built.index_sha256) == pair[1]
+    assert len(patch) < 0.3 * len(pair[1])
+
+
+def test_the_same_pair_gives_the_same_bytes_for_any_number_of_threads(pair):
+    assert build(*pair, threads=1)[1] == build(*pair, threads=3)[1]
+
+
+def test_identical_files_cost_less_than_a_kilobyte(pair):
+    _, patch = build(pair[1], pair[1])
+    assert len(patch) < 1024
+    assert apply(pair[1], patch) == pair[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"", b""), (b"", b"x"), (b"x", b""), (b"x", b"y"), (b"ab", b"abc")]
+)
+def test_files_of_no_or_one_byte_work(old, new):
+    _, patch = build(old, new)
+    assert apply(old, patch) == new
+
+
+def test_bytes_may_arrive_one_chunk_at_a_time_and_each_block_counts_when_it_is_whole(pair):
+    _, patch = build(*pair)
+    target = Memory()
+    applier = Applier(Memory(pair[0]), target)
+    done = [applier.feed(patch[at : at + 1000]) for at in range(0, len(patch), 1000)]
+    applier.finish()
+    assert bytes(target.data) == pair[1]
+    assert done == sorted(done)
+    assert len(set(done)) > 1
+
+
+def test_applying_resumes_at_any_block(pair):
+    _, patch = build(*pair)
+    index = open_patch(patch)
+    for block in range(len(index.records) + 1):
+        target = Memory(pair[1][: index.target_offset(block)])
+        applier = Applier(Memory(pair[0]), target, index=index, start_block=block)
+        assert applier.wanted == index.payload_offset(block)
+        applier.feed(patch[applier.wanted :])
+        applier.finish()
+        assert bytes(target.data) == pair[1]
+
+
+def test_a_resume_on_a_damaged_front_is_refused(pair):
+    _, patch = build(*pair)
+    index = open_patch(patch)
+    front = bytearray(pair[1][: index.target_offset(1)])
+    front[77] ^= 1
+    with pytest.raises(TargetMismatch):
+        Applier(Memory(pair[0]), Memory(bytes(front)), index=index, start_block=1)
+
+
+def test_another_source_is_named_as_such(pair):
+    _, patch = build(*pair)
+    other = bytearray(pair[0])
+    other[len(other) // 2] ^= 0xFF
+    with pytest.raises(BaseMismatch):
+        apply(bytes(other), patch)
+
+
+def test_an_index_other_than_the_signed_one_is_refused(pair):
+    _, patch = build(*pair)
+    with pytest.raises(IndexMismatch):
+        apply(pair[0], patch, index_sha256=bytes(32))
+
+
+def test_a_target_file_appears_only_when_it_is_right(pair, tmp_path: Path):
+    _, patch = build(*pair)
+    (tmp_path / "old").write_bytes(pair[0])
+    (tmp_path / "patch").write_bytes(patch)
+    applied = apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "new")
+    assert (tmp_path / "new").read_bytes() == pair[1]
+    assert applied.bytes_written == len(pair[1])
+    (tmp_path / "old").write_bytes(bytes(len(pair[0])))
+    with pytest.raises(BaseMismatch):
+        apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "patch"]
