@@ -1,0 +1,192 @@
+"""The device client as a host sees it: enrol once, update now and then, report what the model does."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdk_contract.client import reports
+from sdk_contract.client.activation import Activation
+from sdk_contract.client.api import DeviceApi
+from sdk_contract.client.asking import Asker
+from sdk_contract.client.factory import install_shipped
+from sdk_contract.client.fetch import Limits
+from sdk_contract.client.files import DiskFiles, Files
+from sdk_contract.client.gather import Gather
+from sdk_contract.client.host import Host, PlainHost
+from sdk_contract.client.identity import Configuration, DeviceKey
+from sdk_contract.client.outcome import Outcome
+from sdk_contract.client.runtime import Activator, FilesOnly, OneShot, Runtime
+from sdk_contract.client.steps import Steps
+from sdk_contract.client.store import Installed, Store
+from sdk_contract.client.trust import TrustStore
+from sdk_contract.client.update import Update
+from sdk_contract.wire import AttributeValue, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a host may choose; the defaults suit a Linux machine.
+
+    Attributes:
+        files: the disk.
+        host: the platform.
+        limits: how patient downloads are.
+        pause: waits, seconds.
+    """
+
+    files: Files
+    host: Host
+    limits: Limits
+    pause: Callable[[float], None] = time.sleep
+
+
+class Agent:
+    """One device in one directory. Holds no open file and no connection between calls.
+
+    Several agents may live in one process, and several threads or processes may use one directory.
+    """
+
+    def __init__(self, directory: Path, settings: Settings | None = None) -> None:
+        """Open a directory that `enroll` made.
+
+        Raises:
+            StateDamaged: nobody enrolled here, or the files are not readable.
+        """
+        self._settings = settings or default_settings()
+        self._store = Store(directory, self._settings.files)
+        self._configuration = Configuration.read(directory)
+        self._trust = TrustStore(directory, self._settings.files)
+        key = DeviceKey.load_or_make(directory, self._settings.files)
+        self._api = DeviceApi(self._configuration, key, timeout=self._settings.limits.timeout_s)
+
+    @classmethod
+    def enroll(
+        cls,
+        directory: Path,
+        server: str,
+        enrolment_token: str,
+        trust: bytes,
+        *,
+        device_id: str,
+        model: str | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        modules: list[str] | None = None,
+        factory: Path | None = None,
+        plain_http: bool = False,
+        settings: Settings | None = None,
+    ) -> "Agent":
+        """Make this directory a device of a server; safe to repeat after any interruption.
+
+        Args:
+            directory: made where it is missing.
+            server: base URL; https, or http to this machine.
+            enrolment_token: from the operator.
+            trust: envelope of the trust bundle, from a channel that the operator trusts.
+            device_id: unique in the fleet.
+            model: needed only where the server has several.
+            attributes: facts that cohort rules and variants may ask for.
+            modules: the components that this device wants; absent for all.
+            factory: directory with `manifest.json` and the files that shipped inside the app.
+            plain_http: allow http to another machine; the access token is readable on the way.
+            settings: of the host.
+
+        Raises:
+            ContractError: the trust bundle, the factory files or the server say no.
+        """
+        chosen = settings or default_settings()
+        store = Store(directory, chosen.files)
+        store.create()
+        trusted = TrustStore.install(directory, chosen.files, trust)
+        configuration = Configuration(
+            server=server.rstrip("/"),
+            device_id=device_id,
+            model=model,
+            attributes=dict(attributes or {}),
+            modules=modules,
+            plain_http=plain_http,
+        )
+        key = DeviceKey.load_or_make(directory, chosen.files)
+        api = DeviceApi(configuration, key, timeout=chosen.limits.timeout_s)
+        if factory is not None:
+            install_shipped(store, factory, trusted.bundle, modules)
+        api.enrol(enrolment_token, configuration)
+        configuration.save(directory, chosen.files)
+        agent = cls(directory, chosen)
+        agent._api = api
+        return agent
+
+    def update(self, runtime: Runtime | None = None, *, activator: Activator | None = None) -> Outcome:
+        """Poll once and do all that follows from it.
+
+        Args:
+            runtime: loads and tries the new version before it counts; closed again afterwards.
+            activator: instead of a runtime, whatever brings versions to life (`hotswap.HotSwap`).
+
+        Raises:
+            Busy: another process updates in this directory.
+            StateDamaged: the record cannot be read.
+        """
+        chosen = activator or (OneShot(runtime) if runtime is not None else FilesOnly())
+        settings = self._settings
+        steps = Steps(self._store)
+        asker = Asker(self._store, self._api, self._configuration, self._trust, settings.host)
+        gather = Gather(steps, asker, settings.host, settings.limits, settings.pause)
+        return Update(steps, asker, gather, Activation(steps, chosen, settings.host)).run()
+
+    def installed(self) -> Installed | None:
+        """The version to load now; None on a device that has none yet.
+
+        Raises:
+            StateDamaged: the record cannot be read.
+        """
+        release = self._store.read().current
+        return self._store.installed(release) if release else None
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Queue what the running model measured, for example `quality` or `first_token_ms`."""
+        moment = time.time()
+        running = self._store.read().current
+        event = Event(
+            event_id=reports.event_id(moment),
+            model=running.model if running else None,
+            version=running.version if running else None,
+            state="metrics",
+            metrics={name: float(value) for name, value in metrics.items()},
+        )
+        self._store.change(lambda record: reports.queue(record, event))
+
+    def flush(self) -> int:
+        """Send queued events now; returns how many were confirmed.
+
+        Raises:
+            ContractError: no answer; they stay queued.
+        """
+        return reports.flush(self._store, self._api)
+
+    def status(self) -> dict[str, Any]:
+        """What an operator asks at the device; never a secret."""
+        record = self._store.read()
+        return {
+            "device_id": self._configuration.device_id,
+            "server": self._configuration.server,
+            "model": record.model or self._configuration.model,
+            "state": record.state.value,
+            "version": record.current.version if record.current else None,
+            "counter": record.current.counter if record.current else None,
+            "previous": record.previous.version if record.previous else None,
+            "attempt": json.loads(record.attempt.model_dump_json()) if record.attempt else None,
+            "floor": record.floor,
+            "bad": record.bad,
+            "trust_version": self._trust.bundle.version,
+            "events_queued": len(record.outbox),
+            "last_verified_check_at": record.last_checked,
+            "next_poll_s": record.next_poll_s,
+        }
+
+
+def default_settings() -> Settings:
+    """A machine on mains and cable."""
+    return Settings(DiskFiles(), PlainHost(), Limits())

@@ -1,0 +1,92 @@
+"""The poll: what this device says of itself, and the order that a verified answer gives."""
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from sdk_contract.client import reports
+from sdk_contract.client.api import DeviceApi
+from sdk_contract.client.host import Host
+from sdk_contract.client.identity import Configuration
+from sdk_contract.client.record import Record
+from sdk_contract.client.store import Store
+from sdk_contract.client.trust import TrustStore
+from sdk_contract.client.verify import Order, Question, check_answer
+from sdk_contract.errors import ContractError
+from sdk_contract.wire import Event, PollAnswer, PollRequest
+
+ACCEPTS = ["glp1", "full"]
+
+
+@dataclass(slots=True)
+class Asker:
+    """Polls, and believes nothing that is not signed in answer to this very poll."""
+
+    store: Store
+    api: DeviceApi
+    configuration: Configuration
+    trust: TrustStore
+    host: Host
+
+    def poll(self) -> Order:
+        """Ask once.
+
+        Raises:
+            ContractError: no answer, or one that breaks a rule; then the server is told which.
+            OSError: the time of the check could not be noted.
+        """
+        record = self.store.read()
+        model = self.configuration.model or record.model
+        nonce = secrets.token_urlsafe(24)
+        body = self._request(record, model, nonce).model_dump_json(exclude_none=True).encode()
+        asked = time.monotonic()
+        answer = self.api.poll(body)
+        self.trust.follow(self.api, answer.trust_version)
+        question = Question(
+            body,
+            self.configuration.device_id,
+            model,
+            nonce,
+            time.monotonic() - asked,
+            self.configuration.modules,
+        )
+        try:
+            order = check_answer(answer, question, self.trust.bundle, record, self.host.now())
+        except ContractError as fault:
+            self._report(answer, fault)
+            raise
+        self.store.change(lambda entry: _remember(entry, order, self.host.now().timestamp()))
+        return order
+
+    def _request(self, record: Record, model: str | None, nonce: str) -> PollRequest:
+        held = record.current
+        return PollRequest(
+            device_id=self.configuration.device_id,
+            current_version=held.version if held else None,
+            model=model,
+            components={part.name: part.sha256 for part in held.components} if held else {},
+            modules=self.configuration.modules,
+            attributes=self.configuration.attributes,
+            accepts=ACCEPTS,
+            nonce=nonce,
+            trust_version=self.trust.bundle.version,
+        )
+
+    def _report(self, answer: PollAnswer, fault: ContractError) -> None:
+        """Say which rule was broken, as Uptane asks: a forgery is news for the operator."""
+        now = self.host.now().timestamp()
+        event = Event(
+            event_id=reports.event_id(now),
+            attempt_id=answer.attempt_id[:64] if answer.attempt_id else None,
+            state="rejected",
+            code=fault.code,
+            detail=fault.detail[: reports.MAX_DETAIL],
+        )
+        self.store.change(lambda record: reports.queue(record, event))
+
+
+def _remember(record: Record, order: Order, now: float) -> None:
+    record.model = order.directive.model
+    record.newest_issued = max(record.newest_issued, order.issued)
+    record.last_checked = now
+    record.next_poll_s = order.directive.next_poll_s

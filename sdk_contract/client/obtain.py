@@ -1,0 +1,185 @@
+"""One component's bytes, by one way: streamed into a partial file, proved, given its name.
+
+A patch is applied while it downloads; what was written is noted every few MiB (`journal.py`), so that a cut
+costs little. The final name is given only after the digest of the whole file was compared.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sdk_contract.client.errors import BaseMissing
+from sdk_contract.client.fetch import Limits, Meter, fetch
+from sdk_contract.client.files import OpenFile, publish
+from sdk_contract.client.journal import INTERVAL, Journal, Note
+from sdk_contract.client.store import CHUNK, Store
+from sdk_contract.client.verify import Route
+from sdk_contract.documents import Component, PatchDescriptor
+from sdk_contract.errors import ContractError, InputHashMismatch, OutputHashMismatch, Reaction
+from sdk_contract.patch import Applier, FileRange, PatchIndex, open_patch
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What every download needs.
+
+    Attributes:
+        check: asked between chunks; raises to pause.
+        pause: waits between tries, seconds.
+    """
+
+    store: Store
+    meter: Meter
+    limits: Limits
+    check: Callable[[], None]
+    pause: Callable[[float], None]
+
+    def chunks(self, url: str, offset: int, size: int) -> Iterator[bytes]:
+        """As `fetch.fetch`, asking the host between chunks."""
+        for chunk in fetch(url, offset, size, meter=self.meter, limits=self.limits, pause=self.pause):
+            self.check()
+            yield chunk
+
+
+def obtain(supply: Supply, component: Component, route: Route) -> None:
+    """Put the component into the object store by one way.
+
+    Raises:
+        ContractError: its reaction says whether to try again, to take the next way, or to wait.
+        OSError: of the disk.
+    """
+    store = supply.store
+    partial = store.partial / component.sha256
+    journal = Journal(store.files, partial)
+    target = store.files.open(partial)
+    try:
+        if route.descriptor is None:
+            _whole(supply, component, route.way.url, target, journal)
+        else:
+            Patching(supply, component, route.descriptor, target, journal).run(route.way.url)
+        target.truncate(component.size)
+    except BaseException:
+        target.close()
+        raise
+    publish(store.files, target, partial, store.objects / component.sha256)
+    journal.clear()
+
+
+def discard(supply: Supply, component: Component) -> None:
+    """Forget what a failed way left behind; the note goes first, so that a crash between is harmless."""
+    partial = supply.store.partial / component.sha256
+    Journal(supply.store.files, partial).clear()
+    supply.store.files.unlink(partial)
+
+
+def _whole(supply: Supply, component: Component, url: str, target: OpenFile, journal: Journal) -> None:
+    digest, offset = _digest_of(target, journal.read(component.sha256).offset)
+    noted = offset
+    try:
+        for chunk in supply.chunks(url, offset, component.size):
+            target.write(offset, chunk)
+            digest.update(chunk)
+            offset += len(chunk)
+            if offset - noted >= INTERVAL:
+                noted = _note(target, journal, Note(component.sha256, offset))
+    except ContractError:
+        _note(target, journal, Note(component.sha256, offset))
+        raise
+    if digest.hexdigest() != component.sha256:
+        supply.meter.wasted += component.size
+        discard(supply, component)
+        raise InputHashMismatch(f"{component.name} is {digest.hexdigest()}")
+
+
+def _digest_of(target: OpenFile, length: int) -> "tuple[hashlib._Hash, int]":
+    """The running digest of what is there already, or a fresh one where the note promised too much."""
+    digest = hashlib.sha256()
+    offset = 0
+    while offset < length and (piece := target.read(offset, min(CHUNK, length - offset))):
+        digest.update(piece)
+        offset += len(piece)
+    return (digest, offset) if offset == length else (hashlib.sha256(), 0)
+
+
+def _note(target: OpenFile, journal: Journal, note: Note) -> int:
+    """Sync the content, then write down how far it reaches."""
+    target.sync()
+    journal.write(note)
+    return note.offset
+
+
+@dataclass(slots=True)
+class Patching:
+    """A patch applied while it downloads; resumed at the block after the last note."""
+
+    supply: Supply
+    component: Component
+    descriptor: PatchDescriptor
+    target: OpenFile
+    journal: Journal
+
+    def run(self, url: str) -> None:
+        """Make the target.
+
+        Raises:
+            ContractError: of the network, or a `PatchError`.
+        """
+        store, base = self.supply.store, self.descriptor.source
+        if not store.has(base.sha256, base.size):
+            raise BaseMissing(f"{self.component.name}: {base.sha256[:12]} is not here")
+        with (store.objects / base.sha256).open("rb") as source:
+            applier, head = self._resume(FileRange(source))
+            noted = applier.wanted
+            try:
+                for chunk in self.supply.chunks(url, noted, self.descriptor.patch.size):
+                    head = self._feed(applier, head, chunk)
+                    if applier.index is not None and applier.blocks == len(applier.index.records):
+                        break  # what follows the last payload is for people
+                    if applier.wanted - noted >= INTERVAL:
+                        noted = self._note(applier, head)
+            except ContractError as fault:
+                if fault.reaction is not Reaction.FULL:
+                    self._note(applier, head)
+                raise
+            applier.finish()
+
+    def _resume(self, source: FileRange) -> tuple[Applier, bytes]:
+        expected = bytes.fromhex(self.descriptor.index_sha256 or "")
+        note = self.journal.read(self.descriptor.patch.sha256)
+        head = self.journal.head() if note.block else b""
+        try:
+            index = open_patch(head, index_sha256=expected) if head else None
+            if index is not None:
+                self._check_index(index)
+                return Applier(source, self.target, index=index, start_block=note.block), head
+        except (ContractError, OSError, EOFError):
+            self.journal.clear()
+        return Applier(source, self.target, index_sha256=expected), b""
+
+    def _feed(self, applier: Applier, head: bytes, chunk: bytes) -> bytes:
+        """Feed, and keep the head until it is known to be whole: a resume needs it."""
+        before = applier.index
+        if before is None:
+            head += chunk
+        applier.feed(chunk)
+        index = applier.index
+        if before is None and index is not None:
+            self._check_index(index)
+            head = head[: index.header.head_size]
+        return head
+
+    def _check_index(self, index: PatchIndex) -> None:
+        """The head has the signed digest; it must also speak of the files that the signature names."""
+        header = index.header
+        target, base = self.component, self.descriptor.source
+        if (header.target_sha256.hex(), header.target_size) != (target.sha256, target.size):
+            raise OutputHashMismatch(f"the patch leads to {header.target_sha256.hex()[:12]}")
+        if (header.source_sha256.hex(), header.source_size) != (base.sha256, base.size):
+            raise OutputHashMismatch(f"the patch starts from {header.source_sha256.hex()[:12]}")
+
+    def _note(self, applier: Applier, head: bytes) -> int:
+        if applier.index is None or applier.blocks == 0:
+            return 0
+        offset = applier.index.payload_offset(applier.blocks)
+        self.journal.keep_head(head)
+        return _note(self.target, self.journal, Note(self.descriptor.patch.sha256, offset, applier.blocks))

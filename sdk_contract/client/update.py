@@ -1,0 +1,174 @@
+"""One update from poll to commit: the steps of `states.py`, each on disk before it acts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sdk_contract.client import files, reports
+from sdk_contract.client.activation import Activation
+from sdk_contract.client.asking import Asker
+from sdk_contract.client.errors import KnownBad
+from sdk_contract.client.gather import Gather, OrderChanged
+from sdk_contract.client.outcome import Outcome
+from sdk_contract.client.record import Attempt, Record, Release
+from sdk_contract.client.states import ON_RESTART, TRANSITIONS, Restart, State, require
+from sdk_contract.client.steps import Steps, disk_fault, now
+from sdk_contract.client.verify import Order
+from sdk_contract.errors import ContractError, MixedVersions, Reaction
+from sdk_contract.wire import EventState
+
+CHANGES_OF_MIND = 3
+_OVER = frozenset({State.IDLE, State.ACTIVATING, State.PROBATION, State.COMMITTED, State.ROLLING_BACK})
+
+
+@dataclass(slots=True)
+class Update:
+    """One run: whatever a restart left undone, then a poll, then what follows from it."""
+
+    steps: Steps
+    asker: Asker
+    gather: Gather
+    activation: Activation
+
+    def run(self) -> Outcome:
+        """Do it.
+
+        Returns:
+            What happened; faults of network, server, disk and model are outcomes, not exceptions.
+
+        Raises:
+            Busy: another process updates here.
+            StateDamaged: the record cannot be read.
+        """
+        with self.steps.store.exclusive():
+            outcome = self._named(self._resume_or_poll)
+            reports.flush_quietly(self.steps.store, self.asker.api)
+        meter = self.steps.meter
+        return replace(
+            outcome,
+            bytes_downloaded=meter.received,
+            bytes_wasted=meter.wasted,
+            next_poll_s=self.steps.store.read().next_poll_s,
+        )
+
+    def _named(self, step: Callable[[], Outcome]) -> Outcome:
+        """Run a step; give whatever stops it a name and a place in the record."""
+        try:
+            try:
+                return step()
+            except OSError as error:
+                raise disk_fault(error) from error
+        except ContractError as fault:
+            return self._stopped(fault)
+
+    def _resume_or_poll(self) -> Outcome:
+        restart = ON_RESTART[self.steps.store.read().state]
+        if restart in (Restart.ACTIVATE, Restart.JUDGE, Restart.ROLL_BACK):
+            return self.activation.run()
+        if restart is Restart.SETTLE:
+            self.steps.settle()
+        order = self.asker.poll()
+        for _ in range(CHANGES_OF_MIND):
+            try:
+                return self._follow(order)
+            except OrderChanged as change:
+                order = change.order
+        return self._follow(order)
+
+    def _follow(self, order: Order) -> Outcome:
+        record = self.steps.store.read()
+        if order.release is None:
+            return self._nothing_to_install(order, record)
+        if record.current == order.release:
+            return self._confirm(order, order.release)
+        self._begin(order, order.release)
+        bad = record.bad.get(order.release.manifest_sha256)
+        if bad and not order.directive.ext.get("retry"):
+            raise KnownBad(f"{order.release.version} failed here: {bad}")
+        self._stage(order, order.release)
+        return self.activation.run()
+
+    def _nothing_to_install(self, order: Order, record: Record) -> Outcome:
+        action, reason = order.directive.action, order.directive.reason
+        if record.attempt is not None and action == "none":
+            self.steps.move(State.CANCELLED, "superseded")
+            self.steps.settle()
+        return Outcome(
+            "up_to_date" if reason == "up_to_date" else "hold" if action == "hold" else "none",
+            reason,
+            version=record.current.version if record.current else None,
+        )
+
+    def _confirm(self, order: Order, release: Release) -> Outcome:
+        """What is offered runs already: the server lost our report, so it gets another."""
+
+        def step(record: Record) -> None:
+            if record.attempt is None or record.attempt.attempt_id != order.directive.attempt_id:
+                record.attempt = _new_attempt(order, release)
+            reports.note(record, "committed")
+            record.attempt, record.state = None, State.IDLE
+
+        self.steps.store.change(step)
+        return Outcome("up_to_date", "up_to_date", release.version)
+
+    def _begin(self, order: Order, release: Release) -> None:
+        """Take the order on: the manifest is kept, an older attempt ends, the floor rises."""
+        store = self.steps.store
+        files.replace(store.files, store.manifests / release.manifest_sha256, order.manifest_envelope)
+
+        def step(record: Record) -> None:
+            require(record.state, State.OFFERED)
+            record.state = State.OFFERED
+            record.floor = max(record.floor, order.floor)
+            attempt = record.attempt
+            same = attempt is not None and attempt.attempt_id == order.directive.attempt_id
+            if attempt is not None and same and attempt.release == release:
+                return
+            if attempt is not None:
+                reports.note(record, "superseded")
+            record.attempt = _new_attempt(order, release)
+            reports.note(record, "acknowledged")
+
+        store.collect(store.change(step))
+
+    def _stage(self, order: Order, release: Release) -> None:
+        """Have every component here and proved; what is here already is read and compared, not trusted."""
+        store = self.steps.store
+        missing = [part for part in release.components if not store.intact(part.sha256, part.size)]
+        if missing:
+            self.gather.fetch(order, missing)
+            self.steps.move(State.VERIFYING, "downloaded")
+            if store.missing(release):
+                raise MixedVersions("a component vanished while others were fetched")
+        store.installed(release)
+        self.steps.move(State.STAGED, "staged")
+
+    def _stopped(self, fault: ContractError) -> Outcome:
+        """Wait and retry keep the attempt and its files; all else ends it, and is reported."""
+        record = self.steps.store.read()
+        if record.attempt is not None and record.state not in _OVER:
+            target = _TARGETS.get(fault.reaction, State.FAILED)
+            if target in TRANSITIONS[record.state]:
+                event: EventState | None = "failed" if target is State.FAILED else None
+                self.steps.move(target, event, fault=fault)
+            if target is State.FAILED:
+                self.steps.settle()
+        return Outcome(
+            "waiting" if fault.reaction is Reaction.WAIT else "failed",
+            fault.code,
+            version=record.current.version if record.current else None,
+            code=fault.code,
+            detail=fault.detail,
+            retry_after_s=int(getattr(fault, "retry_after_s", 0)),
+        )
+
+
+_TARGETS = {Reaction.WAIT: State.WAITING, Reaction.RETRY: State.PAUSED}
+
+
+def _new_attempt(order: Order, release: Release) -> Attempt:
+    return Attempt(
+        attempt_id=order.directive.attempt_id,
+        release=release,
+        rollback=order.directive.action == "rollback",
+        started_at=now(),
+    )

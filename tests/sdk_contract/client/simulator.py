@@ -1,0 +1,403 @@
+"""A server on loopback that signs real documents with real keys, and misbehaves on request."""
+
+import base64
+import hashlib
+import io
+import json
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from sdk_contract.documents import (
+    Bytes,
+    Component,
+    Directive,
+    Manifest,
+    PatchDescriptor,
+    RoleKeys,
+    TrustBundle,
+    Variant,
+    public_key_entry,
+    timestamp,
+)
+from sdk_contract.envelope import key_id
+from sdk_contract.wire import EnrolRequest, Event, PollRequest, proof_message
+from workers.delta.build import build_patch
+
+
+class Key:
+    """A private key with the two things that an envelope wants of it."""
+
+    def __init__(self):
+        self.private = Ed25519PrivateKey.generate()
+        self.public_key = self.private.public_key().public_bytes_raw()
+
+    def sign(self, message):
+        return self.private.sign(message)
+
+
+class Blob:
+    """Bytes that can be read by range, as the patch builder wants them."""
+
+    def __init__(self, data):
+        self.data, self.size = data, len(data)
+
+    def read(self, offset, length):
+        return self.data[offset : offset + length]
+
+
+@dataclass
+class Toxic:
+    """What goes wrong with one download.
+
+    Attributes:
+        cut: bytes of the body after which the connection ends.
+        status: instead of the object.
+        ignore_range: answer 200 with the whole object.
+        shift: bytes by which the range served differs from the one asked for.
+        claim: `Content-Length` says this many bytes more than come.
+        flip: offset of a byte that arrives wrong.
+        slice: bytes per packet, with `delay` seconds between.
+    """
+
+    cut: int | None = None
+    status: int | None = None
+    ignore_range: bool = False
+    shift: int = 0
+    claim: int = 0
+    flip: int | None = None
+    slice: int | None = None
+    delay: float = 0.0
+    headers: dict = field(default_factory=dict)
+
+
+@dataclass
+class Version:
+    label: str
+    counter: int
+    files: dict[str, bytes]
+    manifest: Manifest
+    envelope: bytes
+
+
+class Simulator:
+    """The server's side of the contract for one model, `demo`."""
+
+    def __init__(self):
+        self.keys = {role: Key() for role in ("root", "publisher", "director", "patcher")}
+        self.trust_chain = [self.trust_bundle(1, self.keys).seal([self.keys["root"]])]
+        self.versions: dict[str, Version] = {}
+        self.objects: dict[str, bytes] = {}
+        self.descriptors: dict[tuple[str, str], bytes] = {}
+        self.target: str | None = None
+        self.action = "install"
+        self.insist = False
+        self.attempt = "attempt-1"
+        self.directive_ext: dict = {}
+        self.devices: dict[str, bytes] = {}
+        self.events: list[Event] = []
+        self.event_ids: set[str] = set()
+        self.polls: list[PollRequest] = []
+        self.downloads: list[tuple[str, int, int]] = []
+        self.sent_bytes = 0
+        self.toxics: deque[Toxic] = deque()
+        self.poll_answers: deque[tuple[int, dict, dict]] = deque()
+        self.alter = lambda answer: answer
+        self.alter_directive = lambda fields: fields
+        self.tokens: set[str] = set()
+        self.logins = 0
+        self.lock = threading.Lock()
+
+    # -- documents --------------------------------------------------------------------------
+
+    def trust_bundle(self, version, keys, expires=None):
+        entries = dict(public_key_entry(key.public_key) for key in keys.values())
+        roles = {role: RoleKeys(keys=[key_id(key.public_key)], threshold=1) for role, key in keys.items()}
+        return TrustBundle(version=version, expires=expires or later(days=365), keys=entries, roles=roles)
+
+    def publish(self, label, counter, files, *, floor=0, expires=None, variants=None):
+        components = [
+            Component(name=name, path=f"{name}.bin", size=len(data), sha256=sha(data))
+            for name, data in files.items()
+        ]
+        manifest = Manifest(
+            model="demo",
+            version=label,
+            counter=counter,
+            floor=floor,
+            variants=variants or [Variant(name="default", components=components)],
+            issued=later(),
+            expires=expires or later(days=90),
+        )
+        envelope = manifest.seal([self.keys["publisher"]])
+        self.versions[label] = Version(label, counter, files, manifest, envelope)
+        for data in files.values():
+            self.objects[sha(data)] = data
+        return self.versions[label]
+
+    def patch(self, source, target, *, reversible=False):
+        out = io.BytesIO()
+        built = build_patch(Blob(source), Blob(target), out, threads=1, reversible=reversible)
+        patch = out.getvalue()
+        assert hasattr(built, "index_sha256"), built
+        self.objects[sha(patch)] = patch
+        descriptor = PatchDescriptor(
+            format="glp1",
+            source=Bytes(sha256=sha(source), size=len(source)),
+            target=Bytes(sha256=sha(target), size=len(target)),
+            patch=Bytes(sha256=sha(patch), size=len(patch)),
+            index_sha256=built.index_sha256.hex(),
+            working_set=built.working_set,
+            issued=later(),
+        )
+        self.descriptors[sha(source), sha(target)] = descriptor.seal([self.keys["patcher"]])
+        return patch
+
+    def answer(self, body):
+        request = PollRequest.model_validate_json(body)
+        self.polls.append(request)
+        version = self.versions.get(self.target) if self.target else None
+        current = not self.insist and version is not None and request.current_version == version.label
+        action = "none" if version is None or current else self.action
+        reason = {"install": "update", "rollback": "rollback"}.get(
+            action, "up_to_date" if current else "no_rollout"
+        )
+        fields = {
+            "device_id": request.device_id,
+            "model": "demo",
+            "nonce": request.nonce or "",
+            "request_sha256": sha(body),
+            "action": action,
+            "reason": reason,
+            "next_poll_s": 300,
+            "issued": later(),
+            "expires": later(minutes=10),
+            "ext": self.directive_ext,
+        }
+        offers = action in ("install", "rollback")
+        if offers:
+            fields |= {
+                "manifest_sha256": sha(version.manifest.to_bytes()),
+                "variant": version.manifest.variants[0].name,
+                "attempt_id": self.attempt,
+            }
+        directive = Directive(**self.alter_directive(fields)).seal([self.keys["director"]])
+        answer = {
+            "need_update": offers,
+            "reason": reason,
+            "action": action,
+            "model": "demo",
+            "next_poll_s": 300,
+            "directive": json.loads(directive),
+            "trust_version": len(self.trust_chain),
+        }
+        if offers:
+            answer |= {
+                "target_version": version.label,
+                "attempt_id": self.attempt,
+                "manifest": {
+                    "sha256": sha(version.manifest.to_bytes()),
+                    "url": "unused",
+                    "envelope": json.loads(version.envelope),
+                },
+                "downloads": [
+                    self.download(part, request) for part in version.manifest.variants[0].components
+                ],
+            }
+        return self.alter(answer)
+
+    def download(self, part, request):
+        held = request.components.get(part.name)
+        ways = []
+        descriptor = self.descriptors.get((held, part.sha256))
+        if descriptor is not None and "glp1" in request.accepts:
+            fields = json.loads(base64.b64decode(json.loads(descriptor)["payload"]))
+            ways.append(
+                {
+                    "format": "glp1",
+                    "url": self.url(fields["patch"]["sha256"]),
+                    "size": fields["patch"]["size"],
+                    "sha256": fields["patch"]["sha256"],
+                    "from_sha256": held,
+                    "descriptor": json.loads(descriptor),
+                }
+            )
+        ways.append(
+            {"format": "full", "url": self.url(part.sha256), "size": part.size, "sha256": part.sha256}
+        )
+        return {
+            "name": part.name,
+            "path": part.path,
+            "target_sha256": part.sha256,
+            "target_size": part.size,
+            "keep": held == part.sha256,
+            "ways": [] if held == part.sha256 else ways,
+        }
+
+    # -- HTTP -------------------------------------------------------------------------------
+
+    def url(self, digest):
+        return f"{self.base}/objects/{digest}?signature={time.monotonic_ns()}"
+
+    def __enter__(self):
+        simulator = self
+
+        class Handler(_Handler):
+            server_side = simulator
+
+        self.server = _Server(("127.0.0.1", 0), Handler)
+        self.base = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    @property
+    def states(self):
+        return [event.state for event in self.events]
+
+    def enrol(self, body):
+        request = EnrolRequest.model_validate_json(body)
+        public_key = base64.b64decode(request.public_key)
+        message = proof_message(request.device_id, public_key, request.enrolment_token)
+        Ed25519PublicKey.from_public_bytes(public_key).verify(base64.b64decode(request.proof), message)
+        if request.enrolment_token != "let-me-in":
+            return 403, problem(403, "enrolment_token")
+        self.devices[request.device_id] = public_key
+        return 201, self.token()
+
+    def renew(self, body):
+        header, claims, signature = json.loads(body)["assertion"].split(".")
+        fields = json.loads(unpad(claims))
+        public_key = self.devices[fields["sub"]]
+        Ed25519PublicKey.from_public_bytes(public_key).verify(unpad(signature), f"{header}.{claims}".encode())
+        assert json.loads(unpad(header))["kid"] == key_id(public_key)
+        assert fields["exp"] - fields["iat"] <= 300
+        self.logins += 1
+        return 200, self.token()
+
+    def token(self):
+        token = f"token-{time.monotonic_ns()}"
+        self.tokens.add(token)
+        return {
+            "status": "accepted",
+            "access_token": token,
+            "expires_in": 900,
+            "server_time": int(time.time()),
+        }
+
+    def take_events(self, body):
+        events = [Event.model_validate(entry) for entry in json.loads(body)]
+        assert len(events) <= 50
+        with self.lock:
+            fresh = [event for event in events if event.event_id not in self.event_ids]
+            self.event_ids |= {event.event_id for event in fresh}
+            self.events += fresh
+        return 202, {"accepted": len(fresh), "duplicates": len(events) - len(fresh)}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        """A client that goes away in the middle is what many tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_side: Simulator
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Silence."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        side = self.server_side
+        if self.path == "/v1/device/enroll":
+            return self.reply(*side.enrol(body))
+        if self.path == "/v1/device/token":
+            return self.reply(*side.renew(body))
+        if self.headers.get("Authorization", "").removeprefix("Bearer ") not in side.tokens:
+            return self.reply(401, problem(401, "token"))
+        if self.path == "/v1/model/update":
+            if side.poll_answers:
+                return self.reply(*side.poll_answers.popleft())
+            return self.reply(200, side.answer(body))
+        return self.reply(*side.take_events(body))
+
+    def do_GET(self):
+        side = self.server_side
+        if self.path.startswith("/v1/trust"):
+            after = int(self.path.partition("after=")[2])
+            return self.reply(200, {"bundles": [json.loads(entry) for entry in side.trust_chain[after:]]})
+        assert "Authorization" not in self.headers, "a store must never see our token"
+        return self.serve(self.path.removeprefix("/objects/").partition("?")[0])
+
+    def reply(self, status, value, headers=None):
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        for name, text in (headers or {}).items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def serve(self, digest):
+        side = self.server_side
+        with side.lock:
+            toxic = side.toxics.popleft() if side.toxics else Toxic()
+        if toxic.status is not None:
+            self.reply(toxic.status, {}, toxic.headers)
+            return
+        data = bytearray(side.objects[digest])
+        if toxic.flip is not None and toxic.flip < len(data):
+            data[toxic.flip] ^= 1
+        first, last = 0, len(data) - 1
+        asked = self.headers.get("Range")
+        partial = asked is not None and not toxic.ignore_range
+        if partial:
+            first, last = (int(part) for part in asked.removeprefix("bytes=").split("-"))
+            first = max(0, first + toxic.shift)
+        body = bytes(data[first : last + 1])
+        self.send_response(206 if partial else 200)
+        if partial:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        self.send_header("Content-Length", str(len(body) + toxic.claim))
+        self.end_headers()
+        self.pour(body if toxic.cut is None else body[: toxic.cut], toxic)
+        side.downloads.append((digest, first, len(body)))
+        self.close_connection = True
+
+    def pour(self, body, toxic):
+        step = toxic.slice or len(body) or 1
+        for at in range(0, len(body), step):
+            self.wfile.write(body[at : at + step])
+            self.server_side.sent_bytes += len(body[at : at + step])
+            if toxic.delay:
+                time.sleep(toxic.delay)
+
+
+def problem(status, code):
+    return {"type": "about:blank", "title": code, "status": status, "code": code}
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def later(**delta):
+    return timestamp(datetime.now(UTC) + timedelta(**delta))
+
+
+def unpad(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

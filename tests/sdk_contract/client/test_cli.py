@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from sdk_contract.client.cli import main
+from tests.sdk_contract.client.conftest import tuned, weights
+
+BASE = weights(3, 50_000)
+NEXT = tuned(BASE)
+
+
+@pytest.fixture
+def directory(server, tmp_path):
+    server.publish("v1", 1, {"backbone": BASE})
+    server.publish("v2", 2, {"backbone": NEXT})
+    (tmp_path / "trust.json").write_bytes(server.trust_chain[0])
+    factory = tmp_path / "factory"
+    factory.mkdir()
+    (factory / "manifest.json").write_bytes(server.versions["v1"].envelope)
+    (factory / "backbone.bin").write_bytes(BASE)
+    options = ["--server", server.base, "--token", "let-me-in", "--trust", str(tmp_path / "trust.json")]
+    more = [
+        "--device-id",
+        "d1",
+        "--attribute",
+        "ram_mb=8192",
+        "--attribute",
+        "region=eu",
+        "--factory",
+        str(factory),
+    ]
+    assert main(["enroll", "--dir", str(tmp_path / "d"), *options, *more]) == 0
+    return str(tmp_path / "d")
+
+
+def test_enroll_update_and_status_work_in_one_directory(server, directory, capsys):
+    server.target = "v2"
+    assert main(["update", "--dir", directory, "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (outcome["status"], outcome["version"]) == ("updated", "v2")
+    assert main(["status", "--dir", directory, "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert (status["state"], status["version"], status["previous"]) == ("idle", "v2", "v1")
+    assert server.polls[-1].attributes == {"ram_mb": 8192, "region": "eu"}
+
+
+def test_commands_are_told_where_the_files_are(server, directory, tmp_path):
+    script = tmp_path / "activate"
+    script.write_text(f'#!/bin/sh\ncp "$GRAYLAG_COMPONENT_BACKBONE" {tmp_path}/served\n')
+    script.chmod(0o755)
+    server.target = "v2"
+    health = "sh -c 'echo {\\\"quality\\\": 0.5}'"
+    assert main(["update", "--dir", directory, "--on-activate", str(script), "--health", health]) == 0
+    assert (tmp_path / "served").read_bytes() == NEXT
+    assert server.events[-1].metrics["quality"] == 0.5
+
+
+def test_a_server_that_is_not_healthy_gets_its_old_version_back(server, directory, tmp_path):
+    script = tmp_path / "activate"
+    script.write_text(f'#!/bin/sh\necho "$GRAYLAG_VERSION" >> {tmp_path}/activated\n')
+    script.chmod(0o755)
+    server.target = "v2"
+    options = ["--on-activate", str(script), "--health", "false", "--patience", "0"]
+    assert main(["update", "--dir", directory, *options]) == 1
+    assert (tmp_path / "activated").read_text().split() == ["v2", "v1"]
+    assert server.events[-1].code == "smoke_failed"
+
+
+def test_an_unreachable_server_is_a_failure_with_a_name(server, directory, capsys):
+    server.server.shutdown()
+    server.server.server_close()
+    assert main(["update", "--dir", directory, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["code"] == "unreachable"
+
+
+def test_a_directory_without_a_device_is_a_failure_with_a_name(tmp_path, capsys):
+    assert main(["status", "--dir", str(tmp_path)]) == 1
+    assert "state_damaged" in capsys.readouterr().err
