@@ -1,0 +1,1 @@
+"""Pure decisions: facts and the time go in, a verdict comes out."""

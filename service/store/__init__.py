@@ -1,0 +1,6 @@
+"""Tables and queries, one file per noun. Returns rows; never commits."""
+
+from service.store import devices, jobs, patches, rollouts, versions
+from service.store.base import Table
+
+__all__ = ["Table", "devices", "jobs", "patches", "rollouts", "versions"]

@@ -1,0 +1,101 @@
+"""Settings: one class, one sentence per field, read from `GRAYLAG_*` variables and nowhere else."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that differs between one deployment and another.
+
+    A key is given as a URI: `file:/path/to/key.pem` or `env:NAME` (a PEM in another variable). Each
+    process gets only the keys of its role: the API the director's, delta workers the patcher's, the
+    signing worker the publisher's.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRAYLAG_", frozen=True, env_ignore_empty=True)
+
+    database_url: str = Field(
+        default="postgresql+psycopg://graylag@127.0.0.1:5432/graylag",
+        description="PostgreSQL, as an SQLAlchemy URL with the psycopg driver.",
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Valkey or Redis: carries Celery's messages, nonces and rate limits.",
+    )
+    s3_endpoint: str | None = Field(
+        default=None, description="S3 endpoint as the servers reach it; empty for AWS itself."
+    )
+    s3_public_endpoint: str | None = Field(
+        default=None, description="S3 endpoint as devices and CI reach it; presigned URLs name this host."
+    )
+    s3_bucket: str = Field(default="graylag", description="The bucket that holds weights and patches.")
+    s3_region: str = Field(default="us-east-1", description="Region name; part of every S3 signature.")
+    s3_access_key: SecretStr | None = Field(
+        default=None, description="S3 access key; empty to use the machine's own role."
+    )
+    s3_secret_key: SecretStr | None = Field(default=None, description="S3 secret key.")
+
+    director_key: str | None = Field(default=None, description="Key URI for directives. API only.")
+    patcher_key: str | None = Field(
+        default=None, description="Key URI for patch descriptors. Delta workers only."
+    )
+    publisher_key: str | None = Field(
+        default=None, description="Key URI for manifests. The `signing` queue's worker only."
+    )
+    access_token_secret: SecretStr | None = Field(
+        default=None, description="32 bytes or more; signs device access tokens. API only."
+    )
+    access_token_ttl_s: int = Field(default=3600, ge=60, le=86400, description="Life of an access token.")
+    auto_accept: bool = Field(
+        default=True, description="Accept a device at once when its enrolment token is good."
+    )
+
+    poll_interval_s: int = Field(default=21600, ge=1, le=86400, description="Pause between two polls.")
+    patch_wait_s: int = Field(
+        default=600, ge=0, description="How long devices wait for a patch in the making before the full file."
+    )
+    attempt_lease_s: int = Field(
+        default=86400, ge=10, description="Silence after which an offered update counts as timed out."
+    )
+    download_url_ttl_s: int = Field(default=900, ge=60, le=604800, description="Life of a download URL.")
+    snapshot_check_s: float = Field(
+        default=1.0, gt=0, le=60, description="How often an API process looks for changed rollouts."
+    )
+    rollout_tick_s: float = Field(default=5.0, gt=0, le=3600, description="How often gates are evaluated.")
+    sweep_tick_s: float = Field(
+        default=15.0, gt=0, le=3600, description="How often lost jobs and silent attempts are looked for."
+    )
+    job_lease_s: int = Field(
+        default=90, ge=3, description="Silence after which a running job is given to another worker."
+    )
+
+    upload_part_bytes: int = Field(
+        default=16 * 2**20, ge=5 * 2**20, le=2**30, description="Part size of multipart uploads."
+    )
+    max_component_bytes: int = Field(
+        default=64 * 2**30, ge=1, description="Largest component that may be published."
+    )
+    patch_bases: int = Field(
+        default=3, ge=0, le=50, description="How many earlier versions get a patch to each new one."
+    )
+    patch_threads: int = Field(default=2, ge=1, le=64, description="Threads that encode one patch.")
+    scratch_dir: Path | None = Field(
+        default=None, description="Where workers keep temporary files; empty for the system's place."
+    )
+
+    trusted_proxies: str = Field(
+        default="127.0.0.1", description="Addresses whose X-Forwarded-For is believed, comma separated."
+    )
+    log_format: str = Field(
+        default="json", pattern="^(json|console)$", description="`json` for machines, `console` for people."
+    )
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level.")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,106 @@
+"""What there is to be offered, as polls see it: immutable values, shared by all polls of a snapshot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from service.domain.cohorts import Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One file of a variant."""
+
+    name: str
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One build of a version, and the devices that it is for."""
+
+    name: str
+    priority: int
+    matches: Predicate
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version that devices may run or be given.
+
+    Attributes:
+        variants: highest priority first.
+        revoked: devices must not stay on it.
+    """
+
+    id: int
+    label: str
+    counter: int
+    floor: int
+    revoked: bool
+    variants: tuple[Variant, ...]
+    manifest: bytes
+    manifest_sha256: str
+    ready_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A share of a cohort."""
+
+    cohort: str
+    matches: Predicate
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A version on its way; stages up to `stage` are open, all of them once completed."""
+
+    id: UUID
+    name: str
+    state: str
+    version: Version
+    salt: str
+    stage: int
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A way from one blob to another; `sha256` is None while it is being built."""
+
+    format: str
+    source_sha256: str
+    target_sha256: str
+    created_at: datetime
+    sha256: str | None = None
+    size: int = 0
+    working_set: int = 0
+    descriptor: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One model: its versions, its rollouts in the order in which they are asked, its patches.
+
+    Attributes:
+        versions: label -> version.
+        rollouts: highest priority first, then newest.
+        patches: (source sha256, target sha256) -> ways, best first.
+    """
+
+    name: str
+    killed: bool
+    versions: Mapping[str, Version]
+    rollouts: tuple[Rollout, ...]
+    patches: Mapping[tuple[str, str], tuple[Patch, ...]] = field(default_factory=dict)
+
+    def released(self) -> Version | None:
+        """The newest version whose rollout has been completed."""
+        done = [rollout.version for rollout in self.rollouts if rollout.state == "completed"]
+        return max(done, key=lambda version: version.counter, default=None)

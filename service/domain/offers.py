@@ -1,0 +1,199 @@
+"""The decision: what does this device get, and why.
+
+Every "no" has a name. The same function answers the poll and the operator who asks why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sdk_contract.documents import Action
+from sdk_contract.wire import Reason
+from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, Version
+from service.domain.cohorts import Attributes, bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the device that asks.
+
+    Attributes:
+        current: label of what it runs, if it said so.
+        components: name -> sha256 of what is on its disk.
+        modules: names of the components that it wants; None for all.
+        accepts: patch formats that it can apply, in order of preference.
+        blocked: its status where that is not `accepted`.
+    """
+
+    device_id: str
+    attributes: Attributes
+    current: str | None
+    components: Mapping[str, str]
+    modules: frozenset[str] | None
+    accepts: tuple[str, ...]
+    blocked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one component gets to the device: nothing to do, or patches in order and the full file last."""
+
+    component: Component
+    keep: bool
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """What the preferred way downloads."""
+        if self.keep:
+            return 0
+        return self.patches[0].size if self.patches else self.component.size
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One question of the decision, as `why` shows it."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict on one poll.
+
+    Attributes:
+        stage: index of the first stage that admits the device; the attempt is counted there.
+        trace: how it came about, only when asked for.
+    """
+
+    reason: Reason
+    action: Action = "none"
+    rollout: Rollout | None = None
+    version: Version | None = None
+    variant: Variant | None = None
+    stage: int = 0
+    deliveries: tuple[Delivery, ...] = ()
+    trace: list[Step] = field(default_factory=list)
+
+    @property
+    def offered(self) -> bool:
+        """Whether the device gets something to install."""
+        return self.action in ("install", "rollback")
+
+
+def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
+    """Answer one poll.
+
+    The first rollout that admits the device and has something newer decides; else the most telling
+    refusal of all of them.
+
+    Args:
+        line: the model, as of the snapshot.
+        facts: the device, as of its request.
+        waiting_since: a patch that is being built is waited for if it was asked for after this moment.
+    """
+    if facts.blocked:
+        return Decision("suspended")
+    if line.killed:
+        return Decision("killed", "hold")
+    current = line.versions.get(facts.current or "")
+    refusals: list[Decision] = []
+    for rollout in line.rollouts:
+        decision = _ask(line, rollout, current, facts, waiting_since)
+        if decision.offered or decision.reason in _FINAL:
+            return decision
+        refusals.append(decision)
+    return max(refusals, key=lambda decision: _TELLING.index(decision.reason), default=Decision("no_rollout"))
+
+
+_FINAL = ("patch_building", "no_variant")
+_TELLING: tuple[Reason, ...] = (
+    "no_rollout",
+    "not_in_cohort",
+    "downgrade",
+    "up_to_date",
+    "not_in_stage",
+    "paused",
+)
+"""From the least to the most telling refusal."""
+
+
+def _ask(
+    line: Line, rollout: Rollout, current: Version | None, facts: Facts, waiting_since: datetime
+) -> Decision:
+    refusal = _settled(rollout, current)
+    if refusal is not None:
+        return Decision(refusal, rollout=rollout)
+    stage = admitting_stage(rollout, facts)
+    if stage is None:
+        return Decision("not_in_cohort", rollout=rollout)
+    if rollout.state in {"paused", "halted"}:
+        return Decision("paused", rollout=rollout)
+    if rollout.state == "scheduled":
+        return Decision("no_rollout", rollout=rollout)
+    if rollout.state != "completed" and stage > rollout.stage:
+        return Decision("not_in_stage", rollout=rollout)
+    return _offer(line, rollout, stage, facts, waiting_since)
+
+
+def _settled(rollout: Rollout, current: Version | None) -> Reason | None:
+    """Why the rollout's version is nothing for a device that runs `current`, if that is so."""
+    if rollout.version.revoked:
+        return "no_rollout"
+    if current is None or current.counter < rollout.version.counter:
+        return None
+    return "up_to_date" if current.counter == rollout.version.counter else "downgrade"
+
+
+def admitting_stage(rollout: Rollout, facts: Facts) -> int | None:
+    """The first stage, open or not, whose cohort and percentage the device is in."""
+    place = bucket(rollout.salt, facts.device_id)
+    for index, stage in enumerate(rollout.stages):
+        if place < stage.percent * 100 and stage.matches(facts.device_id, facts.attributes):
+            return index
+    return None
+
+
+def _offer(line: Line, rollout: Rollout, stage: int, facts: Facts, waiting_since: datetime) -> Decision:
+    version = rollout.version
+    variant = choose_variant(version, facts)
+    if variant is None:
+        return Decision("no_variant", rollout=rollout, version=version)
+    wanted = [part for part in variant.components if facts.modules is None or part.name in facts.modules]
+    sources = _sources(line, facts)
+    if any(_building(line, sources, part, waiting_since) for part in wanted):
+        return Decision("patch_building", rollout=rollout, version=version, variant=variant, stage=stage)
+    deliveries = tuple(_deliver(line, sources, part, facts.accepts) for part in wanted)
+    return Decision("update", "install", rollout, version, variant, stage, deliveries)
+
+
+def choose_variant(version: Version, facts: Facts) -> Variant | None:
+    """The build for this class of device: the highest priority that matches."""
+    matching = (item for item in version.variants if item.matches(facts.device_id, facts.attributes))
+    return next(matching, None)
+
+
+def _sources(line: Line, facts: Facts) -> dict[str, str]:
+    """Component name -> digest of what the device has; from its own list, else from the version it names."""
+    if facts.components:
+        return dict(facts.components)
+    current = line.versions.get(facts.current or "")
+    variant = choose_variant(current, facts) if current else None
+    return {part.name: part.sha256 for part in variant.components} if variant else {}
+
+
+def _building(line: Line, sources: Mapping[str, str], part: Component, waiting_since: datetime) -> bool:
+    """Whether it pays to come back: a patch that the device could use is being made, not for too long."""
+    source = sources.get(part.name)
+    ways = line.patches.get((source, part.sha256), ()) if source else ()
+    return any(way.sha256 is None and way.created_at > waiting_since for way in ways)
+
+
+def _deliver(line: Line, sources: Mapping[str, str], part: Component, accepts: tuple[str, ...]) -> Delivery:
+    source = sources.get(part.name)
+    if source == part.sha256 or part.sha256 in sources.values():
+        return Delivery(part, keep=True)
+    ways = line.patches.get((source, part.sha256), ()) if source else ()
+    ready = [way for way in ways if way.sha256 and way.format in accepts]
+    return Delivery(part, keep=False, patches=tuple(sorted(ready, key=lambda way: accepts.index(way.format))))

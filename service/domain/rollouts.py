@@ -1,0 +1,67 @@
+"""The life of a rollout: states, verbs, and what a verdict does."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.domain.gates import Hold, parse_gate
+from service.errors import InvalidStages, WrongState
+
+VERBS: Mapping[str, tuple[frozenset[str], str]] = {
+    "start": (frozenset({"draft", "scheduled"}), "running"),
+    "pause": (frozenset({"running"}), "paused"),
+    "resume": (frozenset({"paused"}), "running"),
+    "halt": (frozenset({"running", "paused", "completed"}), "halted"),
+    "cancel": (frozenset({"draft", "awaiting_approval", "scheduled"}), "cancelled"),
+    "complete": (frozenset({"running"}), "completed"),
+    "promote": (frozenset({"running"}), "running"),
+    "advance": (frozenset({"running"}), "running"),
+}
+"""Verb -> states in which it applies, and the state that it leads to."""
+
+TERMINAL = frozenset({"halted", "rolled_back", "cancelled"})
+MAX_STAGES = 20
+
+
+def after(state: str, verb: str) -> str:
+    """The state after a verb.
+
+    Raises:
+        WrongState: the verb does not apply; the message says where it does.
+    """
+    allowed, result = VERBS[verb]
+    if state not in allowed:
+        raise WrongState(
+            f"{verb} applies to {', '.join(sorted(allowed))}; this rollout is {state}", state=state
+        )
+    return result
+
+
+def check_stages(stages: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse stages that do not widen, and holds and gates that cannot be read.
+
+    Raises:
+        InvalidStages: no stage, too many, a percentage outside (0, 100], or one that shrinks on its cohort.
+        InvalidGate: see `gates.parse_gate`.
+    """
+    if not 0 < len(stages) <= MAX_STAGES:
+        raise InvalidStages(f"between 1 and {MAX_STAGES} stages", field="stages")
+    widest: dict[str, float] = {}
+    for index, stage in enumerate(stages):
+        cohort, percent = stage["cohort"], stage["percent"]
+        if not 0 < percent <= 100:
+            raise InvalidStages(
+                f"{percent} is not a percentage above 0 and up to 100", field=f"stages.{index}.percent"
+            )
+        if percent <= widest.get(cohort, 0):
+            raise InvalidStages(
+                f"{percent} % of {cohort} does not widen the {widest[cohort]:g} % of an earlier stage",
+                field=f"stages.{index}.percent",
+            )
+        widest[cohort] = percent
+        for place, gate in enumerate(stage.get("gates", [])):
+            parse_gate(gate, f"stages.{index}.gates.{place}")
+
+
+def hold_of(raw: Mapping[str, Any]) -> Hold:
+    """A stage's hold from JSON that has been checked."""
+    return Hold(raw.get("minutes", 0), raw.get("reports", 1), raw.get("approval", False))

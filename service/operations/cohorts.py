@@ -1,0 +1,146 @@
+"""Cohorts: named parts of the fleet. Writes `cohorts` and `cohort_members`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from service import store
+from service.domain.cohorts import Predicate, compile_rule
+from service.errors import InvalidRule, NotFound, StillInUse
+from service.operations import audit
+
+BATCH = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class CohortDeclaration:
+    """A cohort as an operator writes it: everyone whom the rule means, and everyone on the list.
+
+    Attributes:
+        rule: JSON rule; None for a list alone; `{}` for everyone.
+        devices: ids on the list; None to leave the list as it is.
+    """
+
+    name: str
+    rule: dict[str, Any] | None = None
+    devices: Sequence[str] | None = None
+    description: str = ""
+
+
+def put(
+    session: Session, declaration: CohortDeclaration, *, actor: str, now: datetime
+) -> store.rollouts.CohortRow:
+    """Make a cohort, or change it; a running rollout follows at once.
+
+    Raises:
+        InvalidRule: the rule cannot be read, or cohorts name each other in a circle.
+    """
+    _check(session, declaration)
+    row = store.rollouts.cohort(session, declaration.name, lock=True)
+    if row is None:
+        row = store.rollouts.CohortRow(name=declaration.name)
+        session.add(row)
+    row.rule, row.description, row.updated_at = declaration.rule, declaration.description, now
+    session.flush()
+    if declaration.devices is not None:
+        _replace_members(session, declaration.name, declaration.devices)
+    audit.record(
+        session,
+        actor=actor,
+        verb="cohort.put",
+        subject=f"cohort:{declaration.name}",
+        now=now,
+        detail={"rule": declaration.rule, "listed": len(declaration.devices or ())},
+    )
+    return row
+
+
+def require(session: Session, name: str) -> store.rollouts.CohortRow:
+    """A cohort by its name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = store.rollouts.cohort(session, name)
+    if row is None:
+        raise NotFound(f"there is no cohort {name!r}", field="cohort")
+    return row
+
+
+def remove(session: Session, name: str, *, actor: str, now: datetime) -> None:
+    """Remove a cohort that no rollout names.
+
+    Raises:
+        NotFound: there is none.
+        StillInUse: a rollout names it.
+    """
+    row = require(session, name)
+    uses = store.rollouts.uses_of_cohort(session, name)
+    if uses:
+        raise StillInUse(f"{uses} stages of rollouts name {name!r}")
+    session.delete(row)
+    audit.record(session, actor=actor, verb="cohort.remove", subject=f"cohort:{name}", now=now)
+
+
+def compile_all(
+    rows: Sequence[store.rollouts.CohortRow], members: dict[str, frozenset[str]]
+) -> dict[str, Predicate]:
+    """A predicate for each cohort, named ones resolved whatever their order.
+
+    Raises:
+        InvalidRule: cohorts name each other in a circle, or one that is not there.
+    """
+    waiting = {row.name: row for row in rows}
+    done: dict[str, Predicate] = {}
+    while waiting:
+        ready = [name for name, row in waiting.items() if _names(row.rule) <= done.keys()]
+        if not ready:
+            raise InvalidRule(
+                f"cohorts in a circle, or naming absent ones: {', '.join(sorted(waiting))}", field="rule"
+            )
+        for name in ready:
+            done[name] = _predicate(waiting.pop(name).rule, members.get(name), done)
+    return done
+
+
+def _predicate(rule: Any, listed: frozenset[str] | None, done: dict[str, Predicate]) -> Predicate:
+    by_rule = compile_rule(rule, done) if rule is not None else None
+    if by_rule is None:
+        members = listed or frozenset()
+        return lambda device_id, _attributes: device_id in members
+    if not listed:
+        return by_rule
+    return lambda device_id, attributes: device_id in listed or by_rule(device_id, attributes)
+
+
+def _names(rule: Any) -> set[str]:
+    """The cohorts that a rule names, at any depth."""
+    if isinstance(rule, dict):
+        own = {rule["cohort"]} if isinstance(rule.get("cohort"), str) else set()
+        return own.union(*(_names(value) for value in rule.values()))
+    if isinstance(rule, list):
+        return set().union(*(_names(value) for value in rule))
+    return set()
+
+
+def _check(session: Session, declaration: CohortDeclaration) -> None:
+    others = [row for row in store.rollouts.cohorts(session) if row.name != declaration.name]
+    known: dict[str, Predicate] = {row.name: lambda _id, _attributes: False for row in others}
+    if declaration.rule is not None:
+        compile_rule(declaration.rule, known)
+    changed = store.rollouts.CohortRow(name=declaration.name, rule=declaration.rule)
+    compile_all([*others, changed], {})
+
+
+def _replace_members(session: Session, name: str, devices: Sequence[str]) -> None:
+    table = store.rollouts.CohortMemberRow
+    session.execute(delete(table).where(table.cohort == name))
+    unique = list(dict.fromkeys(devices))
+    for at in range(0, len(unique), BATCH):
+        values = [{"cohort": name, "device_id": device_id} for device_id in unique[at : at + BATCH]]
+        session.execute(insert(table), values)

@@ -1,0 +1,167 @@
+"""Devices come in, are looked after, and go. Writes `devices` and `enrolment_tokens`."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy.orm import Session
+
+from sdk_contract.wire import EnrolRequest, proof_message
+from service import store, tokens
+from service.errors import Conflict, Invalid, NameTaken, Unauthorized, UnknownDevice, WrongState
+from service.operations import audit
+
+STATUSES = {
+    "accept": (("pending", "suspended"), "accepted"),
+    "suspend": (("accepted", "pending"), "suspended"),
+    "decommission": (("pending", "accepted", "suspended"), "decommissioned"),
+}
+"""Verb -> from which statuses, to which."""
+
+
+class DeviceExists(Conflict):
+    """The id belongs to a device with another key."""
+
+    code, title = "device_exists", "Device id already enrolled"
+
+
+def create_enrolment_token(
+    session: Session,
+    name: str,
+    *,
+    actor: str,
+    now: datetime,
+    max_uses: int | None = None,
+    expires_at: datetime | None = None,
+) -> str:
+    """A secret that lets devices in; shown once, kept as a hash.
+
+    Raises:
+        NameTaken: there is a token of that name.
+    """
+    if store.devices.enrolment_token_by_name(session, name) is not None:
+        raise NameTaken(f"there is an enrolment token {name!r}", field="name")
+    secret = tokens.new_secret("gle")
+    session.add(
+        store.devices.EnrolmentTokenRow(
+            name=name, hash=tokens.secret_hash(secret), max_uses=max_uses, expires_at=expires_at
+        )
+    )
+    audit.record(
+        session, actor=actor, verb="enrolment_token.create", subject=f"enrolment_token:{name}", now=now
+    )
+    return secret
+
+
+def enrol(
+    session: Session, request: EnrolRequest, *, auto_accept: bool, now: datetime
+) -> store.devices.DeviceRow:
+    """Let a device in; the same device with the same key may say it again.
+
+    Raises:
+        Unauthorized: the enrolment token is unknown, used up, expired or revoked.
+        Invalid: the device does not hold the private half of its key.
+        DeviceExists: the id is taken by another key.
+    """
+    public_key = base64.b64decode(request.public_key)
+    _check_proof(request, public_key)
+    existing = store.devices.device(session, request.device_id, lock=True)
+    if existing is not None:
+        if existing.public_key != public_key:
+            raise DeviceExists(
+                "another key is enrolled under this id; an operator has to decide", field="device_id"
+            )
+        return existing
+    _use_token(session, request.enrolment_token, now)
+    device = store.devices.DeviceRow(
+        id=request.device_id,
+        public_key=public_key,
+        status="accepted" if auto_accept else "pending",
+        attributes=request.attributes,
+        admin_attributes={},
+    )
+    session.add(device)
+    session.flush()
+    return device
+
+
+def require(session: Session, device_id: str, *, lock: bool = False) -> store.devices.DeviceRow:
+    """A device by its id.
+
+    Raises:
+        UnknownDevice: it has not been enrolled.
+    """
+    row = store.devices.device(session, device_id, lock=lock)
+    if row is None:
+        raise UnknownDevice(f"there is no device {device_id!r}", field="device_id")
+    return row
+
+
+def change_status(
+    session: Session, device_id: str, verb: str, *, actor: str, reason: str, now: datetime
+) -> store.devices.DeviceRow:
+    """Accept, suspend or decommission a device.
+
+    Raises:
+        UnknownDevice: no such device.
+        WrongState: the verb does not apply to its status.
+    """
+    sources, result = STATUSES[verb]
+    row = require(session, device_id, lock=True)
+    if row.status not in sources:
+        raise WrongState(
+            f"{verb} applies to {', '.join(sources)}; this device is {row.status}", state=row.status
+        )
+    row.status = result
+    audit.record(
+        session,
+        actor=actor,
+        verb=f"device.{verb}",
+        subject=f"device:{device_id}",
+        now=now,
+        detail={"reason": reason},
+    )
+    return row
+
+
+def set_attributes(
+    session: Session, device_id: str, attributes: dict[str, Any], *, actor: str, now: datetime
+) -> store.devices.DeviceRow:
+    """Set what an operator knows about a device; it outranks what the device says of itself."""
+    row = require(session, device_id, lock=True)
+    row.admin_attributes = attributes
+    audit.record(
+        session,
+        actor=actor,
+        verb="device.attributes",
+        subject=f"device:{device_id}",
+        now=now,
+        detail={"attributes": attributes},
+    )
+    return row
+
+
+def _check_proof(request: EnrolRequest, public_key: bytes) -> None:
+    message = proof_message(request.device_id, public_key, request.enrolment_token)
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(
+            base64.b64decode(request.proof, validate=True), message
+        )
+    except (InvalidSignature, ValueError, binascii.Error) as error:
+        raise Invalid(
+            "the proof is not a signature by public_key over this request", field="proof"
+        ) from error
+
+
+def _use_token(session: Session, secret: str, now: datetime) -> None:
+    token = store.devices.enrolment_token(session, tokens.secret_hash(secret))
+    if token is None or token.revoked:
+        raise Unauthorized("the enrolment token is not known here", field="enrolment_token")
+    if token.expires_at is not None and token.expires_at <= now:
+        raise Unauthorized("the enrolment token has expired", field="enrolment_token")
+    if token.max_uses is not None and token.uses >= token.max_uses:
+        raise Unauthorized("the enrolment token is used up", field="enrolment_token")
+    token.uses += 1

@@ -1,0 +1,84 @@
+"""Patches: planned when a version becomes ready, built by workers, served once proved. Writes `patches`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from service import store
+from service.domain.patch_plan import Base, File, Pair, plan
+from service.errors import NotFound
+from service.jobs import BUILD_PATCH, Bell
+from service.operations import jobs
+
+FORMAT = "glp1"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedPatch:
+    """A patch that its builder has applied and found right."""
+
+    sha256: str
+    size: int
+    working_set: int
+    descriptor: bytes
+    stats: dict[str, Any]
+
+
+def plan_for(session: Session, bell: Bell, version_id: int, *, bases: int) -> list[Pair]:
+    """Ask for the patches that a new version is worth, from the versions that devices run."""
+    version = store.versions.version_by_id(session, version_id)
+    if version is None:
+        raise NotFound(f"there is no version {version_id}")
+    census = store.devices.census(session, version.model)
+    earlier = [
+        Base(row.label, _files(row), census.get(row.label, 0))
+        for row in store.versions.earlier_ready(session, version, limit=max(50, bases))
+    ]
+    pairs = plan(_files(version), earlier, limit=bases)
+    for pair in pairs:
+        request(session, bell, pair.source, pair.target)
+    return pairs
+
+
+def request(session: Session, bell: Bell, source: str, target: str) -> None:
+    """Ask for one patch; asking again changes nothing."""
+    made = session.scalar(
+        insert(store.patches.PatchRow)
+        .values(source_sha256=source, target_sha256=target, format=FORMAT, state="queued")
+        .on_conflict_do_nothing()
+        .returning(store.patches.PatchRow.id)
+    )
+    if made is not None:
+        jobs.enqueue(session, bell, BUILD_PATCH, f"{BUILD_PATCH}:{made}", {"patch_id": made})
+
+
+def record(session: Session, patch_id: int, proved: ProvedPatch, *, now: datetime) -> None:
+    """Make a proved patch available."""
+    row = _require(session, patch_id)
+    row.state, row.finished_at = "ready", now
+    row.sha256, row.size, row.working_set = proved.sha256, proved.size, proved.working_set
+    row.descriptor, row.stats = proved.descriptor, proved.stats
+
+
+def give_up(session: Session, patch_id: int, *, state: str, stats: dict[str, Any], now: datetime) -> None:
+    """There will be no patch here; devices get the full file."""
+    row = _require(session, patch_id)
+    row.state, row.stats, row.finished_at = state, stats, now
+
+
+def _files(version: store.versions.VersionRow) -> list[File]:
+    return [
+        File(component.name, component.blob_sha256, component.blob.size)
+        for variant in version.variants
+        for component in variant.components
+    ]
+
+
+def _require(session: Session, patch_id: int) -> store.patches.PatchRow:
+    row = store.patches.patch(session, patch_id, lock=True)
+    if row is None:
+        raise NotFound(f"there is no patch {patch_id}")
+    return row

@@ -1,0 +1,116 @@
+"""Keys and who holds them: a signer by URI, and the first trust bundle.
+
+`file:PATH` and `env:NAME` name a PEM with an Ed25519 private key, encrypted with the passphrase in
+`GRAYLAG_KEY_PASSPHRASE` or not at all.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sdk_contract.documents import RoleKeys, RoleName, TrustBundle, public_key_entry, timestamp
+from sdk_contract.envelope import Signer, key_id
+from service.errors import ServiceError
+
+ROLES: tuple[RoleName, ...] = ("root", "publisher", "director", "patcher")
+TRUST_LIFETIME = timedelta(days=365)
+
+
+class KeyUnusable(ServiceError):
+    """A key is not configured, not readable, or of the wrong kind."""
+
+    code, status, title = "key_unusable", 500, "Signing key unusable"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySigner:
+    """A private key in the memory of this process."""
+
+    key: Ed25519PrivateKey
+
+    @property
+    def public_key(self) -> bytes:
+        """32 raw bytes."""
+        return self.key.public_key().public_bytes_raw()
+
+    @property
+    def key_id(self) -> str:
+        """As envelopes name it."""
+        return key_id(self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """64 raw bytes, Ed25519."""
+        return self.key.sign(message)
+
+
+def signer_from(uri: str | None, purpose: str) -> KeySigner:
+    """The signer that a setting names.
+
+    Raises:
+        KeyUnusable: no such key here; the message names the setting and never the key.
+    """
+    if not uri:
+        raise KeyUnusable(
+            f"no {purpose} key here; set GRAYLAG_{purpose.upper()}_KEY to file:PATH or env:NAME"
+        )
+    scheme, _, place = uri.partition(":")
+    try:
+        pem = {"file": _from_file, "env": _from_environment}[scheme](place)
+        key = serialization.load_pem_private_key(pem, _passphrase())
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise KeyUnusable(f"the {purpose} key at {uri} cannot be used: {type(error).__name__}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyUnusable(f"the {purpose} key at {uri} is not Ed25519")
+    return KeySigner(key)
+
+
+def create_key(path: Path) -> KeySigner:
+    """Make a key and write it where only its owner can read it.
+
+    Raises:
+        FileExistsError: there is one already; keys are never overwritten.
+    """
+    key = Ed25519PrivateKey.generate()
+    passphrase = _passphrase()
+    encryption: serialization.KeySerializationEncryption = (
+        serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+    return KeySigner(key)
+
+
+def first_trust_bundle(signers: Mapping[RoleName, Sequence[Signer]], *, now: datetime) -> bytes:
+    """Version 1 of the trust bundle, in an envelope signed by all root keys; every threshold is 1."""
+    entries = {
+        role: dict(public_key_entry(signer.public_key) for signer in holders)
+        for role, holders in signers.items()
+    }
+    bundle = TrustBundle(
+        version=1,
+        expires=timestamp(now + TRUST_LIFETIME),
+        keys={keyid: key for held in entries.values() for keyid, key in held.items()},
+        roles={role: RoleKeys(keys=list(held), threshold=1) for role, held in entries.items()},
+    )
+    return bundle.seal(signers["root"])
+
+
+def _from_file(place: str) -> bytes:
+    return Path(place).read_bytes()
+
+
+def _from_environment(name: str) -> bytes:
+    return os.environ[name].encode()
+
+
+def _passphrase() -> bytes | None:
+    text = os.environ.get("GRAYLAG_KEY_PASSPHRASE")
+    return text.encode() if text else None

@@ -1,0 +1,134 @@
+"""Devices, what they run, and the tokens that let them in."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Date, DateTime, ForeignKey, LargeBinary, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.types import Text
+
+from service.store.base import Created, Serial, Table
+
+
+class DeviceRow(Table):
+    """A device that has enrolled."""
+
+    __tablename__ = "devices"
+    __table_args__ = (
+        CheckConstraint("status in ('pending','accepted','suspended','decommissioned')", name="status"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[str]
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    admin_attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    enrolled_at: Mapped[Created]
+    seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), index=True)
+
+
+class InstallationRow(Table):
+    """What a device runs of a model, as it last said."""
+
+    __tablename__ = "installations"
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    version: Mapped[str | None]
+    seen_at: Mapped[datetime]
+
+
+class EnrolmentTokenRow(Table):
+    """A secret that lets new devices in; only its hash is kept."""
+
+    __tablename__ = "enrolment_tokens"
+
+    id: Mapped[Serial]
+    name: Mapped[str] = mapped_column(unique=True)
+    hash: Mapped[str] = mapped_column(unique=True)
+    models: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    max_uses: Mapped[int | None]
+    uses: Mapped[int] = mapped_column(server_default="0")
+    expires_at: Mapped[datetime | None]
+    revoked: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[Created]
+
+
+class ApiTokenRow(Table):
+    """A secret of a person or a machine on the admin API; only its hash is kept."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[Serial]
+    name: Mapped[str] = mapped_column(unique=True)
+    hash: Mapped[str] = mapped_column(unique=True)
+    scope: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    revoked: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[Created]
+    used_on: Mapped[datetime | None] = mapped_column(Date)
+
+
+def device(session: Session, device_id: str, *, lock: bool = False) -> DeviceRow | None:
+    """A device by its id."""
+    return session.get(DeviceRow, device_id, with_for_update=lock)
+
+
+def devices(session: Session, *, after: str = "", limit: int = 100) -> Sequence[DeviceRow]:
+    """Devices in order of their id, from behind `after`."""
+    return session.scalars(
+        select(DeviceRow).where(DeviceRow.id > after).order_by(DeviceRow.id).limit(limit)
+    ).all()
+
+
+def installations(session: Session, device_id: str) -> Sequence[InstallationRow]:
+    """What a device runs."""
+    return session.scalars(select(InstallationRow).where(InstallationRow.device_id == device_id)).all()
+
+
+def census(session: Session, model_name: str) -> dict[str, int]:
+    """Devices per running version of a model, versions unknown to us included."""
+    query = (
+        select(InstallationRow.version, func.count())
+        .where(InstallationRow.model == model_name, InstallationRow.version.is_not(None))
+        .group_by(InstallationRow.version)
+    )
+    return {version: count for version, count in session.execute(query).tuples() if version}
+
+
+def not_accepted(session: Session) -> Sequence[tuple[str, str]]:
+    """Id and status of the devices that get nothing new."""
+    query = select(DeviceRow.id, DeviceRow.status).where(DeviceRow.status != "accepted")
+    return session.execute(query).tuples().all()
+
+
+def with_admin_attributes(session: Session) -> Sequence[tuple[str, dict[str, Any]]]:
+    """Id and attributes of the devices for which an operator has set some."""
+    query = select(DeviceRow.id, DeviceRow.admin_attributes).where(
+        DeviceRow.admin_attributes != text("'{}'::jsonb")
+    )
+    return session.execute(query).tuples().all()
+
+
+def enrolment_token(session: Session, token_hash: str) -> EnrolmentTokenRow | None:
+    """The enrolment token of that hash, locked, since its uses are counted."""
+    return session.scalar(
+        select(EnrolmentTokenRow).where(EnrolmentTokenRow.hash == token_hash).with_for_update()
+    )
+
+
+def api_token(session: Session, token_hash: str) -> ApiTokenRow | None:
+    """The API token of that hash."""
+    return session.scalar(select(ApiTokenRow).where(ApiTokenRow.hash == token_hash))
+
+
+def api_tokens(session: Session) -> Sequence[ApiTokenRow]:
+    """All API tokens, by name."""
+    return session.scalars(select(ApiTokenRow).order_by(ApiTokenRow.name)).all()
+
+
+def enrolment_token_by_name(session: Session, name: str) -> EnrolmentTokenRow | None:
+    """The enrolment token of that name."""
+    return session.scalar(select(EnrolmentTokenRow).where(EnrolmentTokenRow.name == name))

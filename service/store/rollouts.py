@@ -1,0 +1,300 @@
+"""Cohorts, rollouts, stages, their history, and what came back from devices."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    UniqueConstraint,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
+
+from service.store.base import Created, Serial, Table
+
+SERVED = ("running", "completed", "rolled_back")
+"""States in which a rollout says something to devices."""
+LIVE = (*SERVED, "paused", "halted", "scheduled")
+
+
+class CohortRow(Table):
+    """A named part of the fleet: by rule, by list, or both."""
+
+    __tablename__ = "cohorts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    description: Mapped[str] = mapped_column(server_default="")
+    rule: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    created_at: Mapped[Created]
+    updated_at: Mapped[Created]
+
+
+class CohortMemberRow(Table):
+    """A device that was put into a cohort by name."""
+
+    __tablename__ = "cohort_members"
+
+    cohort: Mapped[str] = mapped_column(ForeignKey("cohorts.name", ondelete="CASCADE"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(primary_key=True)
+
+
+class RolloutRow(Table):
+    """One version on its way to the fleet."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (
+        CheckConstraint(
+            "state in ('draft','awaiting_approval','scheduled','running','paused','completed','halted',"
+            "'rolled_back','cancelled')",
+            name="state",
+        ),
+        CheckConstraint("on_breach in ('halt','rollback')", name="on_breach"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    name: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str]
+    salt: Mapped[str]
+    stage: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    stage_since: Mapped[datetime | None]
+    priority: Mapped[int] = mapped_column(Integer, server_default="0")
+    on_breach: Mapped[str] = mapped_column(server_default="halt")
+    policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    reason: Mapped[str] = mapped_column(server_default="")
+    created_by: Mapped[str]
+    created_at: Mapped[Created]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+    stages: Mapped[list["StageRow"]] = relationship(
+        lazy="raise", cascade="all, delete-orphan", order_by="StageRow.ordinal"
+    )
+
+
+class StageRow(Table):
+    """A step of a rollout: a share of a cohort, and what must hold before the next step."""
+
+    __tablename__ = "stages"
+    __table_args__ = (CheckConstraint("percent > 0 and percent <= 100", name="percent"),)
+
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    cohort: Mapped[str] = mapped_column(ForeignKey("cohorts.name"))
+    percent: Mapped[float]
+    hold: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    gates: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+
+
+class RolloutEventRow(Table):
+    """What happened to a rollout, by whom and why; never changed."""
+
+    __tablename__ = "rollout_events"
+
+    id: Mapped[Serial]
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), index=True)
+    at: Mapped[Created]
+    kind: Mapped[str]
+    actor: Mapped[str]
+    reason: Mapped[str] = mapped_column(server_default="")
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+
+
+class AttemptRow(Table):
+    """One device's way to one version."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        Index(
+            "uq_attempts_open",
+            "device_id",
+            "model",
+            unique=True,
+            postgresql_where=text("closed_at is null"),
+        ),
+        Index("ix_attempts_lease", "lease_until", postgresql_where=text("closed_at is null")),
+        Index("ix_attempts_rollout_closed", "rollout_id", postgresql_where=text("closed_at is null")),
+        Index("ix_attempts_device_version", "device_id", "version_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
+    model: Mapped[str]
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    stage: Mapped[int] = mapped_column(SmallInteger)
+    stratum: Mapped[str] = mapped_column(server_default="")
+    arm: Mapped[str] = mapped_column(server_default="treated")
+    action: Mapped[str]
+    from_version: Mapped[str | None]
+    state: Mapped[str]
+    code: Mapped[str | None]
+    seq: Mapped[int] = mapped_column(Integer, server_default="-1")
+    events: Mapped[int] = mapped_column(Integer, server_default="0")
+    bytes_offered: Mapped[int] = mapped_column(server_default="0")
+    bytes_sent: Mapped[int] = mapped_column(server_default="0")
+    offered_at: Mapped[datetime]
+    lease_until: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class EventRow(Table):
+    """A report of a device, kept as it came; partitioned by day of its id, so that a retry finds itself."""
+
+    __tablename__ = "events"
+    __table_args__ = {"postgresql_partition_by": "RANGE (day)"}  # noqa: RUF012 - SQLAlchemy declares it so
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[str]
+    attempt_id: Mapped[str | None] = mapped_column(index=True)
+    state: Mapped[str]
+    code: Mapped[str | None]
+    body: Mapped[dict[str, Any]]
+    received_at: Mapped[Created]
+
+
+class RollupRow(Table):
+    """Outcomes per minute: what gates and dashboards read instead of events."""
+
+    __tablename__ = "rollups"
+
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
+    stage: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    stratum: Mapped[str] = mapped_column(primary_key=True)
+    arm: Mapped[str] = mapped_column(primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    offered: Mapped[int] = mapped_column(server_default="0")
+    committed: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    rolled_back: Mapped[int] = mapped_column(server_default="0")
+    timed_out: Mapped[int] = mapped_column(server_default="0")
+    withdrawn: Mapped[int] = mapped_column(server_default="0")
+    bytes_sent: Mapped[int] = mapped_column(server_default="0")
+
+
+class TrustBundleRow(Table):
+    """The chain of trust bundles, as signed."""
+
+    __tablename__ = "trust_bundles"
+    __table_args__ = (UniqueConstraint("version"),)
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    envelope: Mapped[bytes]
+    created_at: Mapped[Created]
+
+
+class ServingEpochRow(Table):
+    """One row that moves, in the same transaction, with everything that polls are answered from."""
+
+    __tablename__ = "serving_epoch"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    value: Mapped[int]
+
+
+def cohort(session: Session, name: str, *, lock: bool = False) -> CohortRow | None:
+    """A cohort by its name."""
+    return session.get(CohortRow, name, with_for_update=lock)
+
+
+def cohorts(session: Session) -> Sequence[CohortRow]:
+    """All cohorts, by name."""
+    return session.scalars(select(CohortRow).order_by(CohortRow.name)).all()
+
+
+def cohort_members(session: Session) -> dict[str, frozenset[str]]:
+    """The explicit lists: cohort name -> device ids."""
+    query = select(CohortMemberRow.cohort, func.array_agg(CohortMemberRow.device_id)).group_by(
+        CohortMemberRow.cohort
+    )
+    return {name: frozenset(members) for name, members in session.execute(query).tuples()}
+
+
+def member_counts(session: Session) -> dict[str, int]:
+    """Cohort name -> length of its explicit list."""
+    query = select(CohortMemberRow.cohort, func.count()).group_by(CohortMemberRow.cohort)
+    return dict(session.execute(query).tuples().all())
+
+
+def rollout(session: Session, rollout_id: UUID, *, lock: bool = False) -> RolloutRow | None:
+    """A rollout with its stages."""
+    query = select(RolloutRow).where(RolloutRow.id == rollout_id).options(selectinload(RolloutRow.stages))
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def rollout_by_name(session: Session, name: str) -> RolloutRow | None:
+    """A rollout by its name."""
+    query = select(RolloutRow).where(RolloutRow.name == name).options(selectinload(RolloutRow.stages))
+    return session.scalar(query)
+
+
+def rollouts(session: Session, *, model: str | None = None, limit: int = 100) -> Sequence[RolloutRow]:
+    """Rollouts, newest first."""
+    query = select(RolloutRow).options(selectinload(RolloutRow.stages))
+    if model is not None:
+        query = query.where(RolloutRow.model == model)
+    return session.scalars(query.order_by(RolloutRow.created_at.desc()).limit(limit)).all()
+
+
+def live(session: Session) -> Sequence[RolloutRow]:
+    """Rollouts that polls have to know, newest first."""
+    query = select(RolloutRow).where(RolloutRow.state.in_(LIVE)).options(selectinload(RolloutRow.stages))
+    return session.scalars(query.order_by(RolloutRow.priority.desc(), RolloutRow.created_at.desc())).all()
+
+
+def running(session: Session) -> Sequence[UUID]:
+    """Rollouts whose gates are to be looked at."""
+    return session.scalars(
+        select(RolloutRow.id).where(RolloutRow.state.in_(("running", "scheduled"))).order_by(RolloutRow.id)
+    ).all()
+
+
+def uses_of_cohort(session: Session, name: str) -> int:
+    """How many stages of unfinished rollouts name a cohort."""
+    query = (
+        select(func.count())
+        .select_from(StageRow)
+        .join(RolloutRow, RolloutRow.id == StageRow.rollout_id)
+        .where(StageRow.cohort == name)
+    )
+    return session.scalar(query) or 0
+
+
+def history(session: Session, rollout_id: UUID, *, limit: int = 200) -> Sequence[RolloutEventRow]:
+    """What happened to a rollout, oldest first."""
+    query = select(RolloutEventRow).where(RolloutEventRow.rollout_id == rollout_id)
+    return session.scalars(query.order_by(RolloutEventRow.id).limit(limit)).all()
+
+
+def tallies(session: Session, rollout_id: UUID) -> dict[int, dict[str, int]]:
+    """Outcomes per stage, summed over minutes, strata and arms: stage -> name -> count."""
+    names = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
+    sums = [func.sum(getattr(RollupRow, name)) for name in names]
+    query = select(RollupRow.stage, *sums).where(RollupRow.rollout_id == rollout_id).group_by(RollupRow.stage)
+    return {
+        row[0]: {name: int(value) for name, value in zip(names, row[1:], strict=True)}
+        for row in session.execute(query)
+    }
+
+
+def trust_chain(session: Session, *, after: int = 0) -> Sequence[TrustBundleRow]:
+    """Trust bundles above a version, oldest first."""
+    query = select(TrustBundleRow).where(TrustBundleRow.version > after)
+    return session.scalars(query.order_by(TrustBundleRow.version)).all()
+
+
+def epoch(session: Session) -> int:
+    """The number that moves with everything that polls are answered from."""
+    return session.scalar(select(ServingEpochRow.value)) or 0
