@@ -15,15 +15,27 @@ class Cursor:
     read is a request; they start small again after a skip, because what was skipped is usually a tensor.
     """
 
-    def __init__(self, reader: RangeReader, format_name: str, *, position: int = 0, budget: int) -> None:
-        """Start at `position`; at most `budget` bytes may be taken (skipping is free)."""
+    def __init__(
+        self,
+        reader: RangeReader,
+        format_name: str,
+        *,
+        position: int = 0,
+        budget: int,
+        first_read: int = FIRST_READ,
+    ) -> None:
+        """Start at `position`; at most `budget` bytes may be taken (skipping is free).
+
+        `first_read` is what is fetched at the start and behind a skip, in bytes.
+        """
         self._reader = reader
         self._format = format_name
         self._budget = budget
         self._buffer = b""
         self._start = position
         self._position = position
-        self._next_read = FIRST_READ
+        self._first_read = first_read
+        self._next_read = first_read
 
     @property
     def position(self) -> int:
@@ -59,8 +71,11 @@ class Cursor:
         """Move over `length` bytes without reading them.
 
         Raises:
-            MalformedFile: `truncated`.
+            MalformedFile: `truncated`, or `out_of_order` for a step back, which only a file that contradicts
+                itself can ask for.
         """
+        if length < 0:
+            raise self.refuse("out_of_order", f"{what} ended {-length} bytes before byte {self._position}")
         self._require(length, what)
         self._position += length
 
@@ -76,9 +91,34 @@ class Cursor:
         """Eight bytes, unsigned, little-endian."""
         return int.from_bytes(self.take(8, what), "little")
 
+    def varint(self, what: str) -> int:
+        """One unsigned base-128 integer of at most 64 bits, as protocol buffers write them.
+
+        Raises:
+            MalformedFile: `bad_varint`, more than ten bytes or more than 64 bits.
+        """
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self._next_byte(what)
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if value >> 64:
+                    break
+                return value
+        raise self.refuse("bad_varint", f"{what} before byte {self._position} has more than 64 bits")
+
     def unpack(self, fields: struct.Struct, what: str) -> tuple[int, ...]:
         """Several fixed-size integers at once."""
         return fields.unpack(self.take(fields.size, what))
+
+    def _next_byte(self, what: str) -> int:
+        # Graphs are millions of one-byte tags, so a byte that is in the buffer already takes a short way.
+        at = self._position - self._start
+        if at < len(self._buffer) and self._budget:
+            self._budget -= 1
+            self._position += 1
+            return self._buffer[at]
+        return self.take(1, what)[0]
 
     def _require(self, length: int, what: str) -> None:
         if length > self.remaining:
@@ -91,7 +131,7 @@ class Cursor:
         at = self._position - self._start
         kept = self._buffer[at:] if at <= len(self._buffer) else b""
         if not kept:
-            self._next_read = FIRST_READ
+            self._next_read = self._first_read
         begin = self._position + len(kept)
         want = min(max(length - len(kept), self._next_read), self._reader.size - begin)
         self._buffer = kept + self._reader.read(begin, want)

@@ -41,6 +41,27 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalTensor:
+    """A tensor that a file names but another file beside it holds (ONNX external data).
+
+    Attributes:
+        name: unique in the file.
+        dtype: as in `Tensor`.
+        shape: elements per dimension, slowest first.
+        location: path relative to the folder of the file; never absolute, never with `..`.
+        offset: first byte in the other file.
+        size: length in bytes.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    location: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """What is inside a file.
 
@@ -49,12 +70,14 @@ class Layout:
         size: length of the file in bytes.
         tensors: ascending by offset, inside the file, not overlapping.
         metadata: a few strings worth showing to a person (bounded: at most 32 of at most 200 characters).
+        external: tensors that lie in files beside this one.
     """
 
     format: str
     size: int
     tensors: tuple[Tensor, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    external: tuple[ExternalTensor, ...] = ()
 
 
 class MalformedFile(Exception):

@@ -24,6 +24,7 @@ from workers.delta.layouts.rules import (
 FORMAT = "safetensors"
 MAX_HEADER_BYTES = 100_000_000
 MAX_ENTRY_CHARACTERS = 4096
+MAX_METADATA_KEYS = 100_000
 PREFIX_BYTES = 8
 DTYPES = {name.upper(): name for name in BITS if name not in {"i2", "u2", "i4", "u4", "c128"}}
 
@@ -117,6 +118,8 @@ class _Header:
             if key in keys:
                 raise _refuse("duplicate_name", f"the key {key[:200]!r} is twice in __metadata__")
             keys.add(key)
+            if len(keys) > MAX_METADATA_KEYS:
+                raise _refuse("header_too_long", f"__metadata__ has more than {MAX_METADATA_KEYS} keys")
 
     def _pairs_of_strings(self) -> Iterator[str]:
         for key in self._pairs():
