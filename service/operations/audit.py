@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,3 +47,8 @@ def entry_hash(entry: store.jobs.AuditRow) -> str:
         json.dumps(entry.detail, sort_keys=True),
     ]
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+
+
+def page(session: Session, *, after: int) -> Sequence[store.jobs.AuditRow]:
+    """Entries from behind an id, oldest first."""
+    return store.jobs.audit(session, after=after)

@@ -144,3 +144,15 @@ def _replace_members(session: Session, name: str, devices: Sequence[str]) -> Non
     for at in range(0, len(unique), BATCH):
         values = [{"cohort": name, "device_id": device_id} for device_id in unique[at : at + BATCH]]
         session.execute(insert(table), values)
+
+
+def view(session: Session, row: store.rollouts.CohortRow) -> dict[str, Any]:
+    """A cohort as people are shown it."""
+    listed = store.rollouts.member_counts(session).get(row.name, 0)
+    fields = ("name", "description", "rule", "updated_at")
+    return {**{name: getattr(row, name) for name in fields}, "listed": listed}
+
+
+def views(session: Session) -> list[dict[str, Any]]:
+    """All cohorts, by name, as people are shown them."""
+    return [view(session, row) for row in store.rollouts.cohorts(session)]

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -88,6 +89,11 @@ def enrol(
     return device
 
 
+def find(session: Session, device_id: str) -> store.devices.DeviceRow | None:
+    """A device by its id, if it has enrolled."""
+    return store.devices.device(session, device_id)
+
+
 def require(session: Session, device_id: str, *, lock: bool = False) -> store.devices.DeviceRow:
     """A device by its id.
 
@@ -165,3 +171,8 @@ def _use_token(session: Session, secret: str, now: datetime) -> None:
     if token.max_uses is not None and token.uses >= token.max_uses:
         raise Unauthorized("the enrolment token is used up", field="enrolment_token")
     token.uses += 1
+
+
+def list_page(session: Session, *, after: str, limit: int) -> Sequence[store.devices.DeviceRow]:
+    """Devices in order of their id."""
+    return store.devices.devices(session, after=after, limit=limit)

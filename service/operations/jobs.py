@@ -4,7 +4,7 @@ Every write of a worker carries the fence that its claim gave it, so a worker th
 and comes back changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -128,3 +128,8 @@ def sweep(
 def _ringer(bell: Bell, row: store.jobs.JobRow) -> Callable[[], None]:
     job_id, kind = row.id, row.kind
     return lambda: bell.ring(job_id, kind)
+
+
+def list_all(session: Session, *, state: str | None) -> Sequence[store.jobs.JobRow]:
+    """Jobs, of one state on demand, newest first."""
+    return store.jobs.jobs(session, state=state)

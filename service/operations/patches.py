@@ -1,5 +1,6 @@
 """Patches: planned when a version becomes ready, built by workers, served once proved. Writes `patches`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,6 +68,11 @@ def give_up(session: Session, patch_id: int, *, state: str, stats: dict[str, Any
     """There will be no patch here; devices get the full file."""
     row = _require(session, patch_id)
     row.state, row.stats, row.finished_at = state, stats, now
+
+
+def to_version(session: Session, version: store.versions.VersionRow) -> Sequence[store.patches.PatchRow]:
+    """All patches to a version's files, newest first."""
+    return store.patches.patches(session, targets=[file.sha256 for file in _files(version)])
 
 
 def _files(version: store.versions.VersionRow) -> list[File]:

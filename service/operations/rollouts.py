@@ -106,6 +106,11 @@ def require(session: Session, key: str, *, lock: bool = False) -> store.rollouts
     return row
 
 
+def list_all(session: Session, *, model: str | None) -> Sequence[store.rollouts.RolloutRow]:
+    """Rollouts, of one model on demand, newest first."""
+    return store.rollouts.rollouts(session, model=model)
+
+
 def act(
     session: Session, key: str, verb: str, *, actor: str, reason: str, now: datetime
 ) -> store.rollouts.RolloutRow:

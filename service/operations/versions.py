@@ -1,15 +1,14 @@
-"""Versions from declaration to ready. Writes `models`, `versions`, `variants`, `components`, `blobs`, `uploads`.
+"""Versions from declaration to ready. Writes `models`, `versions`, `variants`, `components`.
 
 A version is declared whole (every file with size and digest), its bytes go straight to the object
 store, a worker re-hashes them, and one transaction makes it ready. Until then no device sees it.
 """
 
-import math
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -18,7 +17,6 @@ from sdk_contract.documents import Component as ManifestComponent
 from sdk_contract.documents import Manifest
 from sdk_contract.documents import Variant as ManifestVariant
 from service import store
-from service.blobs import BlobStore, Part, blob_key
 from service.domain.cohorts import compile_rule
 from service.errors import (
     CounterNotRising,
@@ -28,15 +26,14 @@ from service.errors import (
     UnknownModel,
     UploadIncomplete,
     VersionExists,
+    VersionNotReady,
     WrongState,
 )
 from service.jobs import INGEST_VERSION, SIGN_VERSION, Bell
-from service.operations import audit, jobs
+from service.operations import audit, jobs, uploads
 
 EDITABLE = ("draft", "uploading", "rejected")
 """States in which a version has not been published yet, so that its declaration may still change."""
-MAX_PARTS = 10_000
-"""S3's bound on the parts of one upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +97,37 @@ def require_model(session: Session, name: str) -> store.versions.ModelRow:
     if row is None:
         raise UnknownModel(f"there is no model {name!r}", field="model")
     return row
+
+
+def list_models(session: Session) -> Sequence[store.versions.ModelRow]:
+    """All models, by name."""
+    return store.versions.models(session)
+
+
+def list_versions(session: Session, model: str) -> Sequence[store.versions.VersionRow]:
+    """The newest versions of a model, newest first.
+
+    Raises:
+        UnknownModel: there is no such model.
+    """
+    require_model(session, model)
+    return store.versions.versions(session, model)
+
+
+def signed_manifest(session: Session, model: str, label: str) -> dict[str, Any]:
+    """The publisher's envelope of a version.
+
+    Raises:
+        UnknownModel, NotFound: no such version.
+        VersionNotReady: it has not been signed yet.
+    """
+    version = require(session, model, label)
+    if version.manifest is None:
+        raise VersionNotReady(
+            f"{model} {label} is {version.state}; it has no manifest yet", state=version.state
+        )
+    envelope: dict[str, Any] = json.loads(version.manifest)
+    return envelope
 
 
 def require(session: Session, model: str, label: str, *, lock: bool = False) -> store.versions.VersionRow:
@@ -167,9 +195,7 @@ def _insert(
 
 def _variant(session: Session, declaration: VariantDeclaration) -> store.versions.VariantRow:
     for file in declaration.components:
-        session.execute(
-            insert(store.versions.BlobRow).values(sha256=file.sha256, size=file.size).on_conflict_do_nothing()
-        )
+        uploads.announce(session, file.sha256, file.size)
     return store.versions.VariantRow(
         name=declaration.name,
         selector=declaration.selector,
@@ -232,102 +258,6 @@ def _floor(session: Session, model: str, declaration: VersionDeclaration, counte
     return floor
 
 
-def start_upload(
-    session: Session, blobs: BlobStore, sha256: str, *, part_bytes: int
-) -> tuple[store.versions.UploadRow | None, list[Part]]:
-    """Begin, or go on with, bringing a declared blob.
-
-    Returns:
-        The upload and the parts that have arrived; no upload when the bytes are here already.
-
-    Raises:
-        NotFound: no version declares such a blob.
-    """
-    blob = store.versions.blob(session, sha256, lock=True)
-    if blob is None:
-        raise NotFound("declare the version before uploading its files", field="sha256")
-    if blob.stored:
-        return None, []
-    upload = store.versions.upload_of(session, sha256)
-    if upload is None:
-        upload = _open_upload(session, blobs, blob, part_bytes)
-    if upload.completed:
-        return None, []
-    return upload, blobs.parts(upload.key, upload.s3_upload_id)
-
-
-def _open_upload(
-    session: Session, blobs: BlobStore, blob: store.versions.BlobRow, part_bytes: int
-) -> store.versions.UploadRow:
-    upload_id = uuid4()
-    key = f"uploads/{upload_id}"
-    upload = store.versions.UploadRow(
-        id=upload_id,
-        sha256=blob.sha256,
-        key=key,
-        s3_upload_id=blobs.start_upload(key),
-        part_bytes=max(part_bytes, math.ceil(blob.size / MAX_PARTS)),
-    )
-    session.add(upload)
-    session.flush()
-    return upload
-
-
-def part_count(size: int, part_bytes: int) -> int:
-    """How many parts a blob of `size` bytes has."""
-    return max(1, math.ceil(size / part_bytes))
-
-
-def part_urls(
-    session: Session, blobs: BlobStore, upload_id: UUID, numbers: Sequence[int], *, expires_s: int
-) -> dict[int, str]:
-    """Where to PUT parts of an upload.
-
-    Raises:
-        NotFound: no such upload.
-        Invalid: a part number outside the upload.
-    """
-    upload = _require_upload(session, upload_id)
-    count = part_count(_blob_of(session, upload).size, upload.part_bytes)
-    for number in numbers:
-        if not 1 <= number <= count:
-            raise Invalid(f"part {number} of {count}", field="numbers")
-    return {
-        number: blobs.upload_url(upload.key, upload.s3_upload_id, number, expires_s=expires_s)
-        for number in numbers
-    }
-
-
-def finish_upload(session: Session, blobs: BlobStore, upload_id: UUID) -> None:
-    """Join the parts; the bytes are not believed before a worker has hashed them.
-
-    Raises:
-        NotFound: no such upload.
-        UploadIncomplete: parts are missing or of the wrong length; the message says which.
-    """
-    upload = _require_upload(session, upload_id)
-    if upload.completed:
-        return
-    size = _blob_of(session, upload).size
-    parts = blobs.parts(upload.key, upload.s3_upload_id)
-    expected = expected_parts(size, upload.part_bytes)
-    wrong = [
-        number for number in expected if {p.number: p.size for p in parts}.get(number) != expected[number]
-    ]
-    if wrong:
-        raise UploadIncomplete(
-            f"parts {wrong[:10]} are missing or of the wrong length", field="parts", parts=wrong[:100]
-        )
-    blobs.finish_upload(upload.key, upload.s3_upload_id, [part for part in parts if part.number in expected])
-    upload.completed = True
-
-
-def expected_parts(size: int, part_bytes: int) -> dict[int, int]:
-    """Part number -> its length in bytes."""
-    count = part_count(size, part_bytes)
-    return {n: part_bytes if n < count else size - part_bytes * (count - 1) for n in range(1, count + 1)}
-
-
 def submit(
     session: Session, bell: Bell, model: str, label: str, *, actor: str, now: datetime
 ) -> store.versions.VersionRow:
@@ -342,7 +272,9 @@ def submit(
         return version
     if version.state not in EDITABLE:
         raise WrongState(f"{model} {label} is {version.state}", state=version.state)
-    missing = sorted({c.name for c in _components(version) if not _arrived(session, c.blob)})
+    missing = sorted(
+        {c.name for c in _components(version) if not store.versions.has_arrived(session, c.blob)}
+    )
     if missing:
         raise UploadIncomplete(
             f"not uploaded yet: {', '.join(missing)}", field="components", components=missing
@@ -351,30 +283,6 @@ def submit(
     jobs.enqueue(session, bell, INGEST_VERSION, f"{INGEST_VERSION}:{version.id}", {"version_id": version.id})
     audit.record(session, actor=actor, verb="version.submit", subject=f"version:{model}/{label}", now=now)
     return version
-
-
-def pending_blobs(session: Session, version_id: int) -> dict[str, tuple[str, int]]:
-    """Blobs of a version that a worker has yet to look at: sha256 -> (staging key, declared size)."""
-    version = store.versions.version_by_id(session, version_id)
-    found: dict[str, tuple[str, int]] = {}
-    for component in _components(version) if version else ():
-        upload = None if component.blob.stored else store.versions.upload_of(session, component.blob_sha256)
-        if upload is not None:
-            found[component.blob_sha256] = (upload.key, component.blob.size)
-    return found
-
-
-def record_blob(
-    session: Session, blobs: BlobStore, sha256: str, *, file_format: str, contents: dict[str, Any]
-) -> None:
-    """A worker has hashed a blob and copied it to its place."""
-    blob = store.versions.blob(session, sha256, lock=True)
-    if blob is None or blobs.size(blob_key(sha256)) != blob.size:
-        raise NotFound(f"blob {sha256} is not in its place")
-    blob.stored, blob.format, blob.contents = True, file_format, contents
-    upload = store.versions.upload_of(session, sha256)
-    if upload is not None:
-        session.delete(upload)
 
 
 def reject(session: Session, version_id: int, *, problem: dict[str, Any], now: datetime) -> None:
@@ -392,14 +300,6 @@ def reject(session: Session, version_id: int, *, problem: dict[str, Any], now: d
         now=now,
         detail=problem,
     )
-
-
-def drop_upload(session: Session, blobs: BlobStore, sha256: str) -> None:
-    """Forget bytes that were not what was declared, so that they can be brought again."""
-    upload = store.versions.upload_of(session, sha256)
-    if upload is not None:
-        blobs.delete(upload.key)
-        session.delete(upload)
 
 
 def ask_for_signature(session: Session, bell: Bell, version_id: int) -> None:
@@ -467,34 +367,5 @@ def publish(
     return version
 
 
-def expire_uploads(session: Session, blobs: BlobStore, *, before: datetime) -> int:
-    """Let uploads go that nobody came back for; return how many."""
-    stale = store.versions.stale_uploads(session, before)
-    for upload in stale:
-        blobs.abort_upload(upload.key, upload.s3_upload_id)
-        blobs.delete(upload.key)
-        session.delete(upload)
-    return len(stale)
-
-
 def _components(version: store.versions.VersionRow) -> list[store.versions.ComponentRow]:
     return [component for variant in version.variants for component in variant.components]
-
-
-def _arrived(session: Session, blob: store.versions.BlobRow) -> bool:
-    upload = None if blob.stored else store.versions.upload_of(session, blob.sha256)
-    return blob.stored or (upload is not None and upload.completed)
-
-
-def _require_upload(session: Session, upload_id: UUID) -> store.versions.UploadRow:
-    upload = store.versions.upload(session, upload_id)
-    if upload is None:
-        raise NotFound("no such upload; it may be done already", field="upload_id")
-    return upload
-
-
-def _blob_of(session: Session, upload: store.versions.UploadRow) -> store.versions.BlobRow:
-    blob = store.versions.blob(session, upload.sha256)
-    if blob is None:
-        raise NotFound("the upload's blob is gone", field="upload_id")
-    return blob

@@ -193,3 +193,9 @@ def upload_of(session: Session, sha256: str) -> UploadRow | None:
 def stale_uploads(session: Session, before: datetime) -> Sequence[UploadRow]:
     """Uploads begun before a moment."""
     return session.scalars(select(UploadRow).where(UploadRow.created_at < before)).all()
+
+
+def has_arrived(session: Session, row: BlobRow) -> bool:
+    """Whether all bytes of a blob are here, checked or not."""
+    brought = None if row.stored else upload_of(session, row.sha256)
+    return row.stored or (brought is not None and brought.completed)

@@ -1,0 +1,136 @@
+"""What handlers ask for, as types: a transaction, the ports, and who is calling."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+import redis.asyncio
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import Session
+
+from sdk_contract.wire import MAX_BODY
+from service import database
+from service.blobs import BlobStore
+from service.config import Settings
+from service.errors import Forbidden, TooLarge, Unauthorized
+from service.jobs import Bell
+from service.operations import access
+from service.serving.answer import PollDesk
+from service.serving.checkins import Checkins
+from service.serving.group_commit import GroupCommit
+from service.serving.intake import Receipt, Report
+from service.serving.snapshot import SnapshotKeeper
+from service.tokens import AccessTokens, Caller, DeviceClaims, utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What one API process holds, made once by `main`."""
+
+    settings: Settings
+    engine: Engine
+    async_engine: AsyncEngine
+    redis: redis.asyncio.Redis
+    blobs: BlobStore
+    bell: Bell
+    access_tokens: AccessTokens
+    snapshots: SnapshotKeeper
+    checkins: Checkins
+    desk: PollDesk
+    intake: GroupCommit[Report, Receipt]
+
+
+def process(request: Request) -> Process:
+    """The process that serves a request."""
+    held: Process = request.app.state.process
+    return held
+
+
+def _transaction(held: Annotated[Process, Depends(process)]) -> Iterator[Session]:
+    with database.transaction(held.engine) as session:
+        yield session
+
+
+def _read_only(held: Annotated[Process, Depends(process)]) -> Iterator[Session]:
+    with database.read_only(held.engine) as session:
+        yield session
+
+
+def _blobs(held: Annotated[Process, Depends(process)]) -> BlobStore:
+    return held.blobs
+
+
+def _bell(held: Annotated[Process, Depends(process)]) -> Bell:
+    return held.bell
+
+
+def _settings(held: Annotated[Process, Depends(process)]) -> Settings:
+    return held.settings
+
+
+Held = Annotated[Process, Depends(process)]
+# With the default scope the answer would leave before the commit, and a failed commit would look like success.
+Transaction = Annotated[Session, Depends(_transaction, scope="function")]
+ReadOnly = Annotated[Session, Depends(_read_only, scope="function")]
+Blobs = Annotated[BlobStore, Depends(_blobs)]
+JobBell = Annotated[Bell, Depends(_bell)]
+Config = Annotated[Settings, Depends(_settings)]
+Now = Annotated[datetime, Depends(utc_now)]
+
+_bearer = HTTPBearer(auto_error=False, description="API token, or a device's access token.")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def device_claims(request: Request, credentials: Credentials, held: Held, now: Now) -> DeviceClaims:
+    """The device behind an access token.
+
+    Raises:
+        Unauthorized, TokenExpired: no token, or one that is not good.
+    """
+    if credentials is None:
+        raise Unauthorized("send the access token as Authorization: Bearer ...")
+    claims = held.access_tokens.verify(credentials.credentials, now)
+    request.state.device_id = claims.device_id
+    return claims
+
+
+DeviceCaller = Annotated[DeviceClaims, Depends(device_claims)]
+
+
+def _caller_with(scopes: tuple[str, ...]) -> Callable[..., Caller]:
+    def authenticate(credentials: Credentials, session: ReadOnly, now: Now) -> Caller:
+        if credentials is None:
+            raise Unauthorized("send an API token as Authorization: Bearer ...")
+        caller = access.authenticate(session, credentials.credentials, now=now)
+        if caller.scope not in scopes:
+            raise Forbidden(f"this needs one of {', '.join(scopes)}; the token is a {caller.scope}'s")
+        return caller
+
+    return authenticate
+
+
+Viewer = Annotated[Caller, Depends(_caller_with(access.SCOPES))]
+Publisher = Annotated[Caller, Depends(_caller_with(("publisher", "release-manager", "admin")))]
+ReleaseManager = Annotated[Caller, Depends(_caller_with(("release-manager", "admin")))]
+Admin = Annotated[Caller, Depends(_caller_with(("admin",)))]
+
+
+async def bounded_body(request: Request) -> bytes:
+    """The body of a device's request, whatever content type it claims or omits.
+
+    Raises:
+        TooLarge: more than 64 KiB; nothing beyond that is read.
+    """
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > MAX_BODY:
+            raise TooLarge(f"at most {MAX_BODY} bytes")
+    return bytes(received)
+
+
+Body = Annotated[bytes, Depends(bounded_body)]

@@ -1,0 +1,170 @@
+"""What devices call. Async, and answered from memory where it can be."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import TypeAdapter
+from redis.exceptions import RedisError
+
+from sdk_contract.wire import (
+    MAX_EVENTS,
+    EnrolRequest,
+    Event,
+    EventsAnswer,
+    ModelInfo,
+    PollAnswer,
+    PollRequest,
+    TokenAnswer,
+    TokenRequest,
+)
+from service import database, tokens
+from service.api.dependencies import Body, DeviceCaller, Held, Now, Process
+from service.api.problems import RESPONSES
+from service.errors import DeviceSuspended, Invalid, NotYourself, TooMany, Unauthorized, Unavailable
+from service.operations import devices
+from service.serving.answer import Question, choose_line
+from service.serving.checkins import Checkin
+from service.serving.intake import Report
+
+router = APIRouter(tags=["device"], responses=RESPONSES)
+
+_EVENTS = TypeAdapter(list[Event])
+MAX_TRUST_BUNDLES = 64
+
+
+def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body that the handler reads itself, since small devices omit the content type."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.get("/v1/model/info", summary="The newest fully released version")
+async def model_info(held: Held, model: Annotated[str | None, Query(max_length=63)] = None) -> ModelInfo:
+    """Public: tells no more than what every device may run."""
+    line = choose_line(held.snapshots.current, model)
+    version = line.released()
+    return ModelInfo(
+        model=line.name,
+        version=version.label if version else None,
+        counter=version.counter if version else None,
+        released_at=version.ready_at.isoformat() if version and version.ready_at else None,
+    )
+
+
+@router.post(
+    "/v1/model/update",
+    summary="May I have something new?",
+    response_model=PollAnswer,
+    openapi_extra=_json_body(PollRequest.model_json_schema()),
+)
+async def poll(body: Body, caller: DeviceCaller, held: Held, now: Now) -> Response:
+    """Decide for one device; the signed `directive` is the authority, the plain fields a convenience."""
+    request = PollRequest.model_validate_json(body)
+    _require_self(request.device_id, caller.device_id)
+    answer = await held.desk.answer(Question(request, body, caller, now))
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+@router.post(
+    "/v1/model/events",
+    status_code=202,
+    summary="What became of it",
+    openapi_extra=_json_body({"type": "array", "maxItems": MAX_EVENTS, "items": Event.model_json_schema()}),
+)
+async def events(body: Body, caller: DeviceCaller, held: Held, now: Now) -> EventsAnswer:
+    """Take in at most 50 reports; a report that comes twice changes nothing."""
+    reports = _EVENTS.validate_json(body)
+    if len(reports) > MAX_EVENTS:
+        raise Invalid(f"at most {MAX_EVENTS} events at a time", field="body")
+    receipt = await held.intake.submit(Report(caller.device_id, reports, now))
+    for model, version_id in receipt.committed:
+        _note_installed(held, caller.device_id, model, version_id, now)
+    return EventsAnswer(accepted=receipt.accepted, duplicates=receipt.duplicates)
+
+
+@router.post(
+    "/v1/device/enroll",
+    status_code=201,
+    summary="Let a device in",
+    openapi_extra=_json_body(EnrolRequest.model_json_schema()),
+)
+async def enroll(body: Body, held: Held, now: Now) -> TokenAnswer:
+    """Enrol with an enrolment token and a key of the device's own; saying it again changes nothing."""
+    request = EnrolRequest.model_validate_json(body)
+
+    def run() -> str:
+        with database.transaction(held.engine) as session:
+            row = devices.enrol(session, request, auto_accept=held.settings.auto_accept, now=now)
+            return row.status
+
+    return _token_answer(held, request.device_id, await asyncio.to_thread(run), now)
+
+
+@router.post(
+    "/v1/device/token",
+    summary="A fresh access token",
+    openapi_extra=_json_body(TokenRequest.model_json_schema()),
+)
+async def token(body: Body, held: Held, now: Now) -> TokenAnswer:
+    """Exchange an assertion, signed with the device's own key, for an access token."""
+    request = TokenRequest.model_validate_json(body)
+    device_id = tokens.unverified_subject(request.assertion)
+
+    def find() -> tuple[bytes, str] | None:
+        with database.read_only(held.engine) as session:
+            row = devices.find(session, device_id)
+            return (row.public_key, row.status) if row else None
+
+    found = await asyncio.to_thread(find)
+    if found is None:
+        raise Unauthorized("the device is not known here, or its key is another one")
+    public_key, status = found
+    jti = tokens.verify_assertion(request.assertion, public_key, now)
+    await _use_once(held, f"graylag:jti:{device_id}:{jti}")
+    return _token_answer(held, device_id, status, now)
+
+
+@router.get("/v1/trust", summary="Trust bundles that follow the one at hand")
+async def trust(held: Held, after: Annotated[int, Query(ge=0, lt=2**53)] = 0) -> Response:
+    """The chain above a version, oldest first, as signed; public."""
+    chain = [envelope for version, envelope in held.snapshots.current.trust_chain if version > after]
+    body = b'{"bundles":[' + b",".join(chain[:MAX_TRUST_BUNDLES]) + b"]}"
+    return Response(body, media_type="application/json")
+
+
+def _require_self(named: str, caller: str) -> None:
+    if named != caller:
+        raise NotYourself("device_id is not the one that the token is for", field="device_id")
+
+
+def _token_answer(held: Process, device_id: str, status: str, now: datetime) -> TokenAnswer:
+    seconds = int(now.timestamp())
+    if status == "pending":
+        return TokenAnswer(status="pending", server_time=seconds)
+    if status in ("suspended", "decommissioned"):
+        raise DeviceSuspended(f"this device is {status}")
+    issued = held.access_tokens.issue(device_id, {}, now)
+    return TokenAnswer(
+        status="accepted",
+        access_token=issued,
+        expires_in=held.access_tokens.lifetime_s,
+        server_time=seconds,
+    )
+
+
+async def _use_once(held: Process, key: str) -> None:
+    """Refuse a replay; without Valkey nobody can tell, so the write is refused."""
+    try:
+        fresh = await held.redis.set(key, b"1", nx=True, ex=2 * tokens.ASSERTION_SPAN_S)
+    except (RedisError, OSError) as error:
+        raise Unavailable("cannot tell whether this was sent before", retry_after_s=5) from error
+    if not fresh:
+        raise TooMany("this assertion has been used", field="assertion")
+
+
+def _note_installed(held: Process, device_id: str, model: str, version_id: int, now: datetime) -> None:
+    line = held.snapshots.current.lines.get(model)
+    label = next((v.label for v in line.versions.values() if v.id == version_id), None) if line else None
+    if label is not None:
+        held.checkins.note(Checkin(device_id, model, label, {}, now))

@@ -1,0 +1,89 @@
+"""Running the place: jobs, audit log, tokens, trust bundles."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+
+from sdk_contract import strict_json
+from sdk_contract.documents import Name
+from service.api.dependencies import Admin, JobBell, Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.problems import RESPONSES
+from service.api.schemas import (
+    ApiTokenBody,
+    AuditView,
+    EnrolmentTokenBody,
+    JobView,
+    SecretView,
+    TrustBody,
+    TrustView,
+)
+from service.operations import access, audit, devices, jobs, trust
+
+router = APIRouter(prefix="/v1/admin", tags=["office"], responses=RESPONSES)
+
+
+@router.get("/jobs", summary="Background work")
+def list_jobs(
+    session: ReadOnly,
+    _caller: Viewer,
+    state: Annotated[Literal["queued", "running", "done", "dead"] | None, Query()] = None,
+) -> list[JobView]:
+    """The newest 100, newest first."""
+    return [JobView.model_validate(row) for row in jobs.list_all(session, state=state)]
+
+
+@router.post("/jobs/{job_id}/requeue", summary="Give a dead job another round")
+def requeue_job(
+    job_id: UUID, session: Transaction, bell: JobBell, _caller: ReleaseManager, now: Now
+) -> JobView:
+    """Once what killed it has been mended."""
+    return JobView.model_validate(jobs.requeue(session, bell, job_id, now=now))
+
+
+@router.get("/audit", summary="Who did what and why")
+def list_audit(
+    session: ReadOnly,
+    _caller: Viewer,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="Go on behind this id.")] = 0,
+) -> list[AuditView]:
+    """200 entries, oldest first; ask again with the last id as `after`."""
+    return [AuditView.model_validate(row) for row in audit.page(session, after=after)]
+
+
+@router.post("/tokens", status_code=201, summary="Make an API token")
+def create_api_token(body: ApiTokenBody, session: Transaction, caller: Admin, now: Now) -> SecretView:
+    """Shown this once."""
+    secret = access.create_api_token(
+        session, body.name, body.scope, actor=caller.name, now=now, expires_at=body.expires_at
+    )
+    return SecretView(name=body.name, token=secret)
+
+
+@router.delete("/tokens/{name}", status_code=204, summary="Revoke an API token")
+def revoke_api_token(
+    name: Annotated[Name, Path(description="Name of the token.")],
+    session: Transaction,
+    caller: Admin,
+    now: Now,
+) -> None:
+    """At once."""
+    access.revoke_api_token(session, name, actor=caller.name, now=now)
+
+
+@router.post("/enrolment-tokens", status_code=201, summary="Make an enrolment token")
+def create_enrolment_token(
+    body: EnrolmentTokenBody, session: Transaction, caller: Admin, now: Now
+) -> SecretView:
+    """Shown this once."""
+    secret = devices.create_enrolment_token(
+        session, body.name, actor=caller.name, now=now, max_uses=body.max_uses, expires_at=body.expires_at
+    )
+    return SecretView(name=body.name, token=secret)
+
+
+@router.post("/trust", status_code=201, summary="Hand in a trust bundle")
+def add_trust_bundle(body: TrustBody, session: Transaction, caller: Admin, now: Now) -> TrustView:
+    """The first one, or version N+1 signed by the roots of N and of N+1."""
+    version = trust.add(session, strict_json.dumps(body.envelope), actor=caller.name, now=now)
+    return TrustView(version=version)

@@ -1,0 +1,96 @@
+"""Refusals as RFC 9457 problems: one handler for ours, one for the framework's."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from sdk_contract.wire import Problem
+from service.errors import Invalid, ServiceError, Unavailable
+from service.observability import log
+
+MEDIA_TYPE = "application/problem+json"
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": text}
+    for status, text in {
+        401: "No credential, or one that is not good.",
+        403: "The credential does not allow this.",
+        404: "No such thing.",
+        409: "Does not fit the present state.",
+        413: "The body is too large.",
+        422: "A value that makes no sense; `field` says which.",
+        503: "Something that we depend on is away; see `retry_after_s`.",
+    }.items()
+}
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(ValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    for lost in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(lost, _database_away)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def render(error: ServiceError) -> JSONResponse:
+    """The problem document of a refusal."""
+    retryable = error.retry_after_s is not None
+    body = Problem(
+        type=f"/problems/{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        field=error.field,
+        retryable=retryable,
+        retry_after_s=error.retry_after_s,
+    ).model_dump(exclude_none=True)
+    headers = {"Retry-After": str(error.retry_after_s)} if retryable else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(
+        {**error.extra, **body}, status_code=error.status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+async def _service_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, ServiceError):
+        raise error
+    return render(error)
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError | ValidationError):
+        raise error
+    fault = error.errors()[0]
+    where = [str(part) for part in fault["loc"] if part not in ("body", "query", "path")]
+    return render(Invalid(str(fault["msg"]), field=".".join(where) or "body"))
+
+
+async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    body = Problem(
+        type=f"/problems/{code}", title=str(error.detail), status=error.status_code, code=code
+    ).model_dump(exclude_none=True)
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+async def _database_away(_request: Request, error: Exception) -> JSONResponse:
+    sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    log("api").warning("database.away", error=type(error).__name__, sqlstate=sqlstate)
+    return render(Unavailable("the database does not answer", retry_after_s=5))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log("api").error("request.failed", path=request.url.path, exc_info=error)
+    return render(ServiceError("the failure is in the log"))

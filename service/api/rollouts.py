@@ -1,0 +1,71 @@
+"""Rollouts: a version on its way to the fleet."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.problems import RESPONSES
+from service.api.schemas import ActBody, RolloutBody, RolloutView
+from service.operations import rollouts
+from service.operations.views import rollout_view
+
+router = APIRouter(prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES)
+
+Key = Annotated[str, Path(max_length=64, description="Id or name of the rollout.")]
+
+
+class Verb(StrEnum):
+    """What can be done to a rollout."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    HALT = "halt"
+    CANCEL = "cancel"
+
+
+@router.get("", summary="Rollouts")
+def list_rollouts(
+    session: ReadOnly, _caller: Viewer, model: Annotated[str | None, Query(max_length=63)] = None
+) -> list[RolloutView]:
+    """The newest 100, newest first."""
+    rows = rollouts.list_all(session, model=model)
+    return [RolloutView.model_validate(rollout_view(session, row)) for row in rows]
+
+
+@router.post("", status_code=201, summary="Write a rollout down")
+def create_rollout(body: RolloutBody, session: Transaction, caller: ReleaseManager, now: Now) -> RolloutView:
+    """Nothing reaches a device before `start`."""
+    declaration = rollouts.RolloutDeclaration(
+        name=body.name,
+        model=body.model,
+        version=body.version,
+        stages=[
+            rollouts.StageDeclaration(
+                cohort=stage.cohort, percent=stage.percent, hold=stage.hold.model_dump(), gates=stage.gates
+            )
+            for stage in body.stages
+        ],
+        on_breach=body.on_breach,
+        priority=body.priority,
+    )
+    row = rollouts.create(session, declaration, actor=caller.name, now=now)
+    return RolloutView.model_validate(rollout_view(session, row))
+
+
+@router.get("/{key}", summary="One rollout")
+def get_rollout(key: Key, session: ReadOnly, _caller: Viewer) -> RolloutView:
+    """Where it stands, what came back per stage, and its history."""
+    return RolloutView.model_validate(rollout_view(session, rollouts.require(session, key)))
+
+
+@router.post("/{key}/{verb}", summary="Start, pause, resume, promote, halt, cancel")
+def act_on_rollout(
+    key: Key, verb: Verb, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
+) -> RolloutView:
+    """`pause` stops new offers, `halt` also withdraws open ones, `promote` opens the next stage now."""
+    row = rollouts.act(session, key, verb.value, actor=caller.name, reason=body.reason, now=now)
+    return RolloutView.model_validate(rollout_view(session, row))

@@ -1,0 +1,343 @@
+"""Bodies of the admin API. Device bodies are `sdk_contract.wire`."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sdk_contract.documents import DeviceId, FileName, Label, Name, Sha256
+from sdk_contract.wire import AttributeValue
+
+MAX_COMPONENT = 2**40
+
+
+class Body(BaseModel):
+    """What an operator sends; a misspelt field is refused instead of ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class View(BaseModel):
+    """What an operator sees."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class ModelBody(Body):
+    """A line of versions."""
+
+    description: str = Field(default="", max_length=1000)
+
+
+class ModelView(View):
+    """A line of versions."""
+
+    name: str
+    description: str
+    killed: bool
+    created_at: datetime
+
+
+class ComponentBody(Body):
+    """One file: announced before it is uploaded."""
+
+    name: Name
+    path: FileName
+    size: int = Field(ge=0, lt=MAX_COMPONENT)
+    sha256: Sha256
+
+
+class VariantBody(Body):
+    """One build of a version; the default one is for every device."""
+
+    name: Name = "default"
+    selector: dict[str, Any] = Field(default_factory=dict)
+    priority: int = Field(default=0, ge=-(2**31), lt=2**31)
+    components: list[ComponentBody] = Field(min_length=1, max_length=64)
+
+
+class VersionBody(Body):
+    """A version, whole, before any of its bytes arrive."""
+
+    label: Label
+    variants: list[VariantBody] = Field(min_length=1, max_length=64)
+    counter: int | None = Field(default=None, ge=1, lt=2**53)
+    floor: Label | None = None
+    notes: str = Field(default="", max_length=10_000)
+
+
+class ComponentView(View):
+    """One file of a variant, and what was found inside."""
+
+    name: str
+    path: str
+    sha256: str
+    size: int
+    stored: bool
+    format: str
+    contents: dict[str, Any]
+
+
+class VariantView(View):
+    """One build of a version."""
+
+    name: str
+    selector: dict[str, Any]
+    priority: int
+    components: list[ComponentView]
+
+
+class VersionView(View):
+    """A version and where it stands.
+
+    Attributes:
+        problem: why it was rejected: `code`, `detail`, `field`.
+        pending: digests of the files that have not arrived.
+    """
+
+    model: str
+    label: str
+    counter: int
+    floor: int
+    state: str
+    problem: dict[str, Any] | None
+    notes: str
+    manifest_sha256: str | None
+    created_by: str
+    created_at: datetime
+    ready_at: datetime | None
+    variants: list[VariantView]
+    pending: list[str] = Field(default_factory=list)
+
+
+class UploadBody(Body):
+    """Which declared file is to be brought."""
+
+    sha256: Sha256
+
+
+class UploadView(View):
+    """How to bring it.
+
+    Attributes:
+        stored: nothing to do, the bytes are here.
+        parts: numbers of the parts that have not arrived, 1 to `part_count`.
+    """
+
+    stored: bool
+    upload_id: UUID | None = None
+    size: int = 0
+    part_bytes: int = 0
+    part_count: int = 0
+    parts: list[int] = Field(default_factory=list)
+
+
+class PartsBody(Body):
+    """Which parts to get URLs for."""
+
+    numbers: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1, max_length=100)
+
+
+class PartUrls(View):
+    """Part number -> where to PUT it."""
+
+    urls: dict[int, str]
+
+
+class PatchView(View):
+    """A way from one blob to another."""
+
+    id: int
+    source_sha256: str
+    target_sha256: str
+    format: str
+    state: str
+    sha256: str | None
+    size: int | None
+    working_set: int | None
+    stats: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class CohortBody(Body):
+    """A part of the fleet: everyone whom the rule means, and everyone on the list."""
+
+    rule: dict[str, Any] | None = None
+    devices: list[DeviceId] | None = Field(default=None, max_length=200_000)
+    description: str = Field(default="", max_length=1000)
+
+
+class CohortView(View):
+    """A part of the fleet."""
+
+    name: str
+    description: str
+    rule: dict[str, Any] | None
+    listed: int
+    updated_at: datetime
+
+
+class HoldBody(Body):
+    """What must have happened before the next stage."""
+
+    minutes: float = Field(default=0, ge=0, le=60 * 24 * 365)
+    reports: int = Field(default=1, ge=0, le=10**9)
+    approval: bool = False
+
+
+class StageBody(Body):
+    """A step: a share of a cohort."""
+
+    cohort: Name
+    percent: float
+    hold: HoldBody = HoldBody()
+    gates: list[dict[str, Any]] = Field(default_factory=list, max_length=20)
+
+
+class RolloutBody(Body):
+    """A rollout, before it starts."""
+
+    name: Name
+    model: Name
+    version: Label
+    stages: list[StageBody] = Field(min_length=1, max_length=20)
+    on_breach: Literal["halt"] = "halt"
+    priority: int = Field(default=0, ge=-1000, le=1000)
+
+
+class ActBody(Body):
+    """Why."""
+
+    reason: str = Field(default="", max_length=1000)
+
+
+class StageView(View):
+    """A step and how it went."""
+
+    ordinal: int
+    cohort: str
+    percent: float
+    hold: dict[str, Any]
+    gates: list[Any]
+    outcomes: dict[str, int]
+
+
+class RolloutEventView(View):
+    """Something that happened to a rollout."""
+
+    at: datetime
+    kind: str
+    actor: str
+    reason: str
+    detail: dict[str, Any]
+
+
+class RolloutView(View):
+    """A rollout and where it stands."""
+
+    id: UUID
+    name: str
+    model: str
+    version: str
+    state: str
+    stage: int
+    stage_since: datetime | None
+    on_breach: str
+    priority: int
+    reason: str
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    stages: list[StageView]
+    history: list[RolloutEventView]
+
+
+class InstallationView(View):
+    """What a device runs of a model."""
+
+    model: str
+    version: str | None
+    seen_at: datetime
+
+
+class DeviceView(View):
+    """A device."""
+
+    id: str
+    status: str
+    attributes: dict[str, Any]
+    admin_attributes: dict[str, Any]
+    enrolled_at: datetime
+    seen_at: datetime | None
+    installations: list[InstallationView] = Field(default_factory=list)
+
+
+class AttributesBody(Body):
+    """What an operator knows about a device."""
+
+    attributes: dict[Name, AttributeValue] = Field(max_length=64)
+
+
+class JobView(View):
+    """A piece of background work."""
+
+    id: UUID
+    kind: str
+    key: str
+    queue: str
+    state: str
+    attempts: int
+    progress: dict[str, Any]
+    error: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class AuditView(View):
+    """An entry of the audit log."""
+
+    id: int
+    at: datetime
+    actor: str
+    verb: str
+    subject: str
+    detail: dict[str, Any]
+    hash: str
+
+
+class ApiTokenBody(Body):
+    """A token for a person or a machine."""
+
+    name: Name
+    scope: Literal["viewer", "publisher", "release-manager", "admin"]
+    expires_at: datetime | None = None
+
+
+class EnrolmentTokenBody(Body):
+    """A token that lets devices in."""
+
+    name: Name
+    max_uses: int | None = Field(default=None, ge=1, lt=2**53)
+    expires_at: datetime | None = None
+
+
+class SecretView(View):
+    """A new secret; it is shown this once."""
+
+    name: str
+    token: str
+
+
+class TrustBody(Body):
+    """A signed trust bundle: the first one, or the one that follows the newest."""
+
+    envelope: dict[str, Any]
+
+
+class TrustView(View):
+    """The newest trust bundle's version."""
+
+    version: int

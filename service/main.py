@@ -1,0 +1,141 @@
+"""One API process: its parts are made here and nowhere else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import redis.asyncio
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from service import database, jobs, signing
+from service.api import cohorts, device, devices, health, office, problems, rollouts, versions
+from service.api.dependencies import Process
+from service.blobs import BlobStore, S3BlobStore
+from service.config import Settings
+from service.errors import ServiceError
+from service.observability import log
+from service.serving.answer import Pace, PollDesk
+from service.serving.checkins import Checkins
+from service.serving.grants import Grant, Wish, grant
+from service.serving.group_commit import GroupCommit
+from service.serving.intake import Receipt, Report, take_in
+from service.serving.snapshot import SnapshotKeeper
+from service.serving.urls import DownloadUrls
+from service.tokens import AccessTokens
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application of one process.
+
+    Raises:
+        KeyUnusable: no director key.
+        ServiceError: no access token secret.
+    """
+    director = signing.signer_from(settings.director_key, "director")
+    access_tokens = _access_tokens(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings, director, access_tokens) as held:
+            app.state.process = held
+            yield
+
+    app = FastAPI(
+        title="Graylag",
+        version="1",
+        summary="Over-the-air updates for AI models on devices",
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        # Small devices omit the content type; the device routes read their bodies themselves.
+        strict_content_type=False,
+    )
+    problems.install(app)
+    for module in (health, device, versions, cohorts, rollouts, devices, office):
+        app.include_router(module.router)
+    return app
+
+
+@asynccontextmanager
+async def _running(
+    settings: Settings, director: signing.KeySigner, access_tokens: AccessTokens
+) -> AsyncIterator[Process]:
+    """Everything that lives as long as the process; background loops end with it."""
+    engine = database.engine_for(settings.database_url)
+    async_engine = database.async_engine_for(settings.database_url)
+    valkey = redis.asyncio.Redis.from_url(
+        settings.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2
+    )
+    blobs = S3BlobStore(settings)
+    snapshots = SnapshotKeeper(engine, settings.snapshot_check_s)
+    checkins = Checkins(async_engine)
+    grants: GroupCommit[Wish, Grant] = GroupCommit(async_engine, grant)
+    intake: GroupCommit[Report, Receipt] = GroupCommit(async_engine, take_in)
+    held = Process(
+        settings=settings,
+        engine=engine,
+        async_engine=async_engine,
+        redis=valkey,
+        blobs=blobs,
+        bell=jobs.Bell(jobs.broker(settings.redis_url.get_secret_value())),
+        access_tokens=access_tokens,
+        snapshots=snapshots,
+        checkins=checkins,
+        desk=_desk(
+            settings=settings,
+            director=director,
+            snapshots=snapshots,
+            grants=grants,
+            checkins=checkins,
+            blobs=blobs,
+        ),
+        intake=intake,
+    )
+    loops = [asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake)]
+    try:
+        yield held
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await checkins.flush()
+        await valkey.aclose()
+        await async_engine.dispose()
+        engine.dispose()
+        log("main").info("api.stopped")
+
+
+def _desk(
+    *,
+    settings: Settings,
+    director: signing.KeySigner,
+    snapshots: SnapshotKeeper,
+    grants: GroupCommit[Wish, Grant],
+    checkins: Checkins,
+    blobs: BlobStore,
+) -> PollDesk:
+    return PollDesk(
+        snapshots=snapshots,
+        grants=grants,
+        checkins=checkins,
+        urls=DownloadUrls(blobs, settings.download_url_ttl_s),
+        director=director,
+        pace=Pace(
+            poll_s=settings.poll_interval_s,
+            patch_wait=timedelta(seconds=settings.patch_wait_s),
+            lease=timedelta(seconds=settings.attempt_lease_s),
+        ),
+    )
+
+
+def _access_tokens(settings: Settings) -> AccessTokens:
+    if settings.access_token_secret is None:
+        raise ServiceError("set GRAYLAG_ACCESS_TOKEN_SECRET to at least 32 random bytes")
+    secret = settings.access_token_secret.get_secret_value().encode()
+    return AccessTokens(secret, settings.access_token_ttl_s)
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Names of SDK methods are made from this."""
+    return route.name

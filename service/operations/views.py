@@ -1,0 +1,75 @@
+"""What people are shown of rows, put together from several tables. Reads only."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service import store
+
+
+def version_view(session: Session, row: store.versions.VersionRow) -> dict[str, Any]:
+    """A version with its variants, what is inside its files, and what has not arrived."""
+    fields = ("model", "label", "counter", "floor", "state", "problem", "notes", "manifest_sha256")
+    times = ("created_by", "created_at", "ready_at")
+    return {
+        **{name: getattr(row, name) for name in (*fields, *times)},
+        "variants": [_variant_view(variant) for variant in row.variants],
+        "pending": sorted(_pending(session, row)),
+    }
+
+
+def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, Any]:
+    """A rollout with its stages, their outcomes so far, and its history."""
+    version = store.versions.version_by_id(session, row.version_id)
+    tallies = store.rollouts.tallies(session, row.id)
+    fields = ("id", "name", "model", "state", "stage", "stage_since", "on_breach", "priority", "reason")
+    times = ("created_by", "created_at", "started_at", "ended_at")
+    return {
+        **{name: getattr(row, name) for name in (*fields, *times)},
+        "version": version.label if version else "",
+        "stages": [
+            {
+                **{name: getattr(stage, name) for name in ("ordinal", "cohort", "percent", "hold", "gates")},
+                "outcomes": tallies.get(stage.ordinal, {}),
+            }
+            for stage in row.stages
+        ],
+        "history": [
+            {name: getattr(event, name) for name in ("at", "kind", "actor", "reason", "detail")}
+            for event in store.rollouts.history(session, row.id)
+        ],
+    }
+
+
+def device_view(session: Session, row: store.devices.DeviceRow) -> dict[str, Any]:
+    """A device with what it runs."""
+    fields = ("id", "status", "attributes", "admin_attributes", "enrolled_at", "seen_at")
+    return {
+        **{name: getattr(row, name) for name in fields},
+        "installations": store.devices.installations(session, row.id),
+    }
+
+
+def _variant_view(row: store.versions.VariantRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "selector": row.selector,
+        "priority": row.priority,
+        "components": [
+            {
+                "name": part.name,
+                "path": part.path,
+                "sha256": part.blob_sha256,
+                "size": part.blob.size,
+                "stored": part.blob.stored,
+                "format": part.blob.format,
+                "contents": part.blob.contents,
+            }
+            for part in row.components
+        ],
+    }
+
+
+def _pending(session: Session, row: store.versions.VersionRow) -> set[str]:
+    blobs = {part.blob_sha256: part.blob for variant in row.variants for part in variant.components}
+    return {sha256 for sha256, blob in blobs.items() if not store.versions.has_arrived(session, blob)}

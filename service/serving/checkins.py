@@ -1,0 +1,99 @@
+"""Who was here and what it runs: gathered in memory, written every few seconds. It may lag; nothing else may."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from service.observability import log
+from service.serving.group_commit import commit
+
+FLUSH_EVERY_S = 2.0
+MAX_KEPT = 200_000
+BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checkin:
+    """A device at one poll."""
+
+    device_id: str
+    model: str
+    version: str | None
+    attributes: Mapping[str, Any]
+    at: datetime
+
+
+_WRITE = text(
+    """
+    with news as (
+      select * from unnest(
+        cast(:devices as text[]), cast(:models as text[]), cast(:versions as text[]), cast(:attributes as jsonb[]),
+        cast(:at as timestamptz[])
+      ) as news(device_id, model, version, attributes, at)
+      where device_id in (select id from devices where id = any(cast(:devices as text[])))
+    ), seen as (
+      update devices d set
+        seen_at = greatest(d.seen_at, news.at),
+        attributes = case when news.attributes = '{}'::jsonb then d.attributes else news.attributes end
+      from (select distinct on (device_id) * from news order by device_id, at desc) news where d.id = news.device_id
+    )
+    insert into installations (device_id, model, version, seen_at)
+    select device_id, model, version, at from news order by device_id, model
+    on conflict (device_id, model) do update set
+      version = coalesce(excluded.version, installations.version), seen_at = excluded.seen_at
+    """
+)
+
+
+class Checkins:
+    """The newest check-in of each device and model since the last flush."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Start with none."""
+        self._engine = engine
+        self._latest: dict[tuple[str, str], Checkin] = {}
+
+    def note(self, checkin: Checkin) -> None:
+        """Remember one; when there are too many, the newcomer is dropped and comes again at its next poll."""
+        key = checkin.device_id, checkin.model
+        if key in self._latest or len(self._latest) < MAX_KEPT:
+            self._latest[key] = checkin
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write all; what could not be written is kept for the next time."""
+        taken, self._latest = self._latest, {}
+        items = sorted(taken.values(), key=lambda item: (item.device_id, item.model))
+        for start in range(0, len(items), BATCH):
+            batch = items[start : start + BATCH]
+            try:
+                await commit(self._engine, _write, batch)
+            except (SQLAlchemyError, OSError) as error:
+                log("checkins").warning("checkins.kept", count=len(batch), error=type(error).__name__)
+                self._latest = {(item.device_id, item.model): item for item in batch} | self._latest
+
+
+async def _write(connection: AsyncConnection, items: Sequence[Checkin]) -> Sequence[None]:
+    await connection.execute(
+        _WRITE,
+        {
+            "devices": [item.device_id for item in items],
+            "models": [item.model for item in items],
+            "versions": [item.version for item in items],
+            "attributes": [json.dumps(dict(item.attributes)).replace("\\u0000", "") for item in items],
+            "at": [item.at for item in items],
+        },
+    )
+    return [None] * len(items)

@@ -1,0 +1,185 @@
+"""Everything that polls are answered from, immutable, rebuilt when the serving epoch moves.
+
+A version, cohort or rollout that cannot be read is left out and logged: one bad row never takes
+the others, nor the snapshot before it, down.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from service import store
+from service.database import read_only
+from service.domain.catalogue import Component, Line, Patch, Rollout, Stage, Variant, Version
+from service.domain.cohorts import Predicate, compile_rule
+from service.errors import InvalidRule
+from service.observability import log
+from service.operations import cohorts
+
+_log = log("snapshot")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent view.
+
+    Attributes:
+        lines: model name -> what there is of it.
+        blocked: device id -> its status, where that is not `accepted`.
+        overrides: device id -> attributes set by an operator.
+        trust_version: of the newest trust bundle; 0 for none.
+        trust_chain: (version, envelope), oldest first.
+    """
+
+    epoch: int = 0
+    lines: Mapping[str, Line] = field(default_factory=dict)
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    trust_version: int = 0
+    trust_chain: tuple[tuple[int, bytes], ...] = ()
+
+
+def build(session: Session) -> Snapshot:
+    """Read one consistent view; the session must be a `read_only` one."""
+    predicates = _cohorts(session)
+    versions = _versions(session)
+    rollouts = _rollouts(session, versions, predicates)
+    patches = _patches(session)
+    chain = tuple((row.version, row.envelope) for row in store.rollouts.trust_chain(session))
+    lines = {
+        model.name: Line(
+            name=model.name,
+            killed=model.killed,
+            versions={version.label: version for version in versions.get(model.name, {}).values()},
+            rollouts=tuple(rollouts.get(model.name, ())),
+            patches=patches,
+        )
+        for model in store.versions.models(session)
+    }
+    return Snapshot(
+        epoch=store.rollouts.epoch(session),
+        lines=lines,
+        blocked=dict(store.devices.not_accepted(session)),
+        overrides=dict(store.devices.with_admin_attributes(session)),
+        trust_version=chain[-1][0] if chain else 0,
+        trust_chain=chain,
+    )
+
+
+class SnapshotKeeper:
+    """The newest snapshot of this process, swapped in one assignment."""
+
+    def __init__(self, engine: Engine, check_every_s: float) -> None:
+        """Start empty; `refresh` or `run` fills it."""
+        self._engine = engine
+        self._check_every_s = check_every_s
+        self.current = Snapshot()
+        self.fresh = False
+
+    def refresh(self) -> None:
+        """Rebuild if the epoch has moved. Blocking; the database's errors pass through."""
+        with read_only(self._engine) as session:
+            if self.current.epoch != store.rollouts.epoch(session) or not self.fresh:
+                self.current = build(session)
+        self.fresh = True
+
+    async def run(self) -> None:
+        """Keep refreshing; while the database is away, polls go on from what there is."""
+        while True:
+            try:
+                await asyncio.to_thread(self.refresh)
+            except (SQLAlchemyError, OSError) as error:
+                self.fresh = False
+                _log.warning("snapshot.stale", epoch=self.current.epoch, error=type(error).__name__)
+            except Exception:  # noqa: BLE001 - an unreadable view must not end the loop; the old one stays
+                _log.exception("snapshot.unreadable", epoch=self.current.epoch)
+            await asyncio.sleep(self._check_every_s)
+
+
+def _cohorts(session: Session) -> dict[str, Predicate]:
+    rows, members = store.rollouts.cohorts(session), store.rollouts.cohort_members(session)
+    try:
+        return cohorts.compile_all(rows, members)
+    except InvalidRule:
+        _log.exception("cohorts.unreadable")
+    readable: dict[str, Predicate] = {}
+    for row in rows:
+        try:
+            readable.update(cohorts.compile_all([row], members))
+        except InvalidRule:
+            _log.error("cohort.unreadable", cohort=row.name)
+    return readable
+
+
+def _versions(session: Session) -> dict[str, dict[int, Version]]:
+    found: dict[str, dict[int, Version]] = defaultdict(dict)
+    for row in store.versions.served_versions(session):
+        try:
+            found[row.model][row.id] = _version(row)
+        except InvalidRule:
+            _log.exception("version.unreadable", model=row.model, version=row.label)
+    return found
+
+
+def _version(row: store.versions.VersionRow) -> Version:
+    variants = [
+        Variant(
+            name=variant.name,
+            priority=variant.priority,
+            matches=compile_rule(variant.selector),
+            components=tuple(
+                Component(part.name, part.path, part.blob_sha256, part.blob.size)
+                for part in variant.components
+            ),
+        )
+        for variant in row.variants
+    ]
+    return Version(
+        id=row.id,
+        label=row.label,
+        counter=row.counter,
+        floor=row.floor,
+        revoked=row.state == "revoked",
+        variants=tuple(sorted(variants, key=lambda variant: -variant.priority)),
+        manifest=row.manifest or b"",
+        manifest_sha256=row.manifest_sha256 or "",
+        ready_at=row.ready_at,
+    )
+
+
+def _rollouts(
+    session: Session, versions: Mapping[str, Mapping[int, Version]], predicates: Mapping[str, Predicate]
+) -> dict[str, list[Rollout]]:
+    found: dict[str, list[Rollout]] = defaultdict(list)
+    for row in store.rollouts.live(session):
+        version = versions.get(row.model, {}).get(row.version_id)
+        if version is None or not all(stage.cohort in predicates for stage in row.stages):
+            _log.error("rollout.unreadable", rollout=row.name)
+            continue
+        stages = tuple(Stage(stage.cohort, predicates[stage.cohort], stage.percent) for stage in row.stages)
+        found[row.model].append(Rollout(row.id, row.name, row.state, version, row.salt, row.stage, stages))
+    return found
+
+
+def _patches(session: Session) -> dict[tuple[str, str], tuple[Patch, ...]]:
+    found: dict[tuple[str, str], tuple[Patch, ...]] = {}
+    for row in store.patches.useful(session):
+        key = row.source_sha256, row.target_sha256
+        patch = Patch(
+            format=row.format,
+            source_sha256=row.source_sha256,
+            target_sha256=row.target_sha256,
+            created_at=row.created_at,
+            sha256=row.sha256,
+            size=row.size or 0,
+            working_set=row.working_set or 0,
+            descriptor=row.descriptor or b"",
+        )
+        found[key] = (*found.get(key, ()), patch)
+    return found
