@@ -23,14 +23,15 @@ from workers.delta.layouts.rules import (
 
 FORMAT = "safetensors"
 MAX_HEADER_BYTES = 100_000_000
-MAX_ENTRY_CHARACTERS = 4096
+MAX_ENTRY_BYTES = 4096
+MAX_STRING_BYTES = 16 << 20
 MAX_METADATA_KEYS = 100_000
 PREFIX_BYTES = 8
 DTYPES = {name.upper(): name for name in BITS if name not in {"i2", "u2", "i4", "u4", "c128"}}
 
 _OPENING = re.compile(rb"\{[ \t\r\n]*(?:\}|\"[^\x00-\x1f]{8}|\"[^\x00-\x1f]*\Z)")
-_SPACE = re.compile(r"[ \t\r\n]*")
-_DECODER = json.JSONDecoder()
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def claims(head: bytes, size: int) -> bool:
@@ -64,10 +65,10 @@ def read(reader: RangeReader) -> Layout:
         raise _refuse("truncated", f"the header has {length} bytes, the file has {reader.size}")
     data = PREFIX_BYTES + length
     try:
-        header = _Header(reader.read(PREFIX_BYTES, length).decode(), data)
+        header = _Header(reader.read(PREFIX_BYTES, length), data)
+        header.walk()
     except UnicodeDecodeError as error:
-        raise _refuse("bad_header", f"the header is not UTF-8 at byte {error.start}") from error
-    header.walk()
+        raise _refuse("bad_header", f"the header is not UTF-8: {error.reason}") from error
     ordered = side_by_side(FORMAT, header.tensors, reader.size)
     _require_covered(ordered, data, reader.size)
     return Layout(FORMAT, reader.size, ordered, shown(header.metadata))
@@ -76,12 +77,12 @@ def read(reader: RangeReader) -> Layout:
 class _Header:
     """The header's JSON, entry by entry.
 
-    Parsing the whole text at once would let 100 MB of `{},{},` take gigabytes; this way nothing but one entry
-    of at most 4 KiB is ever held as parsed JSON.
+    Parsing the whole text at once would let 100 MB of `{},{},` take gigabytes, and already one emoji makes a text
+    of 100 MB take four times that; this way nothing but one entry or string is ever held as text.
     """
 
-    def __init__(self, text: str, data: int) -> None:
-        self._text = text
+    def __init__(self, raw: bytes, data: int) -> None:
+        self._raw = raw
         self._at = 0
         self._data = data
         self._names: set[str] = set()
@@ -97,8 +98,8 @@ class _Header:
                 self._read_metadata()
             else:
                 self._read_tensor(key)
-        if self._text[self._at :].strip(" \t\r\n"):
-            raise _refuse("bad_header", f"text behind the end of the header's JSON at character {self._at}")
+        if self._raw[self._at :].strip(b" \t\r\n"):
+            raise _refuse("bad_header", f"text behind the end of the header's JSON at byte {self._at}")
 
     def _pairs(self) -> Iterator[str]:
         self._expect("{")
@@ -133,37 +134,45 @@ class _Header:
             raise _refuse("too_many_tensors", f"more than {MAX_TENSORS} tensors")
         name = tensor_name(FORMAT, key.encode(errors="surrogatepass"))
         self._expect("{", advance=False)
-        end = self._text.find("}", self._at, self._at + MAX_ENTRY_CHARACTERS) + 1
+        end = self._raw.find(b"}", self._at, self._at + MAX_ENTRY_BYTES) + 1
         if not end:
-            raise _refuse("bad_entry", f"the entry of tensor {name!r} does not end within 4096 characters")
+            raise _refuse("bad_entry", f"the entry of tensor {name!r} does not end within 4096 bytes")
         try:
-            entry = json.loads(self._text[self._at : end], object_pairs_hook=_unique)
+            entry = json.loads(self._raw[self._at : end].decode(), object_pairs_hook=_unique)
+        except UnicodeDecodeError:
+            raise
         except (ValueError, RecursionError) as error:
             raise _refuse("bad_entry", f"the entry of tensor {name!r} is not JSON") from error
         self._at = end
         self.tensors.append(_tensor(name, entry, self._data))
 
     def _string(self, *, colon: bool = True) -> str:
-        self._expect('"', advance=False)
-        try:
-            value, self._at = _DECODER.raw_decode(self._text, self._at)
-        except ValueError as error:
+        self._peek()
+        match = _STRING.match(self._raw, self._at)
+        if match is None:
+            raise _refuse("bad_header", f"no string, or one without end, at byte {self._at} of the header")
+        if match.end() - match.start() > MAX_STRING_BYTES:
             raise _refuse(
-                "bad_header", f"a string does not end or is not JSON at character {self._at}"
-            ) from error
+                "header_too_long", f"a string at byte {self._at} has more than {MAX_STRING_BYTES} bytes"
+            )
+        try:
+            value = json.loads(match.group().decode())
+        except json.JSONDecodeError as error:
+            raise _refuse("bad_header", f"the string at byte {self._at} of the header is not JSON") from error
+        self._at = match.end()
         if colon:
             self._expect(":")
         return str(value)
 
     def _peek(self) -> str:
-        match = _SPACE.match(self._text, self._at)
+        match = _SPACE.match(self._raw, self._at)
         self._at = match.end() if match else self._at
-        return self._text[self._at : self._at + 1]
+        return self._raw[self._at : self._at + 1].decode("latin-1")
 
     def _expect(self, character: str, *, advance: bool = True) -> None:
         found = self._peek()
         if found != character:
-            raise _refuse("bad_header", f"{character!r} expected at character {self._at}, found {found!r}")
+            raise _refuse("bad_header", f"{character!r} expected at byte {self._at}, found {found!r}")
         self._at += advance
 
 
