@@ -16,6 +16,8 @@ from sdk_contract.client.host import jittered
 from sdk_contract.errors import ContractError, Reaction
 
 CHUNK = 256 * 1024
+PROGRESS = 64 * 1024
+"""Bytes that earn fresh patience; a mirror that gives one byte per connection must not hold us for ever."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
@@ -26,8 +28,9 @@ class Limits:
     Attributes:
         timeout_s: without any byte.
         min_rate: bytes per second, over `rate_window_s`; below it the connection is given up.
-        tries: in a row without a new byte.
+        tries: in a row without `PROGRESS` new bytes.
         pause_s: before the second try; grows to `max_pause_s`, with jitter.
+        note_every: bytes between two notes of progress: what a cut may cost, against a sync.
     """
 
     timeout_s: float = 30.0
@@ -36,6 +39,7 @@ class Limits:
     tries: int = 4
     pause_s: float = 1.0
     max_pause_s: float = 60.0
+    note_every: int = 8 << 20
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ def fetch(
     Raises:
         UrlExpired: the address is no longer good; ask for another.
         BudgetSpent: the meter says stop.
-        ContractError: with reaction `RETRY`: too many tries in a row without a byte.
+        ContractError: with reaction `RETRY`: too many tries in a row with next to nothing.
     """
     failures = 0
     while offset < size:
@@ -102,7 +106,7 @@ def fetch(
             if offset < size:
                 raise Unreachable(f"the connection ended {size - offset} bytes early")
         except ContractError as fault:
-            failures = 0 if offset > before else failures + 1
+            failures = 0 if offset - before >= PROGRESS else failures + 1
             if (
                 fault.reaction is not Reaction.RETRY
                 or fault.code == "url_expired"

@@ -13,8 +13,7 @@ from sdk_contract.client.files import Files, replace
 from sdk_contract.client.store import read_bounded
 
 MAX_HEAD = 64 << 20
-INTERVAL = 8 << 20
-"""Bytes between two notes: what a cut may cost, against a sync every so often."""
+"""Bound of the kept head of a patch, bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sdk_contract.client.errors import BaseMissing
 from sdk_contract.client.fetch import Limits, Meter, fetch
 from sdk_contract.client.files import OpenFile, publish
-from sdk_contract.client.journal import INTERVAL, Journal, Note
+from sdk_contract.client.journal import Journal, Note
 from sdk_contract.client.store import CHUNK, Store
 from sdk_contract.client.verify import Route
 from sdk_contract.documents import Component, PatchDescriptor
@@ -54,7 +54,7 @@ def obtain(supply: Supply, component: Component, route: Route) -> None:
     target = store.files.open(partial)
     try:
         if route.descriptor is None:
-            _whole(supply, component, route.way.url, target, journal)
+            Whole(supply, component, target, journal).run(route.way.url)
         else:
             Patching(supply, component, route.descriptor, target, journal).run(route.way.url)
         target.truncate(component.size)
@@ -72,23 +72,51 @@ def discard(supply: Supply, component: Component) -> None:
     supply.store.files.unlink(partial)
 
 
-def _whole(supply: Supply, component: Component, url: str, target: OpenFile, journal: Journal) -> None:
-    digest, offset = _digest_of(target, journal.read(component.sha256).offset)
-    noted = offset
-    try:
-        for chunk in supply.chunks(url, offset, component.size):
-            target.write(offset, chunk)
-            digest.update(chunk)
-            offset += len(chunk)
-            if offset - noted >= INTERVAL:
-                noted = _note(target, journal, Note(component.sha256, offset))
-    except ContractError:
-        _note(target, journal, Note(component.sha256, offset))
-        raise
-    if digest.hexdigest() != component.sha256:
-        supply.meter.wasted += component.size
-        discard(supply, component)
-        raise InputHashMismatch(f"{component.name} is {digest.hexdigest()}")
+@dataclass(slots=True)
+class Whole:
+    """The file itself, resumed after the last note."""
+
+    supply: Supply
+    component: Component
+    target: OpenFile
+    journal: Journal
+
+    def run(self, url: str) -> None:
+        """Make the target.
+
+        Raises:
+            InputHashMismatch: these are other bytes.
+            ContractError: of the network; what came is noted for a resume.
+        """
+        wanted, meter = self.component, self.supply.meter
+        start = self.journal.read(wanted.sha256).offset
+        digest = self._fill(url, start)
+        if digest != wanted.sha256 and start:
+            # The part from before the interruption may be at fault: the whole once more, from its first byte.
+            meter.wasted += wanted.size - start
+            digest = self._fill(url, 0)
+        if digest != wanted.sha256:
+            meter.wasted += wanted.size
+            raise InputHashMismatch(f"{wanted.name} is {digest}")
+
+    def _fill(self, url: str, start: int) -> str:
+        """Write the file from `start` on; returns the digest of all of it, hex."""
+        digest, offset = _digest_of(self.target, start)
+        noted = offset
+        try:
+            for chunk in self.supply.chunks(url, offset, self.component.size):
+                self.target.write(offset, chunk)
+                digest.update(chunk)
+                offset += len(chunk)
+                if offset - noted >= self.supply.limits.note_every:
+                    noted = self._note(offset)
+        except ContractError:
+            self._note(offset)
+            raise
+        return digest.hexdigest()
+
+    def _note(self, offset: int) -> int:
+        return _note(self.target, self.journal, Note(self.component.sha256, offset))
 
 
 def _digest_of(target: OpenFile, length: int) -> "tuple[hashlib._Hash, int]":
@@ -135,7 +163,7 @@ class Patching:
                     head = self._feed(applier, head, chunk)
                     if applier.index is not None and applier.blocks == len(applier.index.records):
                         break  # what follows the last payload is for people
-                    if applier.wanted - noted >= INTERVAL:
+                    if applier.wanted - noted >= self.supply.limits.note_every:
                         noted = self._note(applier, head)
             except ContractError as fault:
                 if fault.reaction is not Reaction.FULL:

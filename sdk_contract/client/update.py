@@ -66,6 +66,7 @@ class Update:
             return self.activation.run()
         if restart is Restart.SETTLE:
             self.steps.settle()
+        self.steps.store.collect(self.steps.store.read())  # what an interrupted clean-up left
         order = self.asker.poll()
         for _ in range(CHANGES_OF_MIND):
             try:

@@ -1,6 +1,7 @@
 """A server, a device, and weights that a patch pays for."""
 
 import json
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,8 @@ from sdk_contract.client.files import DiskFiles
 from sdk_contract.client.host import PlainHost
 from tests.sdk_contract.client.simulator import Simulator
 
+LONG = bool(os.environ.get("GRAYLAG_TORTURE"))
+"""Every point instead of a selection: `make torture`."""
 QUICK = Limits(timeout_s=5, tries=3, pause_s=0.0, max_pause_s=0.0)
 
 

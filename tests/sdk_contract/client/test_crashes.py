@@ -1,0 +1,135 @@
+"""Whatever the moment of the power cut: a whole version at every start, the target in the end."""
+
+import contextlib
+import json
+import random
+import shutil
+
+import pytest
+
+from sdk_contract.client import Agent
+from sdk_contract.client.fetch import Limits
+from tests.sdk_contract.client.conftest import LONG, content, settings, tuned, weights
+from tests.sdk_contract.client.crashing import BROKEN, FULL, Disk, PowerCut
+
+PATIENCE = Limits(timeout_s=5, tries=3, pause_s=0.0, max_pause_s=0.0, note_every=40_000)
+OLD = {"backbone": weights(1, 150_000), "vision": weights(2, 90_000), "tokenizer": b"words " * 50}
+NEW = {"backbone": tuned(OLD["backbone"]), "vision": weights(3, 90_000), "tokenizer": b"words " * 50}
+
+
+class Reads:
+    """A runtime that reads every file, as a real one does."""
+
+    def load(self, installed):
+        return {name: path.read_bytes() for name, path in installed.components.items()}
+
+    def smoke_test(self, loaded):
+        assert loaded in (OLD, NEW), "a mixed set"
+        return {"quality": 1.0}
+
+    def close(self, loaded):
+        loaded.clear()
+
+
+@pytest.fixture
+def device(server, enrol, tmp_path):
+    """Makes copies of a device that runs v1 and is offered v2."""
+    server.publish("v1", 1, OLD)
+    server.publish("v2", 2, NEW)
+    server.patch(OLD["backbone"], NEW["backbone"])
+    enrol("v1", name="original")
+    server.target = "v2"
+
+    def copy(number):
+        directory = tmp_path / f"copy-{number}"
+        shutil.copytree(tmp_path / "original", directory, symlinks=True)
+        return directory
+
+    return copy
+
+
+def operations(device, tmp_path):
+    disk = Disk(tmp_path / "trash-0")
+    agent = Agent(device(0), settings(disk, limits=PATIENCE))
+    assert agent.update(Reads()).status == "updated"
+    disk.power_off(lose=False)
+    return disk.count
+
+
+def whole(directory):
+    """What a start would load: it must be one version, complete, and readable by digest."""
+    found = content(Agent(directory, settings()))
+    assert found in (OLD, NEW), "neither version is whole"
+    return found
+
+
+def converge(directory):
+    for _ in range(4):
+        outcome = Agent(directory, settings(limits=PATIENCE)).update(Reads())
+        if outcome.status in ("updated", "up_to_date"):
+            break
+    assert content(Agent(directory, settings())) == NEW, outcome
+    assert not list((directory / "partial").iterdir())
+    assert len(list((directory / "objects").iterdir())) == 5
+    assert json.loads((directory / "state.json").read_bytes().rpartition(b"\n")[0])["state"] == "idle"
+
+
+@pytest.mark.parametrize(
+    ("lost", "stride"),
+    [("everything unsynced", 1), ("content becomes zeros", 2), ("only the process", 2)],
+)
+def test_a_power_cut_at_any_operation_leaves_a_whole_version_and_the_update_ends(
+    device, tmp_path, lost, stride
+):
+    total = operations(device, tmp_path)
+    assert total >= 100
+    for at in range(1, total + 1, 1 if LONG else stride):
+        directory = device(f"{lost[:4]}-{at}")
+        disk = Disk(tmp_path / f"trash-{at}", at=at, zeros="zeros" in lost)
+        try:
+            Agent(directory, settings(disk, limits=PATIENCE)).update(Reads())
+        except PowerCut:
+            pass
+        else:
+            # Packets come in other pieces each time, so a run may have some notes of progress fewer.
+            assert disk.count >= total - 12
+        disk.power_off(lose=lost != "only the process")
+        whole(directory)
+        converge(directory)
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("error", [FULL, BROKEN])
+def test_a_disk_that_refuses_any_one_operation_costs_a_retry_at_most(device, tmp_path, error):
+    total = operations(device, tmp_path)
+    for at in range(1 if error == FULL else 2, total + 1, 1 if LONG else 2):
+        directory = device(f"{error}-{at}")
+        disk = Disk(tmp_path / f"trash-{at}", at=at, error=error)
+        Agent(directory, settings(disk, limits=PATIENCE)).update(Reads())
+        disk.power_off(lose=False)
+        whole(directory)
+        converge(directory)
+        shutil.rmtree(directory)
+
+
+def test_a_second_power_cut_during_the_recovery_is_no_worse(device, tmp_path):
+    total = operations(device, tmp_path)
+    dice = random.Random(7)
+    for number in range(200 if LONG else 40):
+        directory = device(f"twice-{number}")
+        for cut in range(2):
+            disk = Disk(tmp_path / f"trash-{number}-{cut}", at=dice.randint(1, total), zeros=bool(number % 2))
+            with contextlib.suppress(PowerCut):
+                Agent(directory, settings(disk, limits=PATIENCE)).update(Reads())
+            disk.power_off()
+            whole(directory)
+        converge(directory)
+        shutil.rmtree(directory)
+
+
+def test_a_full_disk_waits_without_a_byte_downloaded_and_goes_on_when_there_is_room(device, tmp_path, server):
+    directory = device("full")
+    disk = Disk(tmp_path / "trash-full", free=100_000)
+    outcome = Agent(directory, settings(disk)).update(Reads())
+    assert (outcome.status, outcome.code, outcome.bytes_downloaded) == ("waiting", "no_space", 0)
+    converge(directory)

@@ -1,0 +1,175 @@
+"""A whole update over a network that does what networks do."""
+
+import random
+
+import pytest
+
+from sdk_contract.client import Agent
+from sdk_contract.client.fetch import Limits
+from sdk_contract.client.host import PlainHost, Surroundings
+from sdk_contract.wire import Conditions
+from tests.sdk_contract.client.conftest import LONG, content, settings, tuned, weights
+from tests.sdk_contract.client.simulator import Toxic, sha
+
+BASE = weights(1, 1_200_000)
+NEXT = tuned(BASE)
+EAGER = Limits(timeout_s=5, tries=1, pause_s=0.0, note_every=20_000)
+
+
+@pytest.fixture
+def agent(server, enrol):
+    server.publish("v1", 1, {"backbone": BASE})
+    server.publish("v2", 2, {"backbone": NEXT})
+    agent = enrol("v1", settings=settings(limits=EAGER))
+    server.target = "v2"
+    return agent
+
+
+def reopened(agent, **options):
+    """What a new process sees."""
+    return Agent(agent._store.directory, settings(limits=EAGER, **options))
+
+
+def test_a_whole_file_is_resumed_by_another_process_without_a_byte_sent_twice(server, agent):
+    server.toxics.extend([Toxic(cut=1_000_000), Toxic(status=500)])
+    assert agent.update().code == "http_5xx"
+    assert agent.status()["state"] == "paused"
+    outcome = reopened(agent).update()
+    assert (outcome.status, outcome.bytes_downloaded) == ("updated", len(NEXT) - 1_000_000)
+    assert content(agent) == {"backbone": NEXT}
+    assert server.events[-1].bytes == len(NEXT)
+
+
+def test_a_patch_is_resumed_by_another_process_at_its_last_block(server, agent):
+    patch = server.patch(BASE, NEXT)
+    server.toxics.append(Toxic(cut=int(len(patch) * 0.95)))
+    assert agent.update().code == "unreachable"
+    outcome = reopened(agent).update()
+    assert (outcome.status, outcome.way) == ("updated", "glp1")
+    assert outcome.bytes_downloaded < len(patch) * 0.5
+    assert content(agent) == {"backbone": NEXT}
+
+
+def test_what_a_resume_finds_damaged_is_made_again(server, agent):
+    patch = server.patch(BASE, NEXT)
+    server.toxics.append(Toxic(cut=int(len(patch) * 0.95)))
+    agent.update()
+    partial = agent._store.partial / sha(NEXT)
+    partial.write_bytes(bytes(partial.stat().st_size))
+    outcome = reopened(agent).update()
+    assert (outcome.status, outcome.way) == ("updated", "glp1")
+    assert content(agent) == {"backbone": NEXT}
+
+
+def test_a_partial_whole_file_that_rotted_is_found_out_and_fetched_again(server, agent):
+    server.toxics.extend([Toxic(cut=1_000_000), Toxic(status=500)])
+    agent.update()
+    with (agent._store.partial / sha(NEXT)).open("r+b") as stream:
+        stream.write(b"rot")
+    outcome = reopened(agent).update()
+    assert outcome.status == "updated"
+    assert outcome.bytes_wasted == len(NEXT) - 1_000_000
+    assert content(agent) == {"backbone": NEXT}
+
+
+def test_an_address_that_expires_in_the_middle_is_renewed_inside_the_attempt(server, agent):
+    server.toxics.extend([Toxic(status=403), Toxic(status=403)])
+    outcome = agent.update()
+    assert (outcome.status, outcome.version) == ("updated", "v2")
+    assert len(server.polls) == 3
+    assert {event.attempt_id for event in server.events} == {"attempt-1"}
+
+
+def test_a_change_of_mind_during_the_download_is_followed(server, agent):
+    third = tuned(NEXT, seed=3)
+    server.publish("v3", 3, {"backbone": third})
+    server.toxics.append(Toxic(status=403))
+
+    def change(answer):
+        server.target, server.attempt = "v3", "attempt-2"
+        return answer
+
+    server.alter = change
+    outcome = agent.update()
+    assert (outcome.status, outcome.version) == ("updated", "v3")
+    assert [event.state for event in server.events if event.attempt_id == "attempt-1"][-1] == "superseded"
+
+
+def test_a_withdrawn_offer_ends_the_attempt(server, agent):
+    server.toxics.extend([Toxic(cut=1_000_000), Toxic(status=500)])
+    agent.update()
+    server.target = None
+    assert agent.update().status == "none"
+    assert server.states[-1] == "superseded"
+    assert list(agent._store.partial.iterdir()) == []
+
+
+class Phone(PlainHost):
+    def __init__(self, **found):
+        self.found = Surroundings(**found)
+
+    def surroundings(self):
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (Conditions(network="unmetered"), Phone(metered=True)),
+        (Conditions(charging=True), Phone(charging=False)),
+        (Conditions(idle=True), Phone(idle=False)),
+        (Conditions(), Phone(online=False)),
+    ],
+)
+def test_an_update_waits_until_the_device_is_as_the_server_asks(server, agent, asked, found):
+    server.alter = lambda answer: answer | {"conditions": asked.model_dump()}
+    outcome = reopened(agent, host=found).update()
+    assert (outcome.status, outcome.code, outcome.bytes_downloaded) == ("waiting", "conditions_unmet", 0)
+    assert agent.status()["state"] == "waiting"
+    assert agent.update().status == "updated"
+
+
+def test_a_spent_byte_budget_waits_and_keeps_what_came(server, agent):
+    outcome = reopened(agent, host=Phone(byte_budget=1_000_000)).update()
+    assert (outcome.status, outcome.code) == ("waiting", "quota")
+    outcome = agent.update()
+    assert outcome.status == "updated"
+    assert outcome.bytes_downloaded < len(NEXT) - 500_000
+
+
+def test_a_base_that_rotted_is_replaced_by_the_whole_file(server, agent):
+    server.patch(BASE, NEXT)
+    path = agent._store.objects / sha(BASE)
+    path.write_bytes(b"rot" + BASE[3:])
+    outcome = agent.update()
+    assert (outcome.status, outcome.way) == ("updated", "full")
+    assert content(agent) == {"backbone": NEXT}
+
+
+def test_a_network_that_does_anything_still_ends_with_the_right_bytes(server, agent, tmp_path):
+    server.patch(BASE, NEXT)
+    dice = random.Random(11)
+    statuses = [403, 404, 429, 500, 503]
+    for number in range(60 if LONG else 12):
+        server.attempt, server.target, server.action = f"there-{number}", "v2", "install"
+        for _ in range(dice.randint(1, 6)):
+            kind = dice.choice(["cut", "status", "ignore_range", "shift", "claim", "flip", "slice"])
+            value = {
+                "cut": dice.randint(0, 90_000),
+                "status": dice.choice(statuses),
+                "ignore_range": True,
+                "shift": dice.randint(-5000, 5000),
+                "claim": dice.randint(1, 5000),
+                "flip": dice.randint(0, 90_000),
+                "slice": 4000,
+            }[kind]
+            server.toxics.append(Toxic(**{kind: value}))
+        for _ in range(12):
+            assert agent.update().status in {"updated", "up_to_date", "failed", "waiting"}
+            assert content(agent)["backbone"] in (BASE, NEXT)
+            if agent.installed().version == "v2":
+                break
+        assert content(agent) == {"backbone": NEXT}
+        server.attempt, server.target, server.action = f"back-{number}", "v1", "rollback"
+        server.toxics.clear()
+        assert agent.update().version == "v1"
