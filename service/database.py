@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
@@ -70,6 +70,11 @@ def read_only(engine: Engine) -> Iterator[Session]:
 def after_commit(session: Session, callback: Callable[[], None]) -> None:
     """Run `callback` once the surrounding transaction is durable; never if it is rolled back."""
     session.info.setdefault("after_commit", []).append(callback)
+
+
+def alone(session: Session, lock: int) -> bool:
+    """Whether no other transaction holds this advisory lock; ours holds it until it ends."""
+    return bool(session.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": lock}))
 
 
 def _drop_demoted(context: ExceptionContext) -> None:

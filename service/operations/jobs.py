@@ -5,6 +5,7 @@ and comes back changes nothing.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -98,31 +99,27 @@ def requeue(session: Session, bell: Bell, job_id: UUID, *, now: datetime) -> sto
     return row
 
 
-def sweep(
-    session: Session, bell: Bell, *, now: datetime, bury: Callable[[Session, store.jobs.JobRow], None]
-) -> int:
-    """Ring again for what should run and does not; bury what was lost too often.
+@dataclass(frozen=True, slots=True)
+class DeadJob:
+    """A job that was lost too often."""
 
-    Args:
-        session: the transaction.
-        bell: rung after the commit.
-        now: the time.
-        bury: called for a job whose workers have died `MAX_ATTEMPTS` times.
+    kind: str
+    args: dict[str, Any]
+    problem: dict[str, Any]
 
-    Returns:
-        How many jobs were rung for.
-    """
-    rung = 0
+
+def sweep(session: Session, bell: Bell, *, now: datetime) -> list[DeadJob]:
+    """Ring again for what should run and does not; return what was lost too often to be tried again."""
+    dead = []
     for row in store.jobs.due(session, now=now, silent_since=now - RING_AGAIN_AFTER):
         if row.state == "running" and row.attempts >= MAX_ATTEMPTS:
-            row.state, row.finished_at, row.owner = "dead", now, None
-            row.error = {"code": "worker_lost", "detail": f"{row.attempts} workers ended without a word"}
-            bury(session, row)
-            continue
-        row.rung_at = now
-        after_commit(session, _ringer(bell, row))
-        rung += 1
-    return rung
+            problem = {"code": "worker_lost", "detail": f"{row.attempts} workers ended without a word"}
+            row.state, row.finished_at, row.owner, row.error = "dead", now, None, problem
+            dead.append(DeadJob(row.kind, row.args, problem))
+        else:
+            row.rung_at = now
+            after_commit(session, _ringer(bell, row))
+    return dead
 
 
 def _ringer(bell: Bell, row: store.jobs.JobRow) -> Callable[[], None]:

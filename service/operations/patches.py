@@ -56,9 +56,21 @@ def request(session: Session, bell: Bell, source: str, target: str) -> None:
         jobs.enqueue(session, bell, BUILD_PATCH, f"{BUILD_PATCH}:{made}", {"patch_id": made})
 
 
+def require(session: Session, patch_id: int, *, lock: bool = False) -> store.patches.PatchRow:
+    """A patch by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = store.patches.patch(session, patch_id, lock=lock)
+    if row is None:
+        raise NotFound(f"there is no patch {patch_id}")
+    return row
+
+
 def record(session: Session, patch_id: int, proved: ProvedPatch, *, now: datetime) -> None:
     """Make a proved patch available."""
-    row = _require(session, patch_id)
+    row = require(session, patch_id, lock=True)
     row.state, row.finished_at = "ready", now
     row.sha256, row.size, row.working_set = proved.sha256, proved.size, proved.working_set
     row.descriptor, row.stats = proved.descriptor, proved.stats
@@ -66,7 +78,7 @@ def record(session: Session, patch_id: int, proved: ProvedPatch, *, now: datetim
 
 def give_up(session: Session, patch_id: int, *, state: str, stats: dict[str, Any], now: datetime) -> None:
     """There will be no patch here; devices get the full file."""
-    row = _require(session, patch_id)
+    row = require(session, patch_id, lock=True)
     row.state, row.stats, row.finished_at = state, stats, now
 
 
@@ -81,10 +93,3 @@ def _files(version: store.versions.VersionRow) -> list[File]:
         for variant in version.variants
         for component in variant.components
     ]
-
-
-def _require(session: Session, patch_id: int) -> store.patches.PatchRow:
-    row = store.patches.patch(session, patch_id, lock=True)
-    if row is None:
-        raise NotFound(f"there is no patch {patch_id}")
-    return row

@@ -111,6 +111,11 @@ def list_all(session: Session, *, model: str | None) -> Sequence[store.rollouts.
     return store.rollouts.rollouts(session, model=model)
 
 
+def list_running(session: Session) -> Sequence[UUID]:
+    """The rollouts whose gates are to be looked at."""
+    return store.rollouts.running(session)
+
+
 def act(
     session: Session, key: str, verb: str, *, actor: str, reason: str, now: datetime
 ) -> store.rollouts.RolloutRow:

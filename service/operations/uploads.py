@@ -159,7 +159,7 @@ def _blob_of(session: Session, upload: store.versions.UploadRow) -> store.versio
     return blob
 
 
-def record_blob(
+def record(
     session: Session, blobs: BlobStore, sha256: str, *, file_format: str, contents: dict[str, Any]
 ) -> None:
     """A worker has hashed a blob and copied it to its place."""

@@ -144,6 +144,18 @@ def require(session: Session, model: str, label: str, *, lock: bool = False) -> 
     return row
 
 
+def require_by_id(session: Session, version_id: int) -> store.versions.VersionRow:
+    """The version of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = store.versions.version_by_id(session, version_id)
+    if row is None:
+        raise NotFound(f"there is no version {version_id}")
+    return row
+
+
 def declare(
     session: Session, model: str, declaration: VersionDeclaration, *, actor: str, now: datetime
 ) -> store.versions.VersionRow:

@@ -1,0 +1,1 @@
+"""Adapters from Celery to operations, as thin as handlers; arguments are ids."""

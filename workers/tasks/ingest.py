@@ -1,0 +1,106 @@
+"""Look at what was uploaded: is it what was declared, and what is inside?
+
+Bytes go from the staging area to their place only after they have been hashed, and a file that
+breaks the rules of its own format rejects the version.
+"""
+
+import hashlib
+from typing import Any
+
+from service import database
+from service.blobs import BlobReader, blob_key
+from service.errors import NotFound
+from service.operations import uploads, versions
+from service.operations.uploads import Pending
+from service.tokens import utc_now
+from workers.context import Job, Rejected, WorkerContext
+from workers.delta.layouts import Layout, MalformedFile, read_layout
+
+MAX_LISTED_TENSORS = 200
+
+
+def run(job: Job) -> None:
+    """Check every new file of a version; then ask for the publisher's signature.
+
+    Raises:
+        Rejected: the bytes are not those declared, or a file is malformed.
+    """
+    context, version_id = job.context, job.args["version_id"]
+    with database.read_only(context.engine) as session:
+        version = versions.require_by_id(session, version_id)
+        pending = uploads.pending(session, version)
+    total = sum(blob.size for blob in pending.values())
+    done = 0
+    for sha256, blob in pending.items():
+        _take_in(job, sha256, blob, done, total)
+        done += blob.size
+    with job.closing() as session:
+        versions.ask_for_signature(session, context.bell, version_id)
+
+
+def bury(context: WorkerContext, args: dict[str, Any], problem: dict[str, Any]) -> None:
+    """The version is rejected and says why; its label may be used again."""
+    with database.transaction(context.engine) as session:
+        versions.reject(session, args["version_id"], problem=problem, now=utc_now())
+
+
+def _take_in(job: Job, sha256: str, blob: Pending, done: int, total: int) -> None:
+    if blob.key is None:
+        raise Rejected("upload_incomplete", f"{blob.component} has to be uploaded again", blob.component)
+    blobs = job.context.blobs
+    try:
+        _check_digest(job, sha256, blob, (done, total))
+        layout = _inspect(BlobReader(blobs, blob.key, blob.size), blob.component)
+    except Rejected:
+        with database.transaction(job.context.engine) as session:
+            uploads.drop(session, blobs, sha256)
+        raise
+    blobs.copy(blob.key, blob_key(sha256))
+    with database.transaction(job.context.engine) as session:
+        uploads.record(session, blobs, sha256, file_format=layout.format, contents=_contents(layout))
+    blobs.delete(blob.key)
+
+
+def _check_digest(job: Job, sha256: str, blob: Pending, progress: tuple[int, int]) -> None:
+    digest, size = hashlib.sha256(), 0
+    done, total = progress
+    try:
+        for chunk in job.context.blobs.stream(blob.key or ""):
+            digest.update(chunk)
+            size += len(chunk)
+            job.report(done + size, total)
+    except NotFound as error:
+        raise Rejected("upload_incomplete", f"{blob.component}: {error.detail}", blob.component) from error
+    if size != blob.size:
+        raise Rejected("size_mismatch", f"{size} bytes arrived, {blob.size} were declared", blob.component)
+    if digest.hexdigest() != sha256:
+        raise Rejected(
+            "digest_mismatch",
+            f"the bytes hash to {digest.hexdigest()}, {sha256} was declared",
+            blob.component,
+        )
+
+
+def _inspect(reader: BlobReader, component: str) -> Layout:
+    try:
+        return read_layout(reader)
+    except MalformedFile as error:
+        raise Rejected(
+            "malformed_file", f"{error.format}: {error.code}: {error.detail}", component
+        ) from error
+
+
+def _contents(layout: Layout) -> dict[str, Any]:
+    """What is worth showing of a file: counts and sizes of all tensors, the names of some."""
+    by_dtype: dict[str, int] = {}
+    for tensor in layout.tensors:
+        by_dtype[tensor.dtype] = by_dtype.get(tensor.dtype, 0) + tensor.size
+    return {
+        "tensor_count": len(layout.tensors),
+        "bytes_by_dtype": by_dtype,
+        "tensors": [
+            {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "size": tensor.size}
+            for tensor in layout.tensors[:MAX_LISTED_TENSORS]
+        ],
+        "metadata": dict(layout.metadata),
+    }

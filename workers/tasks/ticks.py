@@ -1,0 +1,45 @@
+"""What beat asks for again and again. Each tick may be lost, doubled or late: the next one does the same."""
+
+from datetime import timedelta
+
+from service import database
+from service.observability import log
+from service.operations import attempts, events, jobs, rollouts, uploads
+from service.tokens import utc_now
+from workers.context import WorkerContext
+from workers.tasks import bells
+
+UPLOAD_LIFETIME = timedelta(days=3)
+PARTITIONS_AHEAD = 8
+_ROLLOUTS_LOCK = 7_263_514_003
+_SWEEP_LOCK = 7_263_514_004
+
+
+def evaluate_rollouts(context: WorkerContext) -> None:
+    """Look at the gates of every running rollout, each in a transaction of its own."""
+    with database.read_only(context.engine) as session:
+        waiting = rollouts.list_running(session)
+    for rollout_id in waiting:
+        with database.transaction(context.engine) as session:
+            if not database.alone(session, _ROLLOUTS_LOCK):
+                return
+            verdict = rollouts.evaluate(session, rollout_id, now=utc_now())
+        if verdict is not None and verdict.outcome != "hold":
+            log("gates").info(
+                "rollout.verdict", rollout=str(rollout_id), outcome=verdict.outcome, why=verdict.reason
+            )
+
+
+def sweep(context: WorkerContext) -> None:
+    """Ring for lost jobs, count silent attempts, let old uploads go, make tomorrow's partitions."""
+    now = utc_now()
+    with database.transaction(context.engine) as session:
+        if not database.alone(session, _SWEEP_LOCK):
+            return
+        dead = jobs.sweep(session, context.bell, now=now)
+        attempts.expire(session, now=now)
+        uploads.expire(session, context.blobs, before=now - UPLOAD_LIFETIME)
+        events.prepare_partitions(session, days=PARTITIONS_AHEAD)
+    for job in dead:
+        _, bury = bells.HANDLERS[job.kind]
+        bury(context, job.args, job.problem)
