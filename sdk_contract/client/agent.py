@@ -3,12 +3,12 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sdk_contract.client import reports
-from sdk_contract.client.activation import Activation
+from sdk_contract.client.activation import Activation, Trial
 from sdk_contract.client.api import DeviceApi
 from sdk_contract.client.asking import Asker
 from sdk_contract.client.factory import install_shipped
@@ -17,6 +17,7 @@ from sdk_contract.client.files import DiskFiles, Files
 from sdk_contract.client.gather import Gather
 from sdk_contract.client.host import Host, PlainHost
 from sdk_contract.client.identity import Configuration, DeviceKey
+from sdk_contract.client.modules import keep_only
 from sdk_contract.client.outcome import Outcome
 from sdk_contract.client.runtime import Activator, FilesOnly, OneShot, Runtime
 from sdk_contract.client.steps import Steps
@@ -35,12 +36,14 @@ class Settings:
         host: the platform.
         limits: how patient downloads are.
         pause: waits, seconds.
+        trial: how a new version proves itself.
     """
 
     files: Files
     host: Host
     limits: Limits
     pause: Callable[[float], None] = time.sleep
+    trial: Trial = field(default_factory=Trial)
 
 
 class Agent:
@@ -131,10 +134,71 @@ class Agent:
         """
         chosen = activator or (OneShot(runtime) if runtime is not None else FilesOnly())
         settings = self._settings
-        steps = Steps(self._store)
+        activation = self._activation(chosen)
         asker = Asker(self._store, self._api, self._configuration, self._trust, settings.host)
-        gather = Gather(steps, asker, settings.host, settings.limits, settings.pause)
-        return Update(steps, asker, gather, Activation(steps, chosen, settings.host)).run()
+        gather = Gather(activation.steps, asker, settings.host, settings.limits, settings.pause)
+        return Update(activation.steps, asker, gather, activation).run()
+
+    def starting(self) -> Installed | None:
+        """What an app shall load now; call it before opening any file, and `started` once it is up.
+
+        While a version is on probation each call counts as a start that may not end; after two of them
+        the answer is the version before.
+
+        Raises:
+            Busy: another process updates in this directory.
+            StateDamaged: the record cannot be read.
+        """
+        with self._store.exclusive():
+            release = self._activation(FilesOnly()).starting()
+        return self._store.installed(release) if release else None
+
+    def started(self) -> None:
+        """The app is up with what `starting` gave it."""
+        self._activation(FilesOnly()).started()
+
+    def report_health(
+        self,
+        *,
+        good: bool,
+        metrics: Mapping[str, float] | None = None,
+        detail: str = "",
+        activator: Activator | None = None,
+    ) -> Outcome | None:
+        """The app's word on a version that is on probation: commit it, or go back.
+
+        Args:
+            good: the version does its work.
+            metrics: of the first real work, sent with the commit.
+            detail: why not.
+            activator: brings the old version back to life.
+
+        Returns:
+            What came of it; None when no version is on probation.
+
+        Raises:
+            Busy: another process updates in this directory.
+        """
+        with self._store.exclusive():
+            activation = self._activation(activator or FilesOnly())
+            return activation.health(good=good, metrics=metrics or {}, detail=detail)
+
+    def want_modules(self, modules: list[str] | None) -> None:
+        """Choose the components that this device holds; None for all.
+
+        A dropped module is gone at once; an added one comes with the next update, of the version that runs.
+
+        Raises:
+            MixedVersions: the running version has no such module; nothing has changed.
+            Busy: another process updates in this directory.
+        """
+        with self._store.exclusive():
+            keep_only(self._store, modules)
+            self._configuration = self._configuration.model_copy(update={"modules": modules})
+            self._configuration.save(self._store.directory, self._store.files)
+
+    def _activation(self, activator: Activator) -> Activation:
+        return Activation(Steps(self._store), activator, self._settings.host, self._settings.trial)
 
     def installed(self) -> Installed | None:
         """The version to load now; None on a device that has none yet.

@@ -69,6 +69,7 @@ class Attempt(BaseModel):
         strikes: how often a trial of this release began and did not end well.
         seq: of the last event.
         started_at: wall clock in seconds, for durations only.
+        probation_since: wall clock of the last start of the app with this version.
     """
 
     attempt_id: str | None
@@ -81,7 +82,7 @@ class Attempt(BaseModel):
     strikes: int = 0
     seq: int = 0
     started_at: float = 0.0
-    staged_at: float | None = None
+    probation_since: float = 0.0
 
 
 class Record(BaseModel):

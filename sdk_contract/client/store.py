@@ -176,12 +176,18 @@ class Store:
         freed = self._sweep(self.objects, lambda name: name in objects)
         freed += self._sweep(self.partial, lambda name: name.partition(".")[0] in wanted)
         self._sweep(self.manifests, lambda name: name in manifests)
-        folders = {release.folder for release in releases}
-        for folder in list(self.releases.iterdir()):
-            if folder.name not in folders:
-                self._sweep(folder, lambda _: False)
-                self.files.remove_directory(folder)
+        links = {(release.folder, part.path) for release in releases for part in release.components}
+        self._collect_links(links)
         return freed
+
+    def _collect_links(self, links: set[tuple[str, str]]) -> None:
+        folders = {folder for folder, _ in links}
+        for folder in list(self.releases.iterdir()):
+            for link in list(folder.iterdir()):
+                if (folder.name, link.name) not in links:
+                    self.files.unlink(link)
+            if folder.name not in folders:
+                self.files.remove_directory(folder)
 
     def _sweep(self, folder: Path, keep: Callable[[str], bool]) -> int:
         freed = 0

@@ -162,7 +162,7 @@ class Simulator:
         request = PollRequest.model_validate_json(body)
         self.polls.append(request)
         version = self.versions.get(self.target) if self.target else None
-        current = not self.insist and version is not None and request.current_version == version.label
+        current = not self.insist and version is not None and self.holds(request, version)
         action = "none" if version is None or current else self.action
         reason = {"install": "update", "rollback": "rollback"}.get(
             action, "up_to_date" if current else "no_rollout"
@@ -210,6 +210,11 @@ class Simulator:
                 ],
             }
         return self.alter(answer)
+
+    def holds(self, request, version):
+        parts = version.manifest.variants[0].components
+        wanted = {part.name for part in parts if request.modules is None or part.name in request.modules}
+        return request.current_version == version.label and wanted <= set(request.components)
 
     def download(self, part, request):
         held = request.components.get(part.name)
