@@ -31,6 +31,7 @@ from sdk_contract.patch.errors import (
     PatchTruncated,
     TargetMismatch,
 )
+from sdk_contract.patch.heap import keep_heap
 
 PIECE = 1 << 20
 
@@ -84,6 +85,7 @@ class Applier:
             PatchCorrupt: `index` has fewer blocks than `start_block`.
             TargetMismatch: `index` is given and the target's front is damaged.
         """
+        keep_heap()
         self._source, self._target = source, target
         self._index_sha256, self._limits = index_sha256, limits
         self._block, self._index = start_block, index

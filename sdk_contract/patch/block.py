@@ -6,12 +6,13 @@ import numpy as np
 import zstandard
 
 from sdk_contract.patch.bsdiff import read_bsdiff
+from sdk_contract.patch.codecs import Symbols
 from sdk_contract.patch.container import Record
 from sdk_contract.patch.cursor import Cursor
 from sdk_contract.patch.errors import NotReversible, PatchCorrupt
-from sdk_contract.patch.groups import read_field
-from sdk_contract.patch.plan import BlockPlan, Lane, LaneKind, Segment, read_plan
-from sdk_contract.patch.transforms import Bytes, restore, restore_old
+from sdk_contract.patch.groups import FieldContext, read_field, symbol_count
+from sdk_contract.patch.plan import BlockPlan, Lane, LaneKind, Segment, coding_order, read_plan
+from sdk_contract.patch.transforms import Bytes, has_key, restore
 
 ReadSource = Callable[[int, int], bytes]
 
@@ -98,22 +99,24 @@ def make_source(
 
 def _undo(cursor: Cursor, lane: Lane, base: Bytes, *, forward: bool) -> Bytes:
     """Every field of a delta lane: from the old values to the new ones, or back."""
-    if len(lane.fields) == 1:
-        return _undo_field(cursor, lane, 0, base, forward=forward)
-    units = base.reshape(-1, lane.stride)
-    result = np.empty_like(units)
-    for number, field in enumerate(lane.fields):
+    units = len(base) // lane.stride
+    leaders: dict[int, Symbols] = {}
+    result = np.empty_like(base)
+    for number in coding_order(lane):
+        field = lane.fields[number]
         part = slice(field.offset, field.offset + field.length)
-        values = np.ascontiguousarray(units[:, part]).reshape(-1)
-        made = _undo_field(cursor, lane, number, values, forward=forward)
-        result[:, part] = made.reshape(-1, field.length)
-    return result.reshape(-1)
-
-
-def _undo_field(cursor: Cursor, lane: Lane, number: int, values: Bytes, *, forward: bool) -> Bytes:
-    element = lane.fields[number].element
-    symbols = read_field(cursor, element, values if forward else None, len(values))
-    return restore(element, values, symbols) if forward else restore_old(element, values, symbols)
+        single = len(lane.fields) == 1
+        values = base if single else np.ascontiguousarray(base.reshape(-1, lane.stride)[:, part]).reshape(-1)
+        count = symbol_count(field.element, len(values))
+        context = FieldContext(field.element, count, units, values if forward else None, leaders)
+        run = read_field(cursor, context)
+        made = restore(field.element, values, run, forward=forward)
+        if single:
+            return made
+        if has_key(field.element):
+            leaders[number] = run.dense()
+        result.reshape(-1, lane.stride)[:, part] = made.reshape(-1, field.length)
+    return result
 
 
 def _places(plan: BlockPlan, lane: int) -> Iterator[tuple[Segment, int]]:

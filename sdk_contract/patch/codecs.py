@@ -1,5 +1,6 @@
 """Decoding a run: `n` small unsigned numbers, most of them near zero (see `README.md`, "Runs")."""
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,12 +10,17 @@ from sdk_contract.patch.cursor import Cursor
 from sdk_contract.patch.errors import PatchCorrupt, PatchUnsupported
 
 Symbols: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
+Places: TypeAlias = npt.NDArray[np.int64]
 Dtype: TypeAlias = "np.dtype[np.unsignedinteger[Any]]"
 
-ZERO, PLAIN, PACKED, GAPS = range(4)
+ZERO, PLAIN, PACKED, GAPS, SHIFTED, PALETTE = range(6)
+MAX_PALETTE = 255
 MAX_DEPTH = 4
 # Symbols per byte -> the code that announces an escape: 255, 15, 3 or 1.
 ESCAPE = {1: 255, 2: 15, 4: 3, 8: 1}
+
+
+BITS = 8
 
 
 def _tables() -> dict[int, npt.NDArray[Any]]:
@@ -32,9 +38,33 @@ def _tables() -> dict[int, npt.NDArray[Any]]:
 
 
 _UNPACK = _tables()
+_COUNTING = np.arange(1 << 18)
 
 
-def read_run(cursor: Cursor, count: int, dtype: Dtype, depth: int = 0) -> Symbols:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Decoded numbers: all of them, or only those that are not zero.
+
+    Attributes:
+        count: how many numbers the run has.
+        places: ascending positions of `values`, or None when `values` holds every number.
+        values: the numbers.
+    """
+
+    count: int
+    places: Places | None
+    values: Symbols
+
+    def dense(self) -> Symbols:
+        """Every number."""
+        if self.places is None:
+            return self.values
+        values: Symbols = np.zeros(self.count, self.values.dtype)
+        values[self.places] = self.values
+        return values
+
+
+def read_run(cursor: Cursor, count: int, dtype: Dtype, depth: int = 0) -> Run:
     """The next run of a payload.
 
     Args:
@@ -50,43 +80,63 @@ def read_run(cursor: Cursor, count: int, dtype: Dtype, depth: int = 0) -> Symbol
     if depth > MAX_DEPTH:
         raise PatchCorrupt("runs nested too deep")
     if count == 0:
-        return np.zeros(0, dtype)
+        return Run(0, None, np.zeros(0, dtype))
     mode = cursor.byte()
     if mode == ZERO:
-        return np.zeros(count, dtype)
+        return Run(count, np.zeros(0, np.int64), np.zeros(0, dtype))
     if mode == PLAIN:
-        return np.frombuffer(cursor.blob(count * dtype.itemsize), dtype)
-    if mode == PACKED:
-        return _packed(cursor, count, dtype, depth)
-    if mode == GAPS:
-        return _gaps(cursor, count, dtype, depth)
-    raise PatchUnsupported(f"run mode {mode}")
+        return Run(count, None, np.frombuffer(cursor.blob(count * dtype.itemsize), dtype))
+    decoders = {PACKED: _packed, GAPS: _gaps, SHIFTED: _shifted, PALETTE: _palette}
+    if mode not in decoders:
+        raise PatchUnsupported(f"run mode {mode}")
+    return decoders[mode](cursor, count, dtype, depth)
 
 
-def _packed(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Symbols:
+def _packed(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Run:
     pack, shift = cursor.byte(), cursor.byte()
     if pack not in ESCAPE or shift >= 8 * dtype.itemsize:
         raise PatchCorrupt(f"packing {pack}, shift {shift}")
     tokens = unpack(np.frombuffer(cursor.blob(-(-count // pack)), np.uint8), pack, count)
     low = _low_bits(cursor, count, shift, dtype) if shift else None
-    escaped = np.flatnonzero(tokens == ESCAPE[pack])
+    escaped = np.flatnonzero(tokens.view(bool) if pack == BITS else tokens == ESCAPE[pack])
+    rest = read_run(cursor, len(escaped), dtype, depth + 1).dense() + dtype.type(ESCAPE[pack])
+    if pack == BITS and low is None:
+        return Run(count, escaped, rest)
     values: Symbols = tokens.astype(dtype, copy=False)
     if len(escaped):
-        rest = read_run(cursor, len(escaped), dtype, depth + 1)
         values = values if values.flags.writeable else values.copy()
-        values[escaped] = rest + dtype.type(ESCAPE[pack])
-    if low is None:
-        return values
-    return (values << dtype.type(shift)) | low
+        values[escaped] = rest
+    if low is not None:
+        values = (values << dtype.type(shift)) | low
+    return Run(count, None, values)
+
+
+def _shifted(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Run:
+    shift = cursor.byte()
+    if shift >= 8 * dtype.itemsize:
+        raise PatchCorrupt(f"shift {shift}")
+    run = read_run(cursor, count, dtype, depth + 1)
+    return Run(count, run.places, run.values << dtype.type(shift))
+
+
+def _palette(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Run:
+    colours = np.frombuffer(cursor.take(cursor.byte() * dtype.itemsize), dtype)
+    ranks = read_run(cursor, count, np.dtype("<u1"), depth + 1).dense()
+    if int(ranks.max()) > len(colours):
+        raise PatchCorrupt("a rank outside its palette")
+    values: Symbols = np.append(colours, dtype.type(0)).astype(dtype)[ranks]
+    others = np.flatnonzero(ranks == len(colours))
+    values[others] = read_run(cursor, len(others), dtype, depth + 1).dense()
+    return Run(count, None, values)
 
 
 def unpack(packed: npt.NDArray[np.uint8], pack: int, count: int) -> npt.NDArray[np.uint8]:
     """`count` codes out of bytes that hold `pack` codes each, the first in the lowest bits."""
     if pack == 1:
         return packed
-    if pack == 8:
+    if pack == BITS:
         return np.unpackbits(packed, bitorder="little")[:count]
-    return np.take(_UNPACK[pack], packed).view(np.uint8)[:count]
+    return np.take(_UNPACK[pack], packed, mode="clip").view(np.uint8)[:count]
 
 
 def _low_bits(cursor: Cursor, count: int, shift: int, dtype: Dtype) -> Symbols:
@@ -100,15 +150,14 @@ def _low_bits(cursor: Cursor, count: int, shift: int, dtype: Dtype) -> Symbols:
     return low
 
 
-def _gaps(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Symbols:
+def _gaps(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Run:
     nonzeros = cursor.varint()
     if nonzeros > count:
         raise PatchCorrupt("more values than places")
-    gaps = read_run(cursor, nonzeros, np.dtype("<u4"), depth + 1)
-    rest = read_run(cursor, nonzeros, dtype, depth + 1)
-    places = np.cumsum(gaps.astype(np.int64) + 1) - 1
+    gaps = read_run(cursor, nonzeros, np.dtype("<u4"), depth + 1).dense()
+    rest = read_run(cursor, nonzeros, dtype, depth + 1).dense()
+    places = np.cumsum(gaps, dtype=np.int64)
+    places += _COUNTING[:nonzeros] if nonzeros <= len(_COUNTING) else np.arange(nonzeros)
     if nonzeros and int(places[-1]) >= count:
         raise PatchCorrupt("a value behind the end of its run")
-    values: Symbols = np.zeros(count, dtype)
-    values[places] = rest + dtype.type(1)
-    return values
+    return Run(count, places, rest + dtype.type(1))

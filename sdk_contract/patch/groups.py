@@ -1,122 +1,164 @@
 """Decoding one field of a delta lane: its symbols in groups of like spread (see `README.md`, "Groups")."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from sdk_contract.patch.codecs import Dtype, Symbols, read_run
+from sdk_contract.patch.codecs import Places, Run, Symbols, read_run
 from sdk_contract.patch.cursor import Cursor
 from sdk_contract.patch.errors import NotReversible, PatchCorrupt, PatchUnsupported
 from sdk_contract.patch.transforms import Bytes, Element, dtype_of, has_key, key_of, symbols_per_byte
 
-BY_EXPONENT = 1
-BY_TILE = 2
-MAX_GROUPS = 64
-MIN_TILE = 16
+BY_NOTHING, BY_EXPONENT, BY_LEADER = range(3)
+MAX_GROUPS = 32
+MAX_CLASS = 15
+SORTED_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
-class _Tiles:
-    size: int
-    classes: Bytes
-    highest: int
+class FieldContext:
+    """What is known when a field is decoded.
+
+    Attributes:
+        element: the kind of its values.
+        count: how many symbols it has, in all units together.
+        units: how many units the lane has.
+        old: the old values' bytes; None when only the new ones are known (`apply --reverse`).
+        leaders: symbols of the lane's fields that are already decoded, by their number.
+    """
+
+    element: Element
+    count: int
+    units: int
+    old: Bytes | None
+    leaders: dict[int, Symbols]
 
 
 def symbol_count(element: Element, size: int) -> int:
     """Symbols that `size` bytes of an element have."""
-    symbols, bytes_ = symbols_per_byte(element)
-    return size * symbols // bytes_
+    symbols, per_bytes = symbols_per_byte(element)
+    return size * symbols // per_bytes
 
 
-def read_field(cursor: Cursor, element: Element, old: Bytes | None, size: int) -> Symbols:
+def read_field(cursor: Cursor, context: FieldContext) -> Run:
     """The symbols of one field, in the order of the values.
-
-    Args:
-        cursor: where the field's data starts.
-        element: the kind of its values.
-        old: the old values' bytes; None when only the new ones are known (`apply --reverse`).
-        size: bytes of the field in all units together.
 
     Raises:
         PatchCorrupt: a rule is broken.
         PatchUnsupported: unknown grouping.
         NotReversible: groups by the old value, which is not known.
     """
-    count, dtype = symbol_count(element, size), dtype_of(element)
-    flags = cursor.byte()
-    if flags & ~(BY_EXPONENT | BY_TILE):
-        raise PatchUnsupported(f"grouping {flags:#x}")
-    cuts = _read_cuts(cursor, element) if flags & BY_EXPONENT else None
-    tiles = _read_tiles(cursor, count) if flags & BY_TILE else None
-    if cuts is not None:
-        if old is None:
-            raise NotReversible("differences grouped by the old value")
-        return _by_key(cursor, _keys(element, old, cuts, tiles), dtype)
-    if tiles is not None:
-        return _by_tile(cursor, tiles, count, dtype)
-    return read_run(cursor, count, dtype)
+    grouping = cursor.byte()
+    if grouping == BY_NOTHING:
+        return read_run(cursor, context.count, dtype_of(context.element))
+    if grouping == BY_EXPONENT:
+        return _merge(cursor, context, _by_exponent(cursor, context))
+    if grouping == BY_LEADER:
+        return _merge(cursor, context, _by_leader(cursor, context))
+    raise PatchUnsupported(f"grouping {grouping}")
 
 
-def _read_cuts(cursor: Cursor, element: Element) -> Bytes:
-    if not has_key(element):
-        raise PatchCorrupt(f"{element.name} has no exponent")
-    cuts = np.frombuffer(cursor.take(cursor.byte()), np.uint8)
-    if not 0 < len(cuts) < MAX_GROUPS or np.any(cuts[1:] <= cuts[:-1]):
+@dataclass(frozen=True, slots=True)
+class Units:
+    """A group of whole units, each with `size` consecutive symbols."""
+
+    size: int
+    numbers: Places
+
+    @property
+    def count(self) -> int:
+        """Symbols in all of them."""
+        return len(self.numbers) * self.size
+
+    def places(self, at: Places) -> Places:
+        """Where the symbols at these positions of the group stand among all symbols."""
+        unit, inside = np.divmod(at, self.size)
+        return np.asarray(self.numbers[unit] * self.size + inside)
+
+    def fill(self, symbols: Symbols, values: Symbols) -> None:
+        """Put the group's symbols where they belong."""
+        symbols.reshape(-1, self.size)[self.numbers] = values.reshape(-1, self.size)
+
+
+def _merge(cursor: Cursor, context: FieldContext, members: Iterable[Places | Units]) -> Run:
+    """One run out of the groups' runs: sparse where every group is, else dense."""
+    dtype = dtype_of(context.element)
+    groups: list[tuple[Places | Units, Run]] = []
+    for group in members:
+        size = group.count if isinstance(group, Units) else len(group)
+        groups.append((group, read_run(cursor, size, dtype)))
+    if all(run.places is not None for _, run in groups):
+        return _merge_sparse(context.count, groups)
+    symbols: Symbols = np.zeros(context.count, dtype)
+    for group, run in groups:
+        if isinstance(group, Units):
+            group.fill(symbols, run.dense())
+        elif run.places is None:
+            symbols[group] = run.values
+        else:
+            symbols[group[run.places]] = run.values
+    return Run(context.count, None, symbols)
+
+
+def _merge_sparse(count: int, groups: list[tuple[Places | Units, Run]]) -> Run:
+    places, values = [np.zeros(0, np.int64)], []
+    for group, run in groups:
+        at = run.places if run.places is not None else np.arange(run.count)
+        places.append(group.places(at) if isinstance(group, Units) else group[at])
+        values.append(run.values)
+    return Run(count, np.concatenate(places), np.concatenate(values))
+
+
+def _by_exponent(cursor: Cursor, context: FieldContext) -> list[Places]:
+    if not has_key(context.element):
+        raise PatchCorrupt(f"{context.element.name} has no exponent")
+    cuts = bytes(cursor.take(cursor.byte()))
+    if not 0 < len(cuts) < MAX_GROUPS or any(a >= b for a, b in pairwise(cuts)):
         raise PatchCorrupt("exponent cuts out of order")
-    return cuts
+    if context.old is None:
+        raise NotReversible("differences grouped by the old value")
+    keys = key_of(context.element, context.old)
+    return exponent_groups(keys, cuts)
 
 
-def _read_tiles(cursor: Cursor, count: int) -> _Tiles:
-    size = cursor.varint()
-    if not MIN_TILE <= size <= count:
-        raise PatchCorrupt(f"tiles of {size} symbols")
-    classes = read_run(cursor, count // size, np.dtype("<u1"))
-    highest = int(classes.max())
-    if highest >= MAX_GROUPS:
-        raise PatchCorrupt(f"{highest + 1} classes of tiles")
-    return _Tiles(size, classes.astype(np.uint8, copy=False), highest)
+def exponent_groups(keys: Bytes, cuts: bytes) -> list[Places]:
+    """Positions of the values below the first cut, from it to the next, and so on; each ascending."""
+    numbers = np.zeros(len(keys), np.uint8)
+    for cut in cuts:
+        numbers += keys >= cut
+    parts: list[list[Places]] = [[] for _ in range(len(cuts) + 1)]
+    # Sorted in pieces, what the sort works on stays in the processor's cache: more than twice as fast.
+    for begin in range(0, len(keys), SORTED_AT_ONCE):
+        piece = numbers[begin : begin + SORTED_AT_ONCE]
+        order = np.argsort(piece, kind="stable")
+        order += begin
+        at = 0
+        for number, part in enumerate(parts):
+            members = int(np.count_nonzero(piece == number))
+            part.append(order[at : at + members])
+            at += members
+    return [np.concatenate(part) if part else np.zeros(0, np.int64) for part in parts]
 
 
-def _keys(element: Element, old: Bytes, cuts: Bytes, tiles: _Tiles | None) -> Bytes:
-    table = np.searchsorted(cuts, np.arange(256), side="right").astype(np.uint8)
-    keys = np.take(table, key_of(element, old))
-    if tiles is None:
-        return keys
-    groups = len(cuts) + 1
-    if groups * (tiles.highest + 1) > MAX_GROUPS:
-        raise PatchCorrupt("too many groups")
-    whole = len(tiles.classes) * tiles.size
-    keys[:whole].reshape(-1, tiles.size)[...] += (tiles.classes * np.uint8(groups))[:, None]
-    return keys
+def _by_leader(cursor: Cursor, context: FieldContext) -> Iterator[Units]:
+    leader = context.leaders.get(cursor.byte())
+    if leader is None or context.count % context.units:
+        raise PatchCorrupt("no such leader")
+    classes = leader_classes(leader, context.units)
+    return unit_groups(classes, context.count // context.units)
 
 
-def _by_key(cursor: Cursor, keys: Bytes, dtype: Dtype) -> Symbols:
-    order = np.argsort(keys, kind="stable")
-    parts: list[Symbols] = []
-    left = len(keys)
-    for group in range(MAX_GROUPS):
-        if not left:
-            break
-        members = int(np.count_nonzero(keys == group))
-        left -= members
-        if members:
-            parts.append(read_run(cursor, members, dtype))
-    symbols: Symbols = np.empty(len(keys), dtype)
-    if parts:
-        symbols[order] = np.concatenate(parts)
-    return symbols
+def leader_classes(leader: Symbols, units: int) -> Symbols:
+    """Per unit, the bit length of the largest symbol of the leading field, 15 at most."""
+    largest = np.minimum(leader.reshape(units, -1).max(axis=1), (1 << MAX_CLASS) - 1)
+    # The exponent of a float32 is the bit length of the integer it was made from.
+    lengths = (largest.astype(np.float32).view(np.int32) >> 23) - 126
+    return np.asarray(np.maximum(lengths, 0).astype(np.uint8))
 
 
-def _by_tile(cursor: Cursor, tiles: _Tiles, count: int, dtype: Dtype) -> Symbols:
-    symbols: Symbols = np.empty(count, dtype)
-    whole = len(tiles.classes) * tiles.size
-    body = symbols[:whole].reshape(-1, tiles.size)
-    for group in range(tiles.highest + 1):
-        members = np.flatnonzero(tiles.classes == group)
-        # What is behind the last whole tile belongs to the first group.
-        tail = count - whole if group == 0 else 0
-        run = read_run(cursor, len(members) * tiles.size + tail, dtype)
-        body[members] = run[: len(members) * tiles.size].reshape(-1, tiles.size)
-        if tail:
-            symbols[whole:] = run[len(run) - tail :]
-    return symbols
+def unit_groups(classes: Symbols, size: int) -> Iterator[Units]:
+    """The units of class 0, 1, ... up to the highest class there is."""
+    for number in range(int(classes.max()) + 1):
+        yield Units(size, np.flatnonzero(classes == number))

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from sdk_contract.patch.cursor import Cursor
 from sdk_contract.patch.errors import PatchCorrupt, PatchUnsupported
-from sdk_contract.patch.transforms import Element, width
+from sdk_contract.patch.transforms import Element, has_key, width
 
 MAX_LANES = 64
 MAX_FIELDS = 16
@@ -23,7 +23,7 @@ class LaneKind(IntEnum):
     BSDIFF = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Field:
     """A part of every unit: `length` bytes from `offset`, holding values of one kind."""
 
@@ -93,6 +93,11 @@ def read_plan(cursor: Cursor, target_size: int, source_offset: int, source_size:
     if sum(s.size for s in segments) != target_size or sum(s.source_size for s in segments) != source_size:
         raise PatchCorrupt("the segments do not add up to their block")
     return BlockPlan(lanes, tuple(segments))
+
+
+def coding_order(lane: Lane) -> list[int]:
+    """Numbers of the fields as their data stands in the payload: scales lead, codes follow."""
+    return sorted(range(len(lane.fields)), key=lambda number: not has_key(lane.fields[number].element))
 
 
 def _lane(cursor: Cursor) -> Lane:

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sdk_contract.patch.codecs import Places, Run, Symbols
+
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -88,14 +90,37 @@ def difference(element: Element, old: Bytes, new: Bytes) -> Words:
     return _DIFFERENCE[element](element, old, new)
 
 
-def restore(element: Element, old: Bytes, symbols: Words) -> Bytes:
-    """The new values' bytes; the inverse of `difference`."""
-    return _RESTORE[element](element, old, symbols, 1)
+def restore(element: Element, base: Bytes, run: Run, *, forward: bool = True) -> Bytes:
+    """The inverse of `difference`: new values from old ones, or old ones from new ones.
+
+    Args:
+        element: the kind of the values.
+        base: the old values' bytes, or with `forward` false the new ones', contiguous.
+        run: the symbols; where few are not zero only those values are touched.
+        forward: whether the symbols are added or taken away.
+    """
+    if run.places is None or 4 * len(run.places) > run.count:
+        return _RESTORE[element](element, base, run.dense(), 1 if forward else -1)
+    result = base.copy()
+    if element is Element.INT4:
+        _touch_nibbles(result, run.places, run.values, 1 if forward else -1)
+        return result
+    words: Words = result.view(dtype_of(element))
+    touched = np.ascontiguousarray(words[run.places]).view(np.uint8)
+    made = _RESTORE[element](element, touched, run.values, 1 if forward else -1)
+    words[run.places] = made.view(words.dtype)
+    return result
 
 
-def restore_old(element: Element, new: Bytes, symbols: Words) -> Bytes:
-    """The old values' bytes from the new ones; what a reversible patch does."""
-    return _RESTORE[element](element, new, symbols, -1)
+def _touch_nibbles(result: Bytes, places: Places, symbols: Symbols, sign: int) -> None:
+    codes = symbols.astype(np.uint8, copy=False)
+    delta = (codes >> 1) ^ ((codes & 1) * np.uint8(15))
+    delta = delta if sign > 0 else -delta
+    odd = (places & 1).astype(bool)
+    low, high = places[~odd] >> 1, places[odd] >> 1
+    old = result[low]
+    result[low] = (old & 0xF0) | ((old + delta[~odd]) & 0x0F)
+    result[high] += delta[odd] << 4
 
 
 def _zigzag(delta: Words, kind: _Kind) -> Words:
@@ -104,8 +129,11 @@ def _zigzag(delta: Words, kind: _Kind) -> Words:
 
 
 def _unzigzag(symbols: Words) -> Words:
-    one = symbols.dtype.type(1)
-    return np.asarray((symbols >> one) ^ (~(symbols & one) + one))
+    half = symbols >> 1
+    sign = symbols & 1
+    np.negative(sign, out=sign)
+    half ^= sign
+    return np.asarray(half)
 
 
 def _ordered(words: Words, kind: _Kind) -> Words:
@@ -137,20 +165,20 @@ def _float_restore(element: Element, base: Bytes, symbols: Words, sign: int) -> 
 
 
 def _nibble_difference(_element: Element, old: Bytes, new: Bytes) -> Words:
-    low = (new - old) & 15
-    high = ((new >> 4) - (old >> 4)) & 15
-    pairs = _ZIGZAG4[low].astype("<u2") | (_ZIGZAG4[high].astype("<u2") << 8)
-    return np.asarray(pairs).view(np.uint8)
+    # Both nibbles of a byte at once: a borrow is kept from the high one, then each is zigzagged.
+    delta = ((new | 0x88) - (old & 0x77)) ^ ((new ^ ~old) & 0x88)
+    codes = ((delta << 1) & 0xEE) ^ (((delta >> 3) & 0x11) * np.uint8(15))
+    pairs = codes.astype("<u2")
+    return np.asarray((pairs | (pairs << 4)) & 0x0F0F).view(np.uint8)
 
 
 def _nibble_restore(_element: Element, base: Bytes, symbols: Words, sign: int) -> Bytes:
-    pairs = symbols.astype(np.uint8, copy=False).view("<u2")
-    delta = _UNZIGZAG4[((pairs >> 4) | pairs).astype(np.uint8)]
-    if sign < 0:
-        delta = _NEGATE4[delta]
-    # Both nibbles at once: the carry out of the low one is kept away from the high one.
-    low = (base & 0x77) + (delta & 0x77)
-    return np.asarray(low ^ ((base ^ delta) & 0x88))
+    pairs = symbols.view("<u2")
+    codes = ((pairs >> 4) | pairs).astype(np.uint8)
+    delta = ((codes >> 1) & 0x77) ^ ((codes & 0x11) * np.uint8(15))
+    if sign > 0:
+        return np.asarray(((base & 0x77) + (delta & 0x77)) ^ ((base ^ delta) & 0x88))
+    return np.asarray(((base | 0x88) - (delta & 0x77)) ^ ((base ^ ~delta) & 0x88))
 
 
 def _xor_difference(_element: Element, old: Bytes, new: Bytes) -> Words:
@@ -160,18 +188,6 @@ def _xor_difference(_element: Element, old: Bytes, new: Bytes) -> Words:
 def _xor_restore(_element: Element, base: Bytes, symbols: Words, _sign: int) -> Bytes:
     return np.asarray(base ^ symbols.view(np.uint8))
 
-
-def _nibble_tables() -> tuple[Bytes, Bytes, Bytes]:
-    code = np.arange(16)
-    zigzag = np.where(code < 8, code * 2, (16 - code) * 2 - 1).astype(np.uint8)
-    back = np.argsort(zigzag).astype(np.uint8)
-    low, high = np.arange(256) & 15, np.arange(256) >> 4
-    both = (back[low] | (back[high] << 4)).astype(np.uint8)
-    negated = (((-low) & 15) | (((-high) & 15) << 4)).astype(np.uint8)
-    return zigzag, both, negated
-
-
-_ZIGZAG4, _UNZIGZAG4, _NEGATE4 = _nibble_tables()
 
 _FLOATS = (Element.BF16, Element.F16, Element.F32)
 _INTEGERS = (Element.INT8, Element.INT16, Element.INT32)

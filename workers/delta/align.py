@@ -1,13 +1,18 @@
 """Which bytes of the new file come from which bytes of the old one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sdk_contract.patch.plan import Lane
-from workers.delta.lanes import BSDIFF, LITERAL, delta_lane
-from workers.delta.layouts.layout import Layout, Tensor
+from workers.delta.lanes import BSDIFF, BYTES, LITERAL, delta_lane
+from workers.delta.layouts.layout import Layout, RangeReader, Tensor
+from workers.delta.match import match_tensors
+from workers.delta.rows import RowRun, by_position, match_rows
 
+# bsdiff sorts its window: 4 MiB take some seconds, so more than this in all is compared byte by byte.
 WINDOW = 4 << 20
+MAX_SORTED = 32 << 20
+TARGET_WINDOW = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +34,111 @@ class Piece:
     tensor: str = ""
 
 
-def align(source: Layout, target: Layout) -> Iterator[Piece]:
-    """Pieces that fill the target in order; they may be as long as a tensor."""
-    by_name = {tensor.name: tensor for tensor in source.tensors}
-    at = source_at = 0
-    for tensor in target.tensors:
-        match = by_name.get(tensor.name)
-        source_end = match.offset if match else source_at
-        yield from _between(at, tensor.offset, source_at, max(source_end, source_at))
-        if tensor.size:
-            yield _tensor(tensor, match)
-        at = tensor.offset + tensor.size
-        source_at = match.offset + match.size if match else source_at
-    yield from _between(at, target.size, source_at, source.size)
+@dataclass(slots=True)
+class Alignment:
+    """Two files, and what was found out about them."""
+
+    source: RangeReader
+    old: Layout
+    target: RangeReader
+    new: Layout
+    grown: dict[str, tuple[Tensor, Tensor, list[RowRun]]] = field(default_factory=dict)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Pieces that fill the target in order; they may be as long as a tensor.
+
+        Raises:
+            EOFError, OSError: a file cannot be read.
+        """
+        matched = match_tensors(self.source, self.old, self.target, self.new)
+        self._match_rows(matched)
+        at = source_at = 0
+        for tensor in self.new.tensors:
+            match = matched.get(tensor.name)
+            source_end = match.offset if match else source_at
+            yield from between(at, tensor.offset, source_at, max(source_end, source_at))
+            if tensor.size:
+                yield from self._tensor(tensor, match)
+            at = tensor.offset + tensor.size
+            source_at = match.offset + match.size if match else source_at
+        yield from between(at, self.new.size, source_at, self.old.size)
+
+    def _match_rows(self, matched: dict[str, Tensor]) -> None:
+        """Rows of tensors that grew or shrank; large rows first, since their scales follow them."""
+        for tensor in self.new.tensors:
+            old = matched.get(tensor.name)
+            if old is not None and _same_rows(old, tensor) and len(tensor.shape) > 1:
+                lane = delta_lane(tensor.dtype)
+                runs = match_rows(self.source, old, self.target, tensor, lane)
+                self.grown[tensor.name] = old, tensor, runs
+
+    def _tensor(self, new: Tensor, old: Tensor | None) -> Iterator[Piece]:
+        if old is None or old.dtype != new.dtype or not old.size:
+            yield Piece(LITERAL, new.offset, new.size, tensor=new.name)
+        elif old.size == new.size:
+            yield Piece(delta_lane(new.dtype), new.offset, new.size, old.offset, old.size, new.name)
+        elif _same_rows(old, new):
+            yield from self._rows(new, old)
+        else:
+            yield Piece(LITERAL, new.offset, new.size, tensor=new.name)
+
+    def _rows(self, new: Tensor, old: Tensor) -> Iterator[Piece]:
+        row, lane = new.size // new.shape[0], delta_lane(new.dtype)
+        for run in self._runs(new, old):
+            offset, size = new.offset + run.new * row, run.count * row
+            if run.old is None:
+                yield Piece(LITERAL, offset, size, tensor=new.name)
+            else:
+                yield Piece(lane, offset, size, old.offset + run.old * row, size, new.name)
+
+    def _runs(self, new: Tensor, old: Tensor) -> list[RowRun]:
+        if new.name in self.grown:
+            return self.grown[new.name][2]
+        # A vector with one value per row (scales, biases) has lost or won the same rows as its matrix.
+        alike = [
+            (_shared_prefix(name, new.name), runs)
+            for name, (was, now, runs) in self.grown.items()
+            if was.shape[0] == old.shape[0] and now.shape[0] == new.shape[0]
+        ]
+        return max(alike, key=lambda entry: entry[0])[1] if alike else by_position(old.shape[0], new.shape[0])
 
 
-def _tensor(new: Tensor, old: Tensor | None) -> Piece:
-    if old is None or old.dtype != new.dtype or old.size != new.size:
-        return Piece(LITERAL, new.offset, new.size, tensor=new.name)
-    return Piece(delta_lane(new.dtype), new.offset, new.size, old.offset, old.size, new.name)
+def _shared_prefix(one: str, other: str) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _between(begin: int, end: int, source_begin: int, source_end: int) -> Iterator[Piece]:
+def _same_rows(old: Tensor, new: Tensor) -> bool:
+    """Whether the two differ in their number of rows alone."""
+    if old.dtype != new.dtype or not old.shape or not new.shape or old.shape[1:] != new.shape[1:]:
+        return False
+    rows = old.shape[0], new.shape[0]
+    lane = delta_lane(new.dtype)
+    whole = 0 not in rows and old.size % rows[0] == 0 and new.size % rows[1] == 0
+    return whole and rows[0] != rows[1] and (new.size // rows[1]) % lane.stride == 0
+
+
+def between(begin: int, end: int, source_begin: int, source_end: int) -> Iterator[Piece]:
     """What lies between two tensors, against what lies between the same two in the source."""
-    if begin == end:
-        return
     size, source_size = end - begin, source_end - source_begin
-    if source_size == 0 or source_size > WINDOW or size > WINDOW:
+    if size == 0:
+        return
+    if source_size == 0:
         yield Piece(LITERAL, begin, size)
+    elif size <= MAX_SORTED:
+        yield from _windows(begin, size, source_begin, source_size)
     else:
-        yield Piece(BSDIFF, begin, size, source_begin, source_size)
+        shared = min(size, source_size)
+        yield Piece(BYTES, begin, shared, source_begin, shared)
+        if size > shared:
+            yield Piece(LITERAL, begin + shared, size - shared)
+
+
+def _windows(begin: int, size: int, source_begin: int, source_size: int) -> Iterator[Piece]:
+    """Windows of the target, each against the part of the source around the same place."""
+    for at in range(0, size, TARGET_WINDOW):
+        length = min(TARGET_WINDOW, size - at)
+        span = min(WINDOW, source_size)
+        middle = (at + length // 2) * source_size // size
+        first = min(max(middle - span // 2, 0), source_size - span)
+        yield Piece(BSDIFF, begin + at, length, source_begin + first, span)

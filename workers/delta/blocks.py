@@ -38,10 +38,6 @@ def _cut(piece: Piece, room: int) -> tuple[Piece, Piece | None]:
     length = room - room % piece.lane.stride
     if piece.size <= room:
         return piece, None
-    if piece.lane.kind is LaneKind.BSDIFF:
-        return replace(piece, size=room), replace(
-            piece, target_offset=piece.target_offset + room, size=piece.size - room
-        )
     sourced = length if piece.source_size else 0
     head = replace(piece, size=length, source_size=sourced)
     rest = replace(

@@ -5,29 +5,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdk_contract.patch.codecs import Symbols
 from sdk_contract.patch.container import DIGEST_SIZE
 from sdk_contract.patch.groups import BY_EXPONENT
-from sdk_contract.patch.plan import Lane, LaneKind
-from sdk_contract.patch.transforms import Bytes, Element, difference, has_key, key_of
+from sdk_contract.patch.plan import Lane, LaneKind, coding_order
+from sdk_contract.patch.transforms import Bytes, difference, has_key
 from workers.delta.align import Piece
 from workers.delta.bsdiff import encode_bsdiff
-from workers.delta.lanes import COPY, LITERAL, ZERO
+from workers.delta.grouping import encode_field
+from workers.delta.lanes import BYTES, COPY, FLOAT32, INTEGERS32, LITERAL, NIBBLES, WIDENED_BFLOAT16, ZERO
 from workers.delta.layouts.layout import RangeReader
-from workers.delta.runs import blob, encode_run, signed, varint
+from workers.delta.runs import blob, signed, varint
 
-KEYED_MIN = 4096
-GROUP_MIN = 2048
 LITERAL_LEVEL = 6
+SAMPLED = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPiece:
-    """What became of a piece: its lane, how many values changed."""
+    """What became of a piece.
+
+    Attributes:
+        piece: the ranges.
+        lane: how it is made; copy or zero where the bytes turned out so.
+        values: values in it (bytes, for quantised blocks and between tensors).
+        changed: values that differ from the source's.
+        cost: its share of the payload, in bytes.
+    """
 
     piece: Piece
     lane: Lane
+    values: int
     changed: int
-    count: int
+    cost: int
+
+    @property
+    def reads(self) -> bool:
+        """Whether it needs source bytes."""
+        return reads(self.lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +54,14 @@ class EncodedBlock:
         target: its target bytes.
         source: the source bytes that it reads, in segment order.
         payload: the coded bytes; empty for a copy or zero block.
+        reversible: its target bytes give its source bytes back.
     """
 
     pieces: tuple[EncodedPiece, ...]
     target: bytes
     source: bytes
     payload: bytes
+    reversible: bool
 
     @property
     def source_digest(self) -> bytes:
@@ -62,28 +79,52 @@ def encode_block(
         source: the old file.
         target: the new file.
         reversible: group differences only in ways that the new values alone can undo.
+
+    Raises:
+        EOFError, OSError: a file cannot be read.
     """
     begin, size = pieces[0].target_offset, sum(piece.size for piece in pieces)
-    new = np.frombuffer(target.read(begin, size), np.uint8)
-    chosen, olds, news = [], [], []
+    data = target.read(begin, size)
+    new = np.frombuffer(data, np.uint8)
+    parts = []
     for piece in pieces:
         at = piece.target_offset - begin
-        part = new[at : at + piece.size]
         old = np.frombuffer(source.read(piece.source_offset, piece.source_size), np.uint8)
-        lane = _lane_for(piece, old, part)
-        chosen.append(lane)
-        olds.append(old if _reads(lane) else old[:0])
-        news.append(part)
-    payload, changed = _payload(pieces, chosen, olds, news, reversible=reversible)
-    encoded = tuple(
-        EncodedPiece(piece, lane, change, piece.size)
-        for piece, lane, change in zip(pieces, chosen, changed, strict=True)
-    )
-    return EncodedBlock(encoded, new.tobytes(), b"".join(old.tobytes() for old in olds), payload)
+        parts.append(_part(piece, old, new[at : at + piece.size], reversible=reversible))
+    payload, costs, invertible = _payload(parts, reversible=reversible)
+    encoded = tuple(part.encoded(cost) for part, cost in zip(parts, costs, strict=True))
+    used = b"".join(part.old.tobytes() for part in parts)
+    return EncodedBlock(encoded, data, used, payload, invertible)
 
 
-def _reads(lane: Lane) -> bool:
+def reads(lane: Lane) -> bool:
+    """Whether segments of a lane need source bytes."""
     return lane.kind not in (LaneKind.ZERO, LaneKind.LITERAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece with its bytes and the lane chosen for them."""
+
+    piece: Piece
+    lane: Lane
+    old: Bytes
+    new: Bytes
+
+    def encoded(self, cost: int) -> EncodedPiece:
+        size = self.lane.stride if len(self.lane.fields) == 1 else 1
+        values = len(self.new) // size
+        if self.lane.kind is not LaneKind.DELTA:
+            return EncodedPiece(self.piece, self.lane, values, 0 if self.lane == COPY else values, cost)
+        changed = np.count_nonzero(self.old.view(f"<u{size}") != self.new.view(f"<u{size}"))
+        return EncodedPiece(self.piece, self.lane, values, int(changed), cost)
+
+
+def _part(piece: Piece, old: Bytes, new: Bytes, *, reversible: bool) -> _Part:
+    lane = _lane_for(piece, old, new)
+    if reversible and lane.kind is LaneKind.BSDIFF and len(old) == len(new):
+        lane = BYTES
+    return _Part(piece, lane, old if reads(lane) else old[:0], new)
 
 
 def _lane_for(piece: Piece, old: Bytes, new: Bytes) -> Lane:
@@ -91,94 +132,101 @@ def _lane_for(piece: Piece, old: Bytes, new: Bytes) -> Lane:
         return COPY
     if not new.any():
         return ZERO
-    return piece.lane if piece.source_size else LITERAL
+    if not piece.source_size:
+        return LITERAL
+    if (
+        piece.lane == FLOAT32
+        and not (old.view("<u4") & 0xFFFF).any()
+        and not (new.view("<u4") & 0xFFFF).any()
+    ):
+        return WIDENED_BFLOAT16
+    if piece.lane in (BYTES, INTEGERS32) and _holds_nibbles(old, new):
+        return NIBBLES
+    return piece.lane
 
 
-def _payload(
-    pieces: tuple[Piece, ...], chosen: list[Lane], olds: list[Bytes], news: list[Bytes], *, reversible: bool
-) -> tuple[bytes, list[int]]:
-    lanes = sorted(set(chosen), key=lambda lane: (lane.kind, lane.stride, lane.fields))
-    changed = [0] * len(pieces)
-    if len(pieces) == 1 and lanes[0].kind in (LaneKind.COPY, LaneKind.ZERO):
-        return b"", changed
-    parts = [_front(pieces, chosen, lanes)]
+def _holds_nibbles(old: Bytes, new: Bytes) -> bool:
+    """Whether each byte holds two codes: then high halves change alone as often as low ones do."""
+    differ = old[:SAMPLED] ^ new[:SAMPLED]
+    high = np.count_nonzero((differ & 0x0F == 0) & (differ != 0))
+    low = np.count_nonzero((differ & 0xF0 == 0) & (differ != 0))
+    return bool(2 * high > low)
+
+
+def _payload(parts: list[_Part], *, reversible: bool) -> tuple[bytes, list[int], bool]:
+    """The coded bytes, each part's share of them, and whether they can be undone."""
+    lanes = sorted({part.lane for part in parts}, key=lambda lane: (lane.kind, lane.stride, lane.fields))
+    costs = [0] * len(parts)
+    if lanes == [ZERO] or (lanes == [COPY] and _one_range(parts)):
+        return b"", costs, True
+    coded, invertible = [_front(parts, lanes)], True
     for lane in lanes:
-        members = [i for i, own in enumerate(chosen) if own == lane]
-        if lane.kind is LaneKind.LITERAL:
-            parts.append(_literal(b"".join(news[i].tobytes() for i in members)))
-        elif lane.kind is LaneKind.BSDIFF:
-            parts.extend(encode_bsdiff(olds[i].tobytes(), news[i].tobytes()) for i in members)
-        elif lane.kind is LaneKind.DELTA:
-            old, new = (_join([side[i] for i in members]) for side in (olds, news))
-            parts.append(_delta(lane, old, new, reversible=reversible))
-    return b"".join(parts), changed
+        members = [number for number, part in enumerate(parts) if part.lane == lane]
+        data, safe = _lane_data(lane, [parts[number] for number in members], reversible=reversible)
+        coded.append(data)
+        invertible = invertible and safe
+        total = sum(len(parts[number].new) for number in members)
+        for number in members:
+            costs[number] = len(data) * len(parts[number].new) // total
+    return b"".join(coded), costs, invertible
+
+
+def _one_range(parts: list[_Part]) -> bool:
+    """Whether each part's source begins where the one before ended."""
+    ends = [part.piece.source_offset + part.piece.source_size for part in parts]
+    return all(part.piece.source_offset == end for part, end in zip(parts[1:], ends, strict=False))
+
+
+def _lane_data(lane: Lane, parts: list[_Part], *, reversible: bool) -> tuple[bytes, bool]:
+    if lane.kind is LaneKind.LITERAL:
+        data = b"".join(part.new.tobytes() for part in parts)
+        return min(blob(data), blob(data, level=LITERAL_LEVEL), key=len), True
+    if lane.kind is LaneKind.BSDIFF:
+        return b"".join(encode_bsdiff(part.old.tobytes(), part.new.tobytes()) for part in parts), False
+    if lane.kind is LaneKind.DELTA:
+        old, new = (_join([part.old for part in parts]), _join([part.new for part in parts]))
+        return _delta(lane, old, new, reversible=reversible)
+    return b"", True
 
 
 def _join(parts: list[Bytes]) -> Bytes:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _literal(data: bytes) -> bytes:
-    return min(blob(data), blob(data, level=LITERAL_LEVEL), key=len)
-
-
-def _front(pieces: tuple[Piece, ...], chosen: list[Lane], lanes: list[Lane]) -> bytes:
-    parts = [varint(len(lanes))]
+def _front(parts: list[_Part], lanes: list[Lane]) -> bytes:
+    coded = [varint(len(lanes))]
     for lane in lanes:
-        parts.append(bytes((lane.kind,)))
+        coded.append(bytes((lane.kind,)))
         if lane.kind is LaneKind.DELTA:
-            parts.append(varint(lane.stride) + varint(len(lane.fields)))
-            parts.extend(varint(field.length) + bytes((field.element,)) for field in lane.fields)
-    parts.append(varint(len(pieces)))
-    reading = [p for p, lane in zip(pieces, chosen, strict=True) if _reads(lane)]
-    at = min((p.source_offset for p in reading), default=0)
-    for piece, lane in zip(pieces, chosen, strict=True):
-        parts.append(varint(lanes.index(lane)) + varint(piece.size))
-        if _reads(lane):
-            parts.append(signed(piece.source_offset - at))
+            coded.append(varint(lane.stride) + varint(len(lane.fields)))
+            coded.extend(varint(field.length) + bytes((field.element,)) for field in lane.fields)
+    coded.append(varint(len(parts)))
+    at = min((part.piece.source_offset for part in parts if reads(part.lane)), default=0)
+    for part in parts:
+        piece, lane = part.piece, part.lane
+        coded.append(varint(lanes.index(lane)) + varint(piece.size))
+        if reads(lane):
+            coded.append(signed(piece.source_offset - at))
             at = piece.source_offset + piece.source_size
         if lane.kind is LaneKind.BSDIFF:
-            parts.append(varint(piece.source_size))
-    return b"".join(parts)
+            coded.append(varint(piece.source_size))
+    return b"".join(coded)
 
 
-def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> bytes:
-    if len(lane.fields) == 1:
-        return _field(lane.fields[0].element, old, new, reversible=reversible)
-    parts = []
-    for field in lane.fields:
+def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[bytes, bool]:
+    units = len(old) // lane.stride
+    leaders: dict[int, Symbols] = {}
+    coded, invertible = [], True
+    for number in coding_order(lane):
+        field = lane.fields[number]
         part = slice(field.offset, field.offset + field.length)
         before, after = (
             np.ascontiguousarray(side.reshape(-1, lane.stride)[:, part]).reshape(-1) for side in (old, new)
         )
-        parts.append(_field(field.element, before, after, reversible=reversible))
-    return b"".join(parts)
-
-
-def _field(element: Element, old: Bytes, new: Bytes, *, reversible: bool) -> bytes:
-    symbols = difference(element, old, new)
-    if reversible or not has_key(element) or len(symbols) < KEYED_MIN:
-        return b"\0" + encode_run(symbols)
-    keys = key_of(element, old)
-    cuts, ends = _cuts(keys)
-    if not cuts:
-        return b"\0" + encode_run(symbols)
-    groups = np.searchsorted(cuts, np.arange(256), side="right").astype(np.uint8)
-    ordered = symbols[np.argsort(np.take(groups, keys), kind="stable")]
-    begins = [0, *ends[:-1]]
-    runs = [encode_run(ordered[begin:end]) for begin, end in zip(begins, ends, strict=True)]
-    return bytes((BY_EXPONENT, len(cuts))) + bytes(cuts) + b"".join(runs)
-
-
-def _cuts(keys: Bytes) -> tuple[list[int], list[int]]:
-    """Exponents at which a new group starts, and where each group ends in sorted order."""
-    counts = np.bincount(keys, minlength=256)
-    cuts, ends, total, held = [], [], 0, 0
-    for exponent in range(256):
-        if held >= GROUP_MIN and total < len(keys) - GROUP_MIN and counts[exponent]:
-            cuts.append(exponent)
-            ends.append(total)
-            held = 0
-        held += int(counts[exponent])
-        total += int(counts[exponent])
-    return cuts, [*ends, len(keys)]
+        symbols = difference(field.element, before, after)
+        data = encode_field(field.element, before, symbols, units, leaders, reversible=reversible)
+        invertible = invertible and data[0] != BY_EXPONENT
+        coded.append(data)
+        if has_key(field.element):
+            leaders[number] = symbols
+    return b"".join(coded), invertible

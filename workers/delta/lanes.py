@@ -63,3 +63,11 @@ def delta_lane(dtype: str) -> Lane:
         fields.append(Field(at, length, element))
         at += length
     return Lane(LaneKind.DELTA, stride, tuple(fields))
+
+
+BYTES = delta_lane("u8")
+NIBBLES = delta_lane("u4")
+INTEGERS32 = delta_lane("i32")
+FLOAT32 = delta_lane("f32")
+# bfloat16 weights are often stored as float32: the low halves are zero, and stay so.
+WIDENED_BFLOAT16 = Lane(LaneKind.DELTA, 4, (Field(0, 2, Element.INT16), Field(2, 2, Element.BF16)))

@@ -1,16 +1,19 @@
 """Encoding a run: choosing how to store `n` small numbers, from their density and a sample of them."""
 
 import threading
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
-from sdk_contract.patch.codecs import ESCAPE, GAPS, MAX_DEPTH, PACKED, PLAIN, ZERO, Symbols
+from sdk_contract.patch.codecs import ESCAPE, GAPS, MAX_DEPTH, PACKED, PALETTE, PLAIN, SHIFTED, ZERO, Symbols
 from sdk_contract.patch.cursor import RAW, ZSTD, ZSTD_MAGIC
 from sdk_contract.patch.transforms import Bytes
 
 SAMPLE = 8192
-SPARSE = 0.012
+SPARSE = 0.16
+PALETTE_SIZE = 14
 _local = threading.local()
 
 
@@ -69,10 +72,57 @@ def encode_run(values: Symbols, depth: int = 0) -> bytes:
         return bytes((ZERO,))
     if depth >= MAX_DEPTH - 1 or count < 16:
         return bytes((PLAIN,)) + blob(values.tobytes())
+    if depth == 0 and values.dtype.itemsize > 1 and (special := _special(values)):
+        return special
     if nonzeros < SPARSE * count:
         return _gaps(values, nonzeros, depth)
     pack, shift = _choose(values, nonzeros / count)
     return _packed(values, pack, shift, depth)
+
+
+def _special(values: Symbols) -> bytes | None:
+    """Wide numbers that share idle low bits, or that are nearly all from a handful."""
+    if idle := _idle_bits(values):
+        return bytes((SHIFTED, idle)) + encode_run(values >> values.dtype.type(idle), 1)
+    if values.dtype.itemsize == 2 and len(colours := _frequent(values)):
+        return _palette(values, colours, 0)
+    return None
+
+
+def _frequent(values: Symbols) -> Symbols:
+    """The few numbers that nearly all others equal, most frequent first, or none.
+
+    Scales move by whole steps of what they were computed from, so that a handful of differences far from
+    zero are the rule; codes for small numbers miss that.
+    """
+    sample = values[:: max(1, len(values) // SAMPLE)]
+    found, counts = np.unique(sample, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:PALETTE_SIZE]
+    common = int(counts[order].sum())
+    outside = len(found) - len(order)
+    far = int(counts[order][found[order] > 4].sum())
+    usual = next((int(number) for number in found[order] if number), 0)
+    if usual <= 4 or common < 0.7 * len(sample) or far < 0.1 * len(sample) or outside > 0.3 * len(sample):
+        return found[:0]
+    return found[order]
+
+
+def _palette(values: Symbols, colours: Symbols, depth: int) -> bytes:
+    sorted_ranks = np.argsort(colours)
+    place = np.minimum(np.searchsorted(colours[sorted_ranks], values), len(colours) - 1)
+    ranks = sorted_ranks[place].astype(np.uint8)
+    ranks[colours[ranks] != values] = len(colours)
+    others = values[ranks == len(colours)]
+    front = bytes((PALETTE, len(colours))) + colours.tobytes()
+    return front + encode_run(ranks, depth + 1) + encode_run(others, depth + 1)
+
+
+def _idle_bits(values: Symbols) -> int:
+    """Low bits that are zero in every number: float32 that was bfloat16 has sixteen."""
+    used = int(np.bitwise_or.reduce(values[:64]))
+    if used & 1 == 0:
+        used = int(np.bitwise_or.reduce(values))
+    return (used & -used).bit_length() - 1
 
 
 def _choose(values: Symbols, density: float) -> tuple[int, int]:
@@ -82,19 +132,22 @@ def _choose(values: Symbols, density: float) -> tuple[int, int]:
     if values.dtype.itemsize > 1:
         high = int(np.quantile(sample, 0.99, method="lower"))
         shift = max(0, high.bit_length() - 7)
-    zeros = 1 - density if shift == 0 else float(np.mean((sample >> shift) == 0))
-    if zeros > 0.82:
+    tokens = sample >> shift if shift else sample
+    zeros = float(np.mean(tokens == 0)) if shift else 1 - density
+    if zeros > 0.65 or float(np.mean(tokens > 1)) < 0.02:
         return 8, shift
-    if zeros > 0.63:
+    if zeros > 0.3 and float(np.mean(tokens > 2)) < 0.25:
         return 4, shift
-    return (2 if zeros > 0.38 else 1), shift
+    return (2 if zeros > 0.05 and float(np.mean(tokens > 14)) < 0.03 else 1), shift
 
 
 def _packed(values: Symbols, pack: int, shift: int, depth: int) -> bytes:
     escape = ESCAPE[pack]
     tokens = values >> values.dtype.type(shift) if shift else values
-    clipped = np.minimum(tokens, escape).astype(np.uint8, copy=False)
-    escaped = np.flatnonzero(tokens >= escape)
+    over = tokens >= escape
+    # One bit a symbol is the mask itself.
+    clipped = over.view(np.uint8) if pack == 8 else np.minimum(tokens, escape).astype(np.uint8, copy=False)
+    escaped = np.flatnonzero(over)
     parts = [bytes((PACKED, pack, shift)), blob(pack_symbols(clipped, pack).data)]
     if shift:
         parts.append(blob(_low_bits(values, shift)))
@@ -114,8 +167,8 @@ def pack_symbols(symbols: Bytes, pack: int) -> Bytes:
         else np.concatenate([symbols, np.zeros(-len(symbols) % pack, np.uint8)])
     )
     bits = 8 // pack
-    words: Symbols = np.ascontiguousarray(padded).view("<u2" if pack == 2 else "<u4")
-    merged: Symbols = words | (words >> (8 - bits))
+    words: npt.NDArray[Any] = np.frombuffer(padded.tobytes(), f"<u{pack}")
+    merged = words | (words >> (8 - bits))
     if pack == 4:
         merged |= merged >> (2 * (8 - bits))
     return np.asarray(merged.astype(np.uint8))
@@ -127,7 +180,9 @@ def _low_bits(values: Symbols, shift: int) -> bytes:
 
 
 def _gaps(values: Symbols, nonzeros: int, depth: int) -> bytes:
-    places = np.flatnonzero(values)
-    gaps = (np.diff(places, prepend=-1) - 1).astype("<u4")
+    places = np.flatnonzero(values != 0)
+    gaps = np.empty(nonzeros, "<u4")
+    gaps[0] = places[0]
+    np.subtract(places[1:], places[:-1] + 1, out=gaps[1:], casting="unsafe")
     rest = values[places] - values.dtype.type(1)
     return bytes((GAPS,)) + varint(nonzeros) + encode_run(gaps, depth + 1) + encode_run(rest, depth + 1)

@@ -1,0 +1,132 @@
+"""Encoding one field: symbols of like spread go together, so that each group gets codes of its own."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from sdk_contract.patch.codecs import Symbols
+from sdk_contract.patch.groups import (
+    BY_EXPONENT,
+    BY_LEADER,
+    BY_NOTHING,
+    Units,
+    exponent_groups,
+    leader_classes,
+    unit_groups,
+)
+from sdk_contract.patch.transforms import Bytes, Element, has_key, key_of
+from workers.delta.runs import encode_run
+
+KEYED_MIN = 4096
+# Each group costs about a Huffman table; more than eight gain less than two parts in a thousand.
+MAX_EXPONENT_GROUPS = 8
+GROUP_COST_BITS = 500.0
+SAMPLE = 1 << 14
+
+
+def encode_field(
+    element: Element,
+    old: Bytes,
+    symbols: Symbols,
+    units: int,
+    leaders: dict[int, Symbols],
+    *,
+    reversible: bool,
+) -> bytes:
+    """A field's data for `sdk_contract.patch.groups.read_field`.
+
+    Args:
+        element: the kind of the values.
+        old: the old values' bytes.
+        symbols: their differences to the new ones.
+        units: of the lane.
+        leaders: symbols of the scales of the same units, by field number.
+        reversible: do not group by the old value.
+    """
+    if len(symbols) < KEYED_MIN or not symbols.any():
+        return _plain(symbols)
+    if has_key(element):
+        return _plain(symbols) if reversible else _by_exponent(element, old, symbols)
+    if leaders:
+        number, leader = max(leaders.items(), key=lambda item: len(item[1]))
+        return _by_leader(number, leader, symbols, units)
+    return _plain(symbols)
+
+
+def _plain(symbols: Symbols) -> bytes:
+    return bytes((BY_NOTHING,)) + encode_run(symbols)
+
+
+def _by_exponent(element: Element, old: Bytes, symbols: Symbols) -> bytes:
+    keys = key_of(element, old)
+    cuts = choose_cuts(keys, symbols)
+    if not cuts:
+        return _plain(symbols)
+    runs = [encode_run(symbols[group]) for group in exponent_groups(keys, cuts)]
+    return bytes((BY_EXPONENT, len(cuts))) + cuts + b"".join(runs)
+
+
+def _by_leader(number: int, leader: Symbols, symbols: Symbols, units: int) -> bytes:
+    classes = leader_classes(leader, units)
+    groups = unit_groups(classes, len(symbols) // units)
+    return bytes((BY_LEADER, number)) + _unit_runs(symbols, groups)
+
+
+def _unit_runs(symbols: Symbols, groups: Iterator[Units]) -> bytes:
+    return b"".join(encode_run(_members(symbols, group)) for group in groups)
+
+
+def _members(symbols: Symbols, group: Units) -> Symbols:
+    return np.asarray(symbols.reshape(-1, group.size)[group.numbers].reshape(-1))
+
+
+def choose_cuts(keys: Bytes, symbols: Symbols) -> bytes:
+    """Exponents that start a new group, such that the groups' entropies add up to least.
+
+    A sample's histogram per exponent, with larger symbols in classes of a quarter octave, decides; the best
+    split into at most eight ranges of exponents is found by dynamic programming.
+    """
+    step = max(1, len(keys) // SAMPLE)
+    sampled, small = keys[::step], _classes(symbols[::step])
+    exponents = np.unique(sampled)
+    if len(exponents) == 1:
+        return b""
+    rows = np.searchsorted(exponents, sampled)
+    counts = np.bincount(rows * 64 + small, minlength=64 * len(exponents)).reshape(-1, 64).astype(float)
+    begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / step)
+    return bytes(int(exponents[begin]) for begin in begins[1:])
+
+
+def _classes(symbols: Symbols) -> npt.NDArray[np.int64]:
+    wide = symbols.astype(np.float64)
+    per_octave = 4.0 if symbols.dtype.itemsize <= 2 else 1.7
+    log = np.log2(np.maximum(wide, 1.0))
+    return np.asarray(np.where(wide < 16, wide, 16 + (log - 4) * per_octave).astype(np.int64))
+
+
+def _range_costs(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Bits that exponents `i` to `j - 1` need together, at `[i, j]`."""
+    sums = np.vstack([np.zeros((1, counts.shape[1])), np.cumsum(counts, axis=0)])
+    spans = np.maximum(sums[None, :, :] - sums[:, None, :], 0.0)
+    totals = spans.sum(axis=2)
+    own = (spans * np.log2(np.maximum(spans, 1.0))).sum(axis=2)
+    costs = totals * np.log2(np.maximum(totals, 1.0)) - own
+    lower = np.tril_indices(len(sums))
+    costs[lower] = np.inf
+    return np.asarray(costs)
+
+
+def _best_ranges(costs: npt.NDArray[np.float64]) -> list[int]:
+    """Begins of the ranges, at most eight, that cover everything at least cost."""
+    best, came = [costs[0]], [np.zeros(len(costs), int)]
+    for _ in range(MAX_EXPONENT_GROUPS - 1):
+        through = best[-1][:, None] + costs
+        came.append(np.argmin(through, axis=0))
+        best.append(np.min(through, axis=0))
+    groups = int(np.argmin([row[-1] for row in best]))
+    begins, end = [], len(costs) - 1
+    for level in range(groups, -1, -1):
+        end = int(came[level][end])
+        begins.append(end)
+    return begins[::-1]

@@ -1,0 +1,192 @@
+"""Writing a patch: blocks arrive in order, the index is known at the end and stands in front."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST, Header, Op, Record
+from workers.delta.blocks import BLOCK
+from workers.delta.encode import EncodedBlock, EncodedPiece
+from workers.delta.layouts.layout import RangeReader
+
+CHUNK = 1 << 20
+MAX_COPY = 1 << 30
+# Payload, source, target, symbols and positions of one block in the reference applier, as measured.
+WORKING_SET = 40 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TensorChange:
+    """What a patch does to one tensor of the target.
+
+    Attributes:
+        name: as in the file; "" is everything between tensors.
+        size: bytes.
+        values, changed: how many values it has, and how many differ from the source.
+        cost: bytes of the patch that are spent on it.
+        ops: bytes by what they are made from.
+    """
+
+    name: str
+    size: int
+    values: int
+    changed: int
+    cost: int
+    ops: dict[str, int]
+
+
+class SourceDigest:
+    """SHA-256 of the whole source, from the pieces that are read anyway and whatever lies between them."""
+
+    def __init__(self, source: RangeReader) -> None:
+        """Nothing is read yet."""
+        self._source, self._at = source, 0
+        self._digest = hashlib.sha256()
+
+    def add(self, offset: int, data: memoryview) -> None:
+        """Bytes that were read at `offset`; what was hashed before is left out, gaps are read."""
+        if offset + len(data) <= self._at:
+            return
+        self._read_to(offset)
+        self._digest.update(data[self._at - offset :])
+        self._at = offset + len(data)
+
+    def finish(self) -> bytes:
+        """Digest of the whole file."""
+        self._read_to(self._source.size)
+        return self._digest.digest()
+
+    def _read_to(self, end: int) -> None:
+        while self._at < end:
+            data = self._source.read(self._at, min(CHUNK, end - self._at))
+            self._digest.update(data)
+            self._at += len(data)
+
+
+@dataclass(slots=True)
+class PatchWriter:
+    """Takes blocks in order and keeps what the index says of them."""
+
+    source: RangeReader
+    spool: BinaryIO
+    records: list[Record] = field(default_factory=list)
+    ops: Counter[str] = field(default_factory=Counter)
+    _tensors: dict[str, list[EncodedPiece]] = field(default_factory=lambda: defaultdict(list))
+    _covered: list[tuple[int, int]] = field(default_factory=list)
+    _payload_size: int = 0
+    _target_digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    _copied: "hashlib._Hash | None" = None
+    _source_digest: SourceDigest = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start to hash the source."""
+        self._source_digest = SourceDigest(self.source)
+
+    def add(self, block: EncodedBlock) -> None:
+        """The next block."""
+        self._target_digest.update(block.target)
+        self._note(block)
+        record = self._record(block)
+        if self._joins(record):
+            record = self._joined(self.records.pop(), record, block.source)
+        else:
+            self._copied = hashlib.sha256(block.source) if record.op is Op.COPY else None
+        self.records.append(record)
+        self.spool.write(block.payload)
+        self._payload_size += len(block.payload)
+
+    def finish(self, target_size: int) -> Header:
+        """The header of the whole patch."""
+        return Header(
+            reversible=all(record.reversible for record in self.records) and self._covers_source(),
+            source_size=self.source.size,
+            target_size=target_size,
+            source_sha256=self._source_digest.finish(),
+            target_sha256=self._target_digest.digest(),
+            payload_size=self._payload_size,
+            block_count=len(self.records),
+            block_limit=BLOCK,
+            working_set=WORKING_SET,
+        )
+
+    def tensors(self) -> Iterator[TensorChange]:
+        """What happened to each tensor, in target order."""
+        for name, pieces in self._tensors.items():
+            ops: Counter[str] = Counter()
+            for piece in pieces:
+                ops[_op(piece)] += piece.piece.size
+            yield TensorChange(
+                name,
+                sum(piece.piece.size for piece in pieces),
+                sum(piece.values for piece in pieces),
+                sum(piece.changed for piece in pieces),
+                sum(piece.cost for piece in pieces),
+                dict(ops),
+            )
+
+    def _note(self, block: EncodedBlock) -> None:
+        at, data = 0, memoryview(block.source)
+        for piece in block.pieces:
+            self.ops[_op(piece)] += piece.piece.size
+            self._tensors[piece.piece.tensor].append(piece)
+            if piece.reads:
+                begin, size = piece.piece.source_offset, piece.piece.source_size
+                self._source_digest.add(begin, data[at : at + size])
+                at += size
+                self._covered.append((begin, size))
+
+    def _covers_source(self) -> bool:
+        end = 0
+        for begin, size in sorted(self._covered):
+            if begin != end:
+                return False
+            end += size
+        return end == self.source.size
+
+    def _record(self, block: EncodedBlock) -> Record:
+        reading = [piece.piece for piece in block.pieces if piece.reads]
+        begin = min((piece.source_offset for piece in reading), default=0)
+        end = max((piece.source_offset + piece.source_size for piece in reading), default=0)
+        op = Op.CODED
+        if not block.payload:
+            op = Op.COPY if reading else Op.ZERO
+        return Record(
+            op=op,
+            reversible=block.reversible,
+            target_size=len(block.target),
+            payload_size=len(block.payload),
+            source_offset=begin,
+            source_span=end - begin,
+            source_size=len(block.source),
+            payload_digest=hashlib.sha256(block.payload).digest()[:DIGEST_SIZE]
+            if block.payload
+            else EMPTY_DIGEST,
+            source_digest=block.source_digest,
+            target_digest=self._target_digest.digest()[:DIGEST_SIZE],
+        )
+
+    def _joins(self, record: Record) -> bool:
+        """Whether a copy goes on where the copy before it ended."""
+        if record.op is not Op.COPY or self._copied is None:
+            return False
+        last = self.records[-1]
+        adjacent = last.source_offset + last.source_span == record.source_offset
+        return adjacent and last.target_size + record.target_size <= MAX_COPY
+
+    def _joined(self, last: Record, record: Record, source: bytes) -> Record:
+        copied = self._copied or hashlib.sha256()
+        copied.update(source)
+        return replace(
+            last,
+            target_size=last.target_size + record.target_size,
+            source_span=last.source_span + record.source_span,
+            source_size=last.source_size + record.source_size,
+            source_digest=copied.digest()[:DIGEST_SIZE],
+            target_digest=record.target_digest,
+        )
+
+
+def _op(piece: EncodedPiece) -> str:
+    return piece.lane.kind.name.lower()
