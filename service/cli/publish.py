@@ -1,0 +1,169 @@
+"""`graylag publish`: what CI runs after training. Saying it again, also after a kill, goes on where it was."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from service.cli.http import AdminApi, CliError
+from service.cli.upload import bar, bring, sha256_of
+
+POLL_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A component on this machine."""
+
+    name: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalVariant:
+    """A build on this machine."""
+
+    name: str
+    selector: dict[str, Any]
+    priority: int
+    files: Sequence[LocalFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What is to be published."""
+
+    model: str
+    label: str
+    variants: Sequence[LocalVariant]
+    floor: str | None = None
+    notes: str = ""
+
+
+def publish(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    version: Annotated[str, typer.Argument(help="Label of the version, for example v1.3.")],
+    component: Annotated[list[str], typer.Option(help="NAME=FILE; repeat for each component.")],
+    variant: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help='JSON file: {"name", "selector", "priority"} of this build.'
+        ),
+    ] = None,
+    floor: Annotated[str | None, typer.Option(help="Devices may never go below this version again.")] = None,
+    notes: Annotated[str, typer.Option(help="For people.")] = "",
+    url: Annotated[str | None, typer.Option(help="The server; else GRAYLAG_URL.")] = None,
+    token: Annotated[str | None, typer.Option(help="API token; better in GRAYLAG_TOKEN.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON at the end.")] = False,
+) -> None:
+    """Upload a version and wait until it is ready for rollouts.
+
+    Files go straight to the object store in parallel parts; what is known there is not sent again.
+    """
+    console = Console(stderr=True)
+    api = AdminApi.from_environment(url, token)
+    files = [_component(text, console) for text in component]
+    chosen = json.loads(variant.read_text()) if variant else {}
+    built = LocalVariant(
+        chosen.get("name", "default"), chosen.get("selector", {}), chosen.get("priority", 0), files
+    )
+    result = publish_release(api, Release(model, version, [built], floor, notes), console)
+    if as_json:
+        typer.echo(json.dumps(result))
+
+
+def publish_release(api: AdminApi, release: Release, console: Console) -> dict[str, Any]:
+    """Declare, upload what is missing, submit, wait.
+
+    Returns:
+        `model`, `version`, `counter`, `state`, `sent_bytes`, `known_bytes`, `manifest_sha256`, `seconds`.
+
+    Raises:
+        CliError: the server refuses, or rejects the version; the message says why.
+    """
+    started = time.monotonic()
+    base = f"/v1/admin/models/{release.model}/versions"
+    api.call("POST", base, _declaration(release))
+    files = {file.sha256: file.path for variant in release.variants for file in variant.files}
+    total = sum(path.stat().st_size for path in files.values())
+    with bar(console, f"uploading {release.model} {release.label}", total) as advance:
+        sent = sum(bring(api, path, sha256, advance) for sha256, path in files.items())
+    api.call("POST", f"{base}/{release.label}/submit")
+    ready = _wait_until_ready(api, f"{base}/{release.label}", console)
+    console.print(
+        f"{release.model} {release.label} is ready: {sent:,} bytes sent, {total - sent:,} known already"
+    )
+    return {
+        "model": release.model,
+        "version": release.label,
+        "counter": ready["counter"],
+        "state": ready["state"],
+        "sent_bytes": sent,
+        "known_bytes": total - sent,
+        "manifest_sha256": ready["manifest_sha256"],
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def hash_components(components: dict[str, Path], console: Console) -> list[LocalFile]:
+    """Digest files, with a progress bar."""
+    total = sum(path.stat().st_size for path in components.values())
+    with bar(console, "hashing", total) as advance:
+        return [LocalFile(name, path, sha256_of(path, advance)) for name, path in components.items()]
+
+
+def _component(text: str, console: Console) -> LocalFile:
+    name, separator, place = text.partition("=")
+    path = Path(place)
+    if not separator or not name or not path.is_file():
+        raise CliError(f"--component takes NAME=FILE, and FILE must exist: {text!r}")
+    if path.stat().st_size == 0:
+        raise CliError(f"{path} is empty")
+    return hash_components({name: path}, console)[0]
+
+
+def _declaration(release: Release) -> dict[str, Any]:
+    return {
+        "label": release.label,
+        "floor": release.floor,
+        "notes": release.notes,
+        "variants": [
+            {
+                "name": variant.name,
+                "selector": variant.selector,
+                "priority": variant.priority,
+                "components": [
+                    {
+                        "name": file.name,
+                        "path": file.path.name,
+                        "size": file.path.stat().st_size,
+                        "sha256": file.sha256,
+                    }
+                    for file in variant.files
+                ],
+            }
+            for variant in release.variants
+        ],
+    }
+
+
+def _wait_until_ready(api: AdminApi, path: str, console: Console) -> dict[str, Any]:
+    with console.status("the server hashes, inspects and signs it"):
+        while True:
+            version: dict[str, Any] = api.call("GET", path)
+            if version["state"] == "ready":
+                return version
+            if version["state"] != "ingesting":
+                problem = version["problem"] or {}
+                raise CliError(
+                    f"the version is {version['state']}: {problem.get('detail', '')} "
+                    f"({problem.get('field', '')}) [{problem.get('code', '')}]",
+                    problem.get("code", ""),
+                )
+            time.sleep(POLL_S)
