@@ -14,6 +14,7 @@ from sdk_contract.patch.errors import (
     PatchUnsupported,
     TargetMismatch,
 )
+from sdk_contract.patch.reverse import read_index, reverse_patch
 
 __all__ = [
     "AppliedPatch",
@@ -36,4 +37,6 @@ __all__ = [
     "apply_patch",
     "open_patch",
     "parse_header",
+    "read_index",
+    "reverse_patch",
 ]

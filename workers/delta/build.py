@@ -100,7 +100,7 @@ def build_patch(
     """
     started = time.perf_counter()
     keep_heap()
-    old, new = _layout(source), _layout(target)
+    old, new = read_or_opaque(source), read_or_opaque(target)
     blocks = list(cut_blocks(Alignment(source, old, target, new).pieces()))
     most = int(WORTH_IT * predict_full_size(blocks, target)) if target.size > SMALL else None
     if most is not None and len(blocks) >= PREDICTED_FROM:
@@ -137,7 +137,7 @@ def build_patch(
     )
 
 
-def _layout(reader: RangeReader) -> Layout:
+def read_or_opaque(reader: RangeReader) -> Layout:
     """A file that breaks its format's rules has no tensors to us; its bytes are patched as they are."""
     try:
         return read_layout(reader)

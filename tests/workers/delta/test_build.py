@@ -8,8 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdk_contract.patch import Applier, BaseMismatch, IndexMismatch, TargetMismatch, apply_patch, open_patch
-from workers.delta.build import BuiltPatch, build_patch
+from sdk_contract.patch import (
+    Applier,
+    BaseMismatch,
+    IndexMismatch,
+    NotReversible,
+    TargetMismatch,
+    apply_patch,
+    open_patch,
+    reverse_patch,
+)
+from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 
 
 class Memory:
@@ -47,12 +56,14 @@ def safetensors(tensors: dict[str, tuple[str, np.ndarray]]) -> bytes:
 def pair() -> tuple[bytes, bytes]:
     rng = np.random.default_rng(5)
     codes = rng.integers(-127, 128, (3000, 400)).astype(np.int8)
-    halves = (rng.normal(0, 0.05, (700, 500)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    weights = rng.normal(0, 0.05, (700, 500)).astype(np.float32)
+    halves = (weights.view(np.uint32) >> 16).astype(np.uint16)
+    trained = weights + rng.normal(0, 2e-4, weights.shape).astype(np.float32)
     norm = rng.normal(1, 0.1, 500).astype(np.float32)
     old = {"codes": ("I8", codes), "halves": ("BF16", halves), "norm": ("F32", norm)}
     new = {
         "codes": ("I8", (codes + (rng.random(codes.shape) < 0.2)).astype(np.int8)),
-        "halves": ("BF16", halves + rng.integers(0, 3, halves.shape).astype(np.uint16)),
+        "halves": ("BF16", (trained.view(np.uint32) >> 16).astype(np.uint16)),
         "norm": ("F32", norm + np.float32(1e-4)),
     }
     return safetensors(old), safetensors(new)
@@ -155,3 +166,41 @@ def test_a_target_file_appears_only_when_it_is_right(pair, tmp_path: Path):
     with pytest.raises(BaseMismatch):
         apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "other")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "patch"]
+
+
+def test_a_reversible_patch_takes_the_new_file_back_to_the_old_one(pair, tmp_path: Path):
+    built, patch = build(*pair, reversible=True)
+    assert built.reversible
+    assert apply(pair[0], patch) == pair[1]
+    (tmp_path / "new").write_bytes(pair[1])
+    (tmp_path / "patch").write_bytes(patch)
+    reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "old", index_sha256=built.index_sha256)
+    assert (tmp_path / "old").read_bytes() == pair[0]
+
+
+def test_a_patch_that_groups_by_the_old_value_says_that_it_is_not_reversible(pair, tmp_path: Path):
+    built, patch = build(*pair)
+    assert not built.reversible
+    (tmp_path / "new").write_bytes(pair[1])
+    (tmp_path / "patch").write_bytes(patch)
+    with pytest.raises(NotReversible):
+        reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+
+
+def test_a_patch_that_drops_source_bytes_is_not_reversible():
+    old = safetensors({"a": ("I8", np.zeros(5000, np.int8)), "b": ("I8", np.ones(5000, np.int8))})
+    new = safetensors({"a": ("I8", np.ones(5000, np.int8))})
+    assert not build(old, new, reversible=True)[0].reversible
+
+
+def test_unrelated_weights_are_refused_as_not_worth_it():
+    rng = np.random.default_rng(9)
+    old, new = (
+        safetensors({"w": ("I8", rng.integers(-128, 128, 1 << 20).astype(np.int8))}) for _ in range(2)
+    )
+    out = io.BytesIO()
+    answer = build_patch(Memory(old), Memory(new), out)
+    assert isinstance(answer, NotWorthIt)
+    assert answer.predicted_size > 0.8 * answer.full_size
+    assert not out.getvalue()

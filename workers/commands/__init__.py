@@ -1,0 +1,1 @@
+"""Commands of the workers' floor: `graylag patch` and `graylag bench`."""

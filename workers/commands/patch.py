@@ -1,0 +1,212 @@
+"""`graylag patch build | apply | inspect`."""
+
+import json
+import resource
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sdk_contract.patch import PatchError, apply_patch, reverse_patch
+from sdk_contract.patch.apply import replacing
+from workers.delta.bsdiff40 import ExportedPatch, export_bsdiff40
+from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
+from workers.delta.inspect import Inspection, inspect_patch
+from workers.delta.ranges import LocalFile
+
+NOT_WORTH_IT = 3
+SHOWN = 40
+app = typer.Typer(help="Build, apply and look into patches, without a server.", no_args_is_help=True)
+
+ExistingFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+class Format(StrEnum):
+    """What a patch can be written as."""
+
+    GLP1 = "glp1"
+    BSDIFF40 = "bsdiff40"
+
+
+class _Worthless(Exception):
+    """The pair is too different; carries the numbers."""
+
+    def __init__(self, answer: NotWorthIt) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@app.command()
+def build(
+    old: ExistingFile,
+    new: ExistingFile,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The patch file.", dir_okay=False)],
+    format_: Annotated[
+        Format, typer.Option("--format", help="bsdiff40 is for devices that only have bspatch.")
+    ] = (Format.GLP1),
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Blocks encoded at the same time.")] = 2,
+    reversible: Annotated[
+        bool, typer.Option(help="Allow `apply --reverse`; costs size on float tensors.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the patch that takes OLD to NEW. Status 3: not worth it, nothing is written."""
+    try:
+        with ExitStack() as stack:
+            files = [stack.enter_context(LocalFile(path)) for path in (old, new)]
+            out = stack.enter_context(replacing(output))
+            built = _build(files[0], files[1], out, format_, threads, reversible=reversible)
+    except _Worthless as worthless:
+        _refuse(worthless.answer, new.stat().st_size, as_json=as_json)
+    facts = _facts(built)
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(
+        f"{output}: {_bytes(built.patch_size)}, {facts['ratio']:.2%} of {_bytes(built.target_size)}, "
+        f"in {built.seconds:.2f} s ({built.target_size / 1e6 / max(built.seconds, 1e-9):.0f} MB/s)"
+    )
+
+
+@app.command()
+def apply(
+    old: ExistingFile,
+    patch: ExistingFile,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to make.", dir_okay=False)],
+    reverse: Annotated[bool, typer.Option(help="OLD is the new file; make the old one.")] = False,
+    index_sha256: Annotated[str | None, typer.Option(help="Index digest from the signed descriptor.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the new file from OLD and PATCH; it appears only when every digest is right."""
+    expected = None if index_sha256 is None else _digest(index_sha256)
+    try:
+        run = reverse_patch if reverse else apply_patch
+        applied = run(old, patch, output, index_sha256=expected)
+    except PatchError as error:
+        if as_json:
+            typer.echo(json.dumps({"error": error.code, "number": error.number, "detail": error.detail}))
+        else:
+            typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    speed = applied.bytes_written / 1e6 / max(applied.seconds, 1e-9)
+    if as_json:
+        facts = asdict(applied) | {
+            "target_sha256": applied.target_sha256.hex(),
+            "peak_rss_mb": _peak_rss_mb(),
+        }
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"{output}: {_bytes(applied.bytes_written)} in {applied.seconds:.2f} s ({speed:.0f} MB/s)")
+    typer.echo(f"sha256 {applied.target_sha256.hex()}")
+
+
+@app.command()
+def inspect(
+    patch: ExistingFile,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Every tensor, not only the most expensive.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Per tensor: what changed, how much, at what cost."""
+    try:
+        found = inspect_patch(patch)
+    except PatchError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+        return
+    _show(found, show_all=show_all)
+
+
+def _build(
+    source: LocalFile, target: LocalFile, out: BinaryIO, form: Format, threads: int, *, reversible: bool
+) -> BuiltPatch | ExportedPatch:
+    if form is Format.BSDIFF40:
+        return export_bsdiff40(source, target, out)
+    built = build_patch(source, target, out, threads=threads, reversible=reversible)
+    if isinstance(built, NotWorthIt):
+        raise _Worthless(built)
+    return built
+
+
+def _refuse(answer: NotWorthIt, target_size: int, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"error": "not_worth_it", "target_size": target_size} | asdict(answer)))
+    else:
+        typer.echo(
+            f"not worth it: the patch would have {_bytes(answer.predicted_size)}, "
+            f"the whole file compressed {_bytes(answer.full_size)}",
+            err=True,
+        )
+    raise typer.Exit(NOT_WORTH_IT)
+
+
+def _facts(built: BuiltPatch | ExportedPatch) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "source_size": built.source_size,
+        "target_size": built.target_size,
+        "patch_size": built.patch_size,
+        "ratio": built.patch_size / max(built.target_size, 1),
+        "seconds": built.seconds,
+        "peak_rss_mb": _peak_rss_mb(),
+        "ops": built.ops,
+        "source_sha256": built.source_sha256.hex(),
+        "target_sha256": built.target_sha256.hex(),
+        "patch_sha256": built.patch_sha256.hex(),
+    }
+    if isinstance(built, BuiltPatch):
+        facts["index_sha256"] = built.index_sha256.hex()
+        facts["working_set"] = built.working_set
+        facts["reversible"] = built.reversible
+    return facts
+
+
+def _show(found: Inspection, *, show_all: bool) -> None:
+    header = found.index.header
+    typer.echo(
+        f"GLP1, {_bytes(header.patch_size)}: {_bytes(header.source_size)} -> {_bytes(header.target_size)} "
+        f"({found.format}), {header.block_count} blocks, index {header.head_size} bytes, "
+        f"{'reversible' if header.reversible else 'one way'}, working set {_bytes(header.working_set)}"
+    )
+    typer.echo(f"source {header.source_sha256.hex()}\ntarget {header.target_sha256.hex()}")
+    table = Table("tensor", "bytes", "made by", "changed", "cost", "of its size", box=None)
+    ranked = sorted(found.tensors, key=lambda tensor: -tensor.cost)
+    for tensor in ranked if show_all else ranked[:SHOWN]:
+        ops = "+".join(tensor.ops)
+        share = f"{tensor.changed / max(tensor.values, 1):.1%}"
+        of_size = f"{tensor.cost / max(tensor.size, 1):.2%}"
+        table.add_row(tensor.name or "(between)", f"{tensor.size:,}", ops, share, f"{tensor.cost:,}", of_size)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140).print(table)
+    hidden = 0 if show_all else max(len(ranked) - SHOWN, 0)
+    typer.echo(f"{found.unchanged} unchanged" + (f", {hidden} more with --all" if hidden else ""))
+
+
+def _digest(text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise typer.BadParameter("64 hexadecimal digits", param_hint="--index-sha256")
+    return digest
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count:,} bytes"
+
+
+def _peak_rss_mb() -> float:
+    """Highest resident size of this process, in MB of 10^6 bytes; Linux counts in KiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
