@@ -8,6 +8,7 @@ prevent that.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sdk_contract.client import in_place
 from sdk_contract.client.errors import AppRejected, CrashLoop, HealthTimeout, LoadFailed, SmokeFailed
 from sdk_contract.client.host import Host
 from sdk_contract.client.outcome import Outcome
@@ -19,6 +20,7 @@ from sdk_contract.errors import ContractError
 from sdk_contract.wire import EventState
 
 MAX_BAD = 64
+_FILES_MOVE = frozenset({State.APPLYING, State.STAGED, State.ACTIVATING, State.ROLLING_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,29 @@ class Activation:
             return self.go_back(CrashLoop("a roll-back was interrupted"))
         if record.state is State.PROBATION:
             return self._judge(attempt)
+        if record.state is State.APPLYING:
+            return self.apply_in_place()
         if record.state is State.ACTIVATING and self.host.killed_by_system():
             attempt = self._forgive()
+        return self._try(attempt)
+
+    def apply_in_place(self) -> Outcome:
+        """Turn old files into new ones where they lie, then go on; all that this needs is on the disk.
+
+        From here to the end of the trial the old version exists only as what can be undone, so whatever fails
+        is undone at once.
+        """
+        attempt = self.steps.attempt()
+        try:
+            self.activator.let_go()
+            for step in attempt.in_place:
+                in_place.forward(self.steps.store, step)
+        except OSError:
+            raise  # the disk refuses now: the next run goes on where this one stopped
+        except ContractError as fault:
+            return self.go_back(fault)
+        self.steps.store.installed(attempt.release)
+        self.steps.move(State.STAGED, "staged")
         return self._try(attempt)
 
     def _try(self, attempt: Attempt) -> Outcome:
@@ -105,12 +128,32 @@ class Activation:
         attempt = self.steps.attempt()
         record = self.steps.move(State.ROLLING_BACK, edit=lambda entry: _turn_back(entry, fault.code))
         current = record.current
+        self._undo(attempt)
         self.activator.restore(self.steps.store.installed(current) if current else None)
         code = record.bad.get(attempt.release.manifest_sha256, fault.code)
         self.steps.move(State.ROLLED_BACK, "rolled_back", fault=fault)
         self.steps.settle()
         version = current.version if current else None
         return Outcome("rolled_back", code, version=version, way=attempt.way, code=code, detail=fault.detail)
+
+    def _undo(self, attempt: Attempt) -> None:
+        if attempt.in_place:
+            self.activator.let_go()
+        for step in reversed(attempt.in_place):
+            in_place.backward(self.steps.store, step)
+
+    def whole(self) -> Release | None:
+        """A version whose files are all here; what an interrupted update in place left is finished first."""
+        record = self.steps.store.read()
+        attempt = record.attempt
+        if attempt is None or not attempt.in_place or record.state not in _FILES_MOVE:
+            return record.current
+        if record.state is State.ROLLING_BACK:
+            self._undo(attempt)
+            return record.current
+        for step in attempt.in_place:
+            in_place.forward(self.steps.store, step)
+        return attempt.release
 
     def starting(self) -> Release | None:
         """What an app shall load now, counted as a start while the version is on probation.
@@ -180,6 +223,8 @@ def _commit(record: Record) -> None:
         return
     if record.current != record.attempt.release:  # without probation, nothing was switched yet
         record.previous, record.current = record.current, record.attempt.release
+    if record.attempt.in_place:
+        record.previous = None  # its files became those of the current version
     record.bad.pop(record.attempt.release.manifest_sha256, None)
 
 

@@ -37,6 +37,7 @@ class Settings:
         limits: how patient downloads are.
         pause: waits, seconds.
         trial: how a new version proves itself.
+        low_storage: patch components inside their own files; the model cannot run meanwhile.
     """
 
     files: Files
@@ -44,6 +45,7 @@ class Settings:
     limits: Limits
     pause: Callable[[float], None] = time.sleep
     trial: Trial = field(default_factory=Trial)
+    low_storage: bool = False
 
 
 class Agent:
@@ -137,6 +139,7 @@ class Agent:
         activation = self._activation(chosen)
         asker = Asker(self._store, self._api, self._configuration, self._trust, settings.host)
         gather = Gather(activation.steps, asker, settings.host, settings.limits, settings.pause)
+        gather.low_storage = settings.low_storage
         return Update(activation.steps, asker, gather, activation).run()
 
     def starting(self) -> Installed | None:
@@ -203,10 +206,17 @@ class Agent:
     def installed(self) -> Installed | None:
         """The version to load now; None on a device that has none yet.
 
+        An update in place that was interrupted is finished first, which needs time but no network.
+
         Raises:
+            Busy: another process updates in place right now.
             StateDamaged: the record cannot be read.
         """
-        release = self._store.read().current
+        record = self._store.read()
+        release = record.current
+        if record.attempt is not None and record.attempt.in_place:
+            with self._store.exclusive():
+                release = self._activation(FilesOnly()).whole()
         return self._store.installed(release) if release else None
 
     def report(self, metrics: Mapping[str, float]) -> None:

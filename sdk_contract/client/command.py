@@ -24,6 +24,7 @@ class Commands:
     """`Activator` by two commands.
 
     Attributes:
+        on_release: makes the server close its files; asked before they change in place (`--low-storage`).
         on_activate: returns 0 once the server has taken the version on.
         health: returns 0 when the model works; a JSON object of numbers on its output becomes metrics.
         timeout_s: of each run of a command.
@@ -36,6 +37,7 @@ class Commands:
     timeout_s: float = 600.0
     patience_s: float = 60.0
     interval_s: float = 1.0
+    on_release: str | None = None
 
     def activate(self, installed: Installed) -> Mapping[str, float]:
         """See `runtime.Activator`; adds `load_ms`."""
@@ -46,6 +48,17 @@ class Commands:
                 raise LoadFailed(f"{self.on_activate!r} ended with {code}: {output[-300:]}")
         loaded = {"load_ms": round((time.monotonic() - started) * 1000, 3)}
         return loaded | self._until_healthy(installed)
+
+    def let_go(self) -> None:
+        """See `runtime.Activator`.
+
+        Raises:
+            LoadFailed: the server did not let go; nothing was changed.
+        """
+        if self.on_release is not None:
+            code, output = self._run(self.on_release, None)
+            if code != 0:
+                raise LoadFailed(f"{self.on_release!r} ended with {code}: {output[-300:]}")
 
     def restore(self, installed: Installed | None) -> None:
         """See `runtime.Activator`: hand the old version over again."""
@@ -64,11 +77,11 @@ class Commands:
                 raise SmokeFailed(f"{self.health!r} ended with {code}: {output[-300:]}")
             time.sleep(self.interval_s)
 
-    def _run(self, command: str, installed: Installed) -> tuple[int, str]:
+    def _run(self, command: str, installed: Installed | None) -> tuple[int, str]:
         try:
             done = subprocess.run(
                 shlex.split(command),
-                env=os.environ | environment(installed),
+                env=os.environ | (environment(installed) if installed else {}),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=self.timeout_s,

@@ -31,6 +31,7 @@ class Limits:
         tries: in a row without `PROGRESS` new bytes.
         pause_s: before the second try; grows to `max_pause_s`, with jitter.
         note_every: bytes between two notes of progress: what a cut may cost, against a sync.
+        range_bytes: overwritten at a time by an update in place, at most 16 MiB; memory is about six times that.
     """
 
     timeout_s: float = 30.0
@@ -40,6 +41,7 @@ class Limits:
     pause_s: float = 1.0
     max_pause_s: float = 60.0
     note_every: int = 8 << 20
+    range_bytes: int = 8 << 20
 
 
 @dataclass(slots=True)

@@ -5,10 +5,13 @@ whatever exists under its final name is never written again. Everything that the
 through `Files`, so that a test can stop the world between any two calls.
 """
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
 from typing import Protocol
+
+_PIECE = 1 << 20
 
 
 class OpenFile(Protocol):
@@ -123,6 +126,16 @@ class DiskFiles:
         return shutil.disk_usage(path).free
 
 
+def digest_of(handle: OpenFile, length: int) -> "tuple[hashlib._Hash, int]":
+    """The running SHA-256 of the first `length` bytes; a fresh one, and 0, where there are fewer."""
+    digest = hashlib.sha256()
+    offset = 0
+    while offset < length and (piece := handle.read(offset, min(_PIECE, length - offset))):
+        digest.update(piece)
+        offset += len(piece)
+    return (digest, offset) if offset == length else (hashlib.sha256(), 0)
+
+
 def replace(files: Files, path: Path, data: bytes) -> None:
     """Make `path` hold `data`, all of it or what it held before, whenever the power goes.
 
@@ -148,5 +161,5 @@ def publish(files: Files, handle: OpenFile, temporary: Path, path: Path) -> None
     finally:
         handle.close()
     files.rename(temporary, path)
+    files.sync_directory(path.parent)  # the new name first: between the two a file may have both, never none
     files.sync_directory(temporary.parent)
-    files.sync_directory(path.parent)

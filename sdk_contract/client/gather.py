@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 from sdk_contract.client import reports
 from sdk_contract.client.asking import Asker
-from sdk_contract.client.errors import NoSpace, UrlExpired
+from sdk_contract.client.errors import BaseMissing, NoSpace, UrlExpired
 from sdk_contract.client.fetch import Limits
 from sdk_contract.client.host import Host, require_met
-from sdk_contract.client.obtain import Supply, discard, obtain
-from sdk_contract.client.record import Record
+from sdk_contract.client.obtain import Supply, discard, keep_patch, obtain
+from sdk_contract.client.record import InPlaceStep, Record
 from sdk_contract.client.states import State
 from sdk_contract.client.steps import Steps
+from sdk_contract.client.undo_log import MAX_RANGE
 from sdk_contract.client.verify import Order
-from sdk_contract.documents import Component
+from sdk_contract.documents import Component, PatchDescriptor
 from sdk_contract.errors import ContractError, MixedVersions, Reaction
 
 URL_RENEWALS = 3
+LOG_PER_PATCH = 3
+"""Room for a patch and its undo log, as a multiple of the patch: plain byte differences code a little worse."""
 RESERVE = 1.1
 """Free space asked for, as a multiple of what will be written."""
 
@@ -44,9 +47,13 @@ class Gather:
     host: Host
     limits: Limits
     pause: Callable[[float], None] = time.sleep
+    low_storage: bool = False
 
-    def fetch(self, order: Order, missing: list[Component]) -> None:
+    def fetch(self, order: Order, missing: list[Component]) -> list[InPlaceStep]:
         """Get every component of `missing`, each by the first way that works.
+
+        Returns:
+            What is still to be done in place, for which only the patches were fetched.
 
         Raises:
             OrderChanged: follow the new order instead.
@@ -54,16 +61,72 @@ class Gather:
             OSError: of the disk.
         """
         require_met(order.conditions, self.host.surroundings())
-        self._need_space(missing)
+        inside = self._in_place(order, missing) if self.low_storage else {}
+        beside = [part for part in missing if part.name not in inside]
+        self._need_space(beside, [descriptor for _, descriptor in inside.values()])
         self.steps.meter.budget = self.host.surroundings().byte_budget
         self.steps.move(State.DOWNLOADING, "downloading")
-        for part in missing:
+        for part in beside:
             order = self._component(order, part)
+        for name in inside:
+            order = self._patch_only(order, name)
+        return [step for step, _ in inside.values()]
 
-    def _need_space(self, missing: list[Component]) -> None:
+    def _in_place(
+        self, order: Order, missing: list[Component]
+    ) -> dict[str, tuple[InPlaceStep, PatchDescriptor]]:
+        """Components that a patch can update inside their own file: one that nothing else refers to."""
+        no_patch = self.steps.attempt().no_patch
+        found = {}
+        for part in missing:
+            descriptor = _patch_of(order, part.name)
+            if descriptor is not None and part.name not in no_patch and self._is_own(descriptor, order):
+                found[part.name] = (self._step(part.name, descriptor), descriptor)
+        return found
+
+    def _step(self, name: str, descriptor: PatchDescriptor) -> InPlaceStep:
+        return InPlaceStep(
+            name=name,
+            source=descriptor.source,
+            target=descriptor.target,
+            patch_sha256=descriptor.patch.sha256,
+            index_sha256=descriptor.index_sha256 or "",
+            range_size=min(self.limits.range_bytes, MAX_RANGE),
+        )
+
+    def _is_own(self, descriptor: PatchDescriptor, order: Order) -> bool:
+        """Is the source whole, and the file of one component of the current version only?"""
+        source, store = descriptor.source, self.steps.store
+        current = store.read().current
+        kept = [
+            *(current.components if current else []),
+            *(order.release.components if order.release else []),
+        ]
+        alone = sum(part.sha256 == source.sha256 for part in kept) == 1
+        return alone and store.intact(source.sha256, source.size)
+
+    def _patch_only(self, order: Order, name: str) -> Order:
+        """Fetch the whole patch before anything is overwritten: what follows must not need a network."""
+        for _ in range(URL_RENEWALS):
+            route = next((route for route in order.routes[name] if route.descriptor is not None), None)
+            if route is None or route.descriptor is None:
+                raise BaseMissing(f"{name}: the patch is no longer offered")
+            try:
+                keep_patch(self._supply(order), name, route.descriptor.patch, route.way.url)
+            except UrlExpired:
+                order = self._renewed(order)
+                continue
+            self._note_way(route.way.format)
+            return order
+        raise UrlExpired(f"{name}: {URL_RENEWALS} addresses did not serve the patch")
+
+    def _need_space(self, beside: list[Component], inside: list[PatchDescriptor]) -> None:
         """Ask before the first byte; the previous version gives way once the current one has proved itself."""
         store = self.steps.store
-        need = int(RESERVE * sum(part.size for part in missing)) + (1 << 20)
+        patches = sum(descriptor.patch.size for descriptor in inside)
+        slots = 2 * self.limits.range_bytes if inside else 0
+        whole = sum(part.size for part in beside)
+        need = int(RESERVE * (whole + LOG_PER_PATCH * patches)) + slots + (1 << 20)
         if store.files.free_bytes(store.directory) >= need:
             return
         store.collect(store.change(_forget_previous))
@@ -83,9 +146,7 @@ class Gather:
         raise UrlExpired(f"{part.name}: {URL_RENEWALS} addresses did not serve it")
 
     def _by_some_way(self, order: Order, part: Component) -> None:
-        supply = Supply(
-            self.steps.store, self.steps.meter, self.limits, lambda: self._check(order), self.pause
-        )
+        supply = self._supply(order)
         no_patch = part.name in self.steps.attempt().no_patch
         fault: ContractError = MixedVersions(f"{part.name}: no usable way {', '.join(order.skipped)}")
         for route in order.routes.get(part.name, []):
@@ -129,8 +190,16 @@ class Gather:
             raise OrderChanged(fresh)
         return fresh
 
+    def _supply(self, order: Order) -> Supply:
+        return Supply(self.steps.store, self.steps.meter, self.limits, lambda: self._check(order), self.pause)
+
     def _check(self, order: Order) -> None:
         require_met(order.conditions, self.host.surroundings())
+
+
+def _patch_of(order: Order, name: str) -> PatchDescriptor | None:
+    descriptors = (route.descriptor for route in order.routes.get(name, []))
+    return next((descriptor for descriptor in descriptors if descriptor is not None), None)
 
 
 def _forget_previous(record: Record) -> None:

@@ -108,9 +108,19 @@ class HotSwap:
             return
         if installed is None:
             self._switch(None)
+            self._open()
             return
         model, _ = load(self.runtime, installed)
         self._switch(_Live(installed, model))
+
+    def let_go(self) -> None:
+        """See `runtime.Activator`: wait for running work, close, and keep new work waiting.
+
+        Raises:
+            LoadFailed: work did not end in time; the model stays.
+        """
+        self._drain()
+        self._switch(None)
 
     def close(self) -> None:
         """Let go of the model once its last lease is back."""
@@ -118,26 +128,35 @@ class HotSwap:
 
     def _replace(self, installed: Installed) -> Mapping[str, float]:
         """Only one fits: nobody may work on the old one while the new one loads."""
+        old = self._drain()
+        self._switch(None)
+        try:
+            model, metrics = load(self.runtime, installed)
+            try:
+                metrics |= smoke_test(self.runtime, model)
+            except BaseException:
+                self.runtime.close(model)
+                raise
+        except BaseException:
+            self.restore(old.installed if old else None)
+            raise
+        self._switch(_Live(installed, model))
+        return metrics
+
+    def _drain(self) -> _Live | None:
+        """Keep new work waiting, and return once running work has ended."""
         with self._gate:
             self._closed = True
             old = self._live
-            drained = self._gate.wait_for(lambda: old is None or old.leases == 0, self.drain_s)
-        try:
-            if not drained:
-                raise LoadFailed(f"work on the old version did not end within {self.drain_s:g} s")
-            self._switch(None)
-            try:
-                model, metrics = load(self.runtime, installed)
-                self._switch(_Live(installed, model))
-                metrics |= smoke_test(self.runtime, model)
-            except BaseException:
-                self.restore(old.installed if old else None)
-                raise
-            return metrics
-        finally:
-            with self._gate:
-                self._closed = False
-                self._gate.notify_all()
+            if self._gate.wait_for(lambda: old is None or old.leases == 0, self.drain_s):
+                return old
+        self._open()
+        raise LoadFailed(f"work on the old version did not end within {self.drain_s:g} s")
+
+    def _open(self) -> None:
+        with self._gate:
+            self._closed = False
+            self._gate.notify_all()
 
     def _take(self) -> _Live:
         with self._gate:
@@ -157,6 +176,9 @@ class HotSwap:
 
     def _switch(self, fresh: _Live | None) -> None:
         with self._gate:
+            if fresh is not None:
+                self._closed = False
+                self._gate.notify_all()
             old, self._live = self._live, fresh
             if old is not None:
                 old.retired = True

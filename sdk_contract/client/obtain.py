@@ -4,17 +4,16 @@ A patch is applied while it downloads; what was written is noted every few MiB (
 costs little. The final name is given only after the digest of the whole file was compared.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sdk_contract.client.errors import BaseMissing
 from sdk_contract.client.fetch import Limits, Meter, fetch
-from sdk_contract.client.files import OpenFile, publish
+from sdk_contract.client.files import OpenFile, digest_of, publish
 from sdk_contract.client.journal import Journal, Note
-from sdk_contract.client.store import CHUNK, Store
+from sdk_contract.client.store import Store
 from sdk_contract.client.verify import Route
-from sdk_contract.documents import Component, PatchDescriptor
+from sdk_contract.documents import Bytes, Component, PatchDescriptor
 from sdk_contract.errors import ContractError, InputHashMismatch, OutputHashMismatch, Reaction
 from sdk_contract.patch import Applier, FileRange, PatchIndex, open_patch
 
@@ -65,6 +64,28 @@ def obtain(supply: Supply, component: Component, route: Route) -> None:
     journal.clear()
 
 
+def keep_patch(supply: Supply, name: str, patch: Bytes, url: str) -> None:
+    """Fetch a whole patch into `partial/`, under its own digest, without applying it.
+
+    Raises:
+        ContractError: as `obtain`.
+        OSError: of the disk.
+    """
+    store = supply.store
+    path = store.partial / patch.sha256
+    journal = Journal(store.files, path)
+    target = store.files.open(path)
+    try:
+        wanted = Component(name=name, path=name, size=patch.size, sha256=patch.sha256)
+        Whole(supply, wanted, target, journal).run(url)
+        target.truncate(patch.size)
+        target.sync()
+    finally:
+        target.close()
+    store.files.sync_directory(store.partial)
+    journal.write(Note(patch.sha256, patch.size))
+
+
 def discard(supply: Supply, component: Component) -> None:
     """Forget what a failed way left behind; the note goes first, so that a crash between is harmless."""
     partial = supply.store.partial / component.sha256
@@ -101,7 +122,7 @@ class Whole:
 
     def _fill(self, url: str, start: int) -> str:
         """Write the file from `start` on; returns the digest of all of it, hex."""
-        digest, offset = _digest_of(self.target, start)
+        digest, offset = digest_of(self.target, start)
         noted = offset
         try:
             for chunk in self.supply.chunks(url, offset, self.component.size):
@@ -117,16 +138,6 @@ class Whole:
 
     def _note(self, offset: int) -> int:
         return _note(self.target, self.journal, Note(self.component.sha256, offset))
-
-
-def _digest_of(target: OpenFile, length: int) -> "tuple[hashlib._Hash, int]":
-    """The running digest of what is there already, or a fresh one where the note promised too much."""
-    digest = hashlib.sha256()
-    offset = 0
-    while offset < length and (piece := target.read(offset, min(CHUNK, length - offset))):
-        digest.update(piece)
-        offset += len(piece)
-    return (digest, offset) if offset == length else (hashlib.sha256(), 0)
 
 
 def _note(target: OpenFile, journal: Journal, note: Note) -> int:

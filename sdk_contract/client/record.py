@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdk_contract.client.errors import StateDamaged
 from sdk_contract.client.states import State
-from sdk_contract.documents import Component, Manifest, Name
+from sdk_contract.documents import Bytes, Component, Manifest, Name
 from sdk_contract.wire import Event
 
 MAX_RECORD = 2 * 1024 * 1024
@@ -57,6 +57,25 @@ class Release(BaseModel):
         )
 
 
+class InPlaceStep(BaseModel):
+    """One component that is updated inside its own file.
+
+    Attributes:
+        patch_sha256: of the whole patch, which lies in `partial/` under this name.
+        index_sha256: of its head, signed.
+        range_size: bytes that are overwritten between two entries of the undo log.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    source: Bytes
+    target: Bytes
+    patch_sha256: str
+    index_sha256: str
+    range_size: int
+
+
 class Attempt(BaseModel):
     """One try to install one release.
 
@@ -64,6 +83,7 @@ class Attempt(BaseModel):
         release: what shall run in the end.
         rollback: the server ordered an older version.
         no_patch: components whose patch failed; they are fetched whole now.
+        in_place: components whose old file is, or was, turned into the new one.
         bytes: downloaded so far, wasted ones included.
         wasted: downloaded and thrown away.
         strikes: how often a trial of this release began and did not end well.
@@ -76,6 +96,7 @@ class Attempt(BaseModel):
     release: Release
     rollback: bool = False
     no_patch: list[str] = Field(default_factory=list)
+    in_place: list[InPlaceStep] = Field(default_factory=list)
     way: str | None = None
     bytes: int = 0
     wasted: int = 0

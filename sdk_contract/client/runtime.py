@@ -33,6 +33,9 @@ class Activator(Protocol):
             SmokeFailed: it does not do its work.
         """
 
+    def let_go(self) -> None:
+        """Close what is loaded and open nothing until `activate` or `restore`: files change in place."""
+
     def restore(self, installed: Installed | None) -> None:
         """Make sure that `installed` is the one that answers, after a trial that failed."""
 
@@ -51,6 +54,9 @@ class OneShot:
         finally:
             self.runtime.close(loaded)
 
+    def let_go(self) -> None:
+        """See `Activator`; nothing is loaded."""
+
     def restore(self, installed: Installed | None) -> None:
         """See `Activator`; nothing is loaded."""
 
@@ -62,6 +68,9 @@ class FilesOnly:
         """See `Activator`; the store has checked every byte."""
         del installed
         return {}
+
+    def let_go(self) -> None:
+        """See `Activator`; nothing is loaded."""
 
     def restore(self, installed: Installed | None) -> None:
         """See `Activator`; nothing is loaded."""

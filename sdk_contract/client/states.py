@@ -37,7 +37,7 @@ class Restart(StrEnum):
 
     NOTHING = "nothing"
     POLL = "poll"  # the server names the same attempt again, with fresh addresses; files on disk are kept
-    ACTIVATE = "activate"  # all bytes are here and verified: no network needed
+    ACTIVATE = "activate"  # all that is needed is here: no network is asked
     JUDGE = "judge"  # count the strike, then try again or roll back
     ROLL_BACK = "roll_back"
     SETTLE = "settle"  # clean up and be idle
@@ -58,18 +58,15 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     | _STOPS,
     State.WAITING: frozenset({State.WAITING, State.PAUSED, State.OFFERED, State.DOWNLOADING}) | _STOPS,
     State.DOWNLOADING: frozenset(
-        {State.DOWNLOADING, State.PAUSED, State.WAITING, State.APPLYING, State.VERIFYING, State.OFFERED}
+        {State.DOWNLOADING, State.PAUSED, State.WAITING, State.VERIFYING, State.OFFERED}
     )
     | _STOPS,
     State.PAUSED: frozenset({State.PAUSED, State.OFFERED, State.DOWNLOADING, State.WAITING}) | _STOPS,
-    State.APPLYING: frozenset(
-        {State.APPLYING, State.PAUSED, State.WAITING, State.VERIFYING, State.DOWNLOADING, State.OFFERED}
-    )
-    | _STOPS,
     State.VERIFYING: frozenset(
-        {State.DOWNLOADING, State.APPLYING, State.PAUSED, State.WAITING, State.STAGED, State.OFFERED}
+        {State.APPLYING, State.DOWNLOADING, State.PAUSED, State.WAITING, State.STAGED, State.OFFERED}
     )
     | _STOPS,
+    State.APPLYING: frozenset({State.APPLYING, State.STAGED, State.ROLLING_BACK}),
     State.STAGED: frozenset({State.ACTIVATING, State.OFFERED}) | _STOPS,
     State.ACTIVATING: frozenset({State.ACTIVATING, State.PROBATION, State.COMMITTED, State.ROLLING_BACK}),
     State.PROBATION: frozenset({State.PROBATION, State.COMMITTED, State.ROLLING_BACK}),
@@ -87,7 +84,7 @@ ON_RESTART: Mapping[State, Restart] = {
     State.WAITING: Restart.POLL,
     State.DOWNLOADING: Restart.POLL,
     State.PAUSED: Restart.POLL,
-    State.APPLYING: Restart.POLL,
+    State.APPLYING: Restart.ACTIVATE,
     State.VERIFYING: Restart.POLL,
     State.STAGED: Restart.ACTIVATE,
     State.ACTIVATING: Restart.JUDGE,

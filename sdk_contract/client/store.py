@@ -7,6 +7,7 @@ objects/<sha256>         verified files, never modified
 partial/<sha256>         on the way; named by the digest they shall have
 releases/<digest>.<variant>/<path>   the names that a runtime sees, as links into objects/
 manifests/<sha256>       envelopes of the versions held
+in_place/<sha256>        a file on its way from one version to the next, its undo log and its slot
 ```
 """
 
@@ -52,11 +53,12 @@ class Store:
         self.partial = directory / "partial"
         self.releases = directory / "releases"
         self.manifests = directory / "manifests"
+        self.in_place = directory / "in_place"
 
     def create(self) -> None:
         """Make the directories; fine if they exist."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (self.objects, self.partial, self.releases, self.manifests):
+        for path in (self.objects, self.partial, self.releases, self.manifests, self.in_place):
             self.files.make_directory(path)
         self.files.sync_directory(self.directory)
 
@@ -172,9 +174,12 @@ class Store:
         releases = [entry for entry in [*kept, record.previous if keep_previous else None] if entry]
         objects = {part.sha256 for release in releases for part in release.components}
         wanted = {part.sha256 for part in record.attempt.release.components} if record.attempt else set()
+        steps = record.attempt.in_place if record.attempt else []
+        wanted |= {step.patch_sha256 for step in steps} | {step.target.sha256 for step in steps}
         manifests = {release.manifest_sha256 for release in releases}
         freed = self._sweep(self.objects, lambda name: name in objects)
         freed += self._sweep(self.partial, lambda name: name.partition(".")[0] in wanted)
+        freed += self._sweep(self.in_place, lambda name: name.partition(".")[0] in wanted)
         self._sweep(self.manifests, lambda name: name in manifests)
         links = {(release.folder, part.path) for release in releases for part in release.components}
         self._collect_links(links)

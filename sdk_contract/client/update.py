@@ -9,7 +9,7 @@ from sdk_contract.client.asking import Asker
 from sdk_contract.client.errors import KnownBad
 from sdk_contract.client.gather import Gather, OrderChanged
 from sdk_contract.client.outcome import Outcome
-from sdk_contract.client.record import Attempt, Record, Release
+from sdk_contract.client.record import Attempt, InPlaceStep, Record, Release
 from sdk_contract.client.states import ON_RESTART, TRANSITIONS, Restart, State, require
 from sdk_contract.client.steps import Steps, disk_fault, now
 from sdk_contract.client.verify import Order
@@ -17,7 +17,9 @@ from sdk_contract.errors import ContractError, MixedVersions, Reaction
 from sdk_contract.wire import EventState
 
 CHANGES_OF_MIND = 3
-_OVER = frozenset({State.IDLE, State.ACTIVATING, State.PROBATION, State.COMMITTED, State.ROLLING_BACK})
+_OVER = frozenset(
+    {State.IDLE, State.APPLYING, State.ACTIVATING, State.PROBATION, State.COMMITTED, State.ROLLING_BACK}
+)
 
 
 @dataclass(slots=True)
@@ -135,11 +137,15 @@ class Update:
         """Have every component here and proved; what is here already is read and compared, not trusted."""
         store = self.steps.store
         missing = [part for part in release.components if not store.intact(part.sha256, part.size)]
+        steps: list[InPlaceStep] = []
         if missing:
-            self.gather.fetch(order, missing)
+            steps = self.gather.fetch(order, missing)
             self.steps.move(State.VERIFYING, "downloaded")
-            if store.missing(release):
-                raise MixedVersions("a component vanished while others were fetched")
+        if set(store.missing(release)) != {step.name for step in steps}:
+            raise MixedVersions("a component vanished while others were fetched")
+        if steps:
+            self.steps.move(State.APPLYING, edit=lambda record: _plan(record, steps))
+            return
         store.installed(release)
         self.steps.move(State.STAGED, "staged")
 
@@ -164,6 +170,11 @@ class Update:
 
 
 _TARGETS = {Reaction.WAIT: State.WAITING, Reaction.RETRY: State.PAUSED}
+
+
+def _plan(record: Record, steps: list[InPlaceStep]) -> None:
+    if record.attempt is not None:
+        record.attempt.in_place = steps
 
 
 def _new_attempt(order: Order, release: Release) -> Attempt:

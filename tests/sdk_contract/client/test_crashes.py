@@ -76,7 +76,7 @@ def converge(directory):
 
 @pytest.mark.parametrize(
     ("lost", "stride"),
-    [("everything unsynced", 1), ("content becomes zeros", 2), ("only the process", 2)],
+    [("everything unsynced", 1), ("content becomes zeros", 3), ("only the process", 3)],
 )
 def test_a_power_cut_at_any_operation_leaves_a_whole_version_and_the_update_ends(
     device, tmp_path, lost, stride
@@ -102,7 +102,7 @@ def test_a_power_cut_at_any_operation_leaves_a_whole_version_and_the_update_ends
 @pytest.mark.parametrize("error", [FULL, BROKEN])
 def test_a_disk_that_refuses_any_one_operation_costs_a_retry_at_most(device, tmp_path, error):
     total = operations(device, tmp_path)
-    for at in range(1 if error == FULL else 2, total + 1, 1 if LONG else 2):
+    for at in range(1 if error == FULL else 2, total + 1, 1 if LONG else 4):
         directory = device(f"{error}-{at}")
         disk = Disk(tmp_path / f"trash-{at}", at=at, error=error)
         Agent(directory, settings(disk, limits=PATIENCE)).update(Reads())
@@ -115,7 +115,7 @@ def test_a_disk_that_refuses_any_one_operation_costs_a_retry_at_most(device, tmp
 def test_a_second_power_cut_during_the_recovery_is_no_worse(device, tmp_path):
     total = operations(device, tmp_path)
     dice = random.Random(7)
-    for number in range(200 if LONG else 40):
+    for number in range(200 if LONG else 20):
         directory = device(f"twice-{number}")
         for cut in range(2):
             disk = Disk(tmp_path / f"trash-{number}-{cut}", at=dice.randint(1, total), zeros=bool(number % 2))

@@ -1,6 +1,7 @@
 """A real runtime, ONNX Runtime, answers requests while versions change under it."""
 
 import contextlib
+import sys
 import threading
 import time
 
@@ -167,9 +168,7 @@ def test_a_smoke_test_that_fails_beside_the_old_version_frees_the_new_one(agent)
     assert runtime.open == 1
 
 
-def test_ten_thousand_requests_across_twenty_swaps_are_all_answered_by_one_whole_version(
-    server, agent, record_property
-):
+def test_ten_thousand_requests_across_twenty_swaps_are_all_answered_by_one_whole_version(server, agent):
     runtime = Onnx()
     swap = HotSwap(runtime)
     swap.start(agent.starting())
@@ -210,7 +209,7 @@ def test_ten_thousand_requests_across_twenty_swaps_are_all_answered_by_one_whole
     if LONG:  # a ratio of two tails means something only on a quiet machine
         during, outside = ([took for flag, took in times if flag is side] for side in (True, False))
         tails = float(np.percentile(during, 99)), float(np.percentile(outside, 99))
-        record_property("p99 during and outside a swap, ms", [round(tail * 1000, 3) for tail in tails])
+        sys.stdout.write(f"p99 during swaps {tails[0] * 1000:.2f} ms, outside {tails[1] * 1000:.2f} ms\n")
         assert tails[0] <= 3 * tails[1]
     swap.close()
     assert runtime.open == 0

@@ -1,0 +1,240 @@
+"""A file updated inside itself: no second copy, and still a whole version after every power cut."""
+
+import contextlib
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+
+from sdk_contract.client import Agent, Settings, undo_log
+from sdk_contract.client.activation import Trial
+from sdk_contract.client.errors import StorageFailed
+from sdk_contract.client.fetch import Limits
+from sdk_contract.client.files import DiskFiles
+from sdk_contract.client.host import PlainHost
+from tests.sdk_contract.client.conftest import LONG, content, tuned, weights
+from tests.sdk_contract.client.crashing import BROKEN, FULL, Disk, PowerCut
+from tests.sdk_contract.client.simulator import sha
+
+RANGE = 16 * 1024
+OLD = {"backbone": weights(1, 150_000), "tokenizer": b"words " * 50}
+NEW = {"backbone": tuned(OLD["backbone"]), "tokenizer": b"other words " * 50}
+PATIENCE = Limits(timeout_s=5, tries=3, pause_s=0.0, max_pause_s=0.0, range_bytes=RANGE)
+
+
+def frugal(files=None):
+    return Settings(files or DiskFiles(), PlainHost(), PATIENCE, lambda _: None, Trial(), low_storage=True)
+
+
+class Reads:
+    def __init__(self, fail=False):
+        self.fail = fail
+
+    def load(self, installed):
+        return {name: path.read_bytes() for name, path in installed.components.items()}
+
+    def smoke_test(self, loaded):
+        assert loaded in (OLD, NEW), "a mixed set"
+        if self.fail:
+            raise ValueError("worse than before")
+        return {}
+
+    def close(self, loaded):
+        loaded.clear()
+
+
+@pytest.fixture
+def device(server, enrol, tmp_path):
+    """Makes copies of a device that runs v1 and is offered v2."""
+    server.publish("v1", 1, OLD)
+    server.publish("v2", 2, NEW)
+    server.patch(OLD["backbone"], NEW["backbone"])
+    enrol("v1", name="original", settings=frugal())
+    server.target = "v2"
+
+    def copy(number):
+        directory = tmp_path / f"copy-{number}"
+        shutil.copytree(tmp_path / "original", directory, symlinks=True)
+        return directory
+
+    return copy
+
+
+def whole(directory):
+    found = content(Agent(directory, frugal()))
+    assert found in (OLD, NEW), "neither version is whole"
+
+
+def converge(directory, runtime=None, expected=NEW):
+    for _ in range(4):
+        outcome = Agent(directory, frugal()).update(runtime or Reads())
+        if outcome.status in ("updated", "up_to_date") or outcome.code == "known_bad":
+            break
+    assert content(Agent(directory, frugal())) == expected, outcome
+    Agent(directory, frugal()).update(Reads(fail=expected is OLD))
+    assert list((directory / "in_place").iterdir()) == []
+    assert list((directory / "partial").iterdir()) == []
+
+
+def test_a_component_is_patched_inside_its_own_file(server, device):
+    directory = device(0)
+    inode = (directory / "objects" / sha(OLD["backbone"])).stat().st_ino
+    outcome = Agent(directory, frugal()).update(Reads())
+    assert (outcome.status, outcome.version) == ("updated", "v2")
+    assert content(Agent(directory, frugal())) == NEW
+    assert (directory / "objects" / sha(NEW["backbone"])).stat().st_ino == inode
+    assert Agent(directory, frugal()).status()["previous"] is None
+    assert list((directory / "in_place").iterdir()) == []
+
+
+def test_it_needs_room_for_the_patch_and_not_for_a_second_copy(server, device, tmp_path):
+    server.publish("v2", 2, {"backbone": NEW["backbone"], "tokenizer": OLD["tokenizer"]})
+    needed = int(1.1 * 3 * len(server.patch(OLD["backbone"], NEW["backbone"]))) + 2 * RANGE + (1 << 20)
+    tight = Disk(tmp_path / "tight", free=needed - 1)
+    outcome = Agent(device(0), frugal(tight)).update()
+    assert (outcome.code, outcome.bytes_downloaded) == ("no_space", 0)
+    enough = Disk(tmp_path / "enough", free=needed)
+    assert Agent(device(1), frugal(enough)).update().status == "updated"
+    for disk in (tight, enough):
+        disk.power_off(lose=False)
+
+
+def test_a_version_that_fails_its_trial_is_undone_inside_the_file(device):
+    directory = device(0)
+    outcome = Agent(directory, frugal()).update(Reads(fail=True))
+    assert (outcome.status, outcome.code, outcome.version) == ("rolled_back", "smoke_failed", "v1")
+    assert content(Agent(directory, frugal())) == OLD
+
+
+@pytest.mark.parametrize(
+    ("lost", "fail"),
+    [("everything unsynced", False), ("content becomes zeros", True), ("only the process", False)],
+)
+def test_a_power_cut_at_any_operation_leaves_a_version_that_can_be_made_whole(device, tmp_path, lost, fail):
+    first = Disk(tmp_path / "trash-0")
+    Agent(device("count"), frugal(first)).update(Reads(fail))
+    first.power_off(lose=False)
+    assert first.count >= 120
+    for at in range(1, first.count + 1, 1 if LONG else 2 if lost == "everything unsynced" else 7):
+        directory = device(f"{lost[:4]}-{at}")
+        disk = Disk(tmp_path / f"trash-{at}", at=at, zeros="zeros" in lost)
+        with contextlib.suppress(PowerCut):
+            Agent(directory, frugal(disk)).update(Reads(fail))
+            assert disk.count < at
+        disk.power_off(lose=lost != "only the process")
+        whole(directory)
+        converge(directory, Reads(fail), OLD if fail else NEW)
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("error", [FULL, BROKEN])
+def test_a_disk_that_refuses_any_one_operation_costs_a_retry_at_most(device, tmp_path, error):
+    first = Disk(tmp_path / "trash-0")
+    Agent(device("count"), frugal(first)).update(Reads())
+    first.power_off(lose=False)
+    for at in range(1 if error == FULL else 2, first.count + 1, 1 if LONG else 7):
+        directory = device(f"{error}-{at}")
+        disk = Disk(tmp_path / f"trash-{at}", at=at, error=error)
+        Agent(directory, frugal(disk)).update(Reads())
+        disk.power_off(lose=False)
+        whole(directory)
+        converge(directory)
+        shutil.rmtree(directory)
+
+
+def test_power_cuts_in_the_recovery_itself_are_no_worse(device, tmp_path):
+    dice = random.Random(5)
+    for number in range(150 if LONG else 15):
+        directory = device(f"twice-{number}")
+        for cut in range(3):
+            disk = Disk(tmp_path / f"trash-{number}-{cut}", at=dice.randint(1, 120), zeros=bool(number % 2))
+            with contextlib.suppress(PowerCut):
+                Agent(directory, frugal(disk)).update(Reads())
+            disk.power_off()
+        whole(directory)
+        converge(directory)
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: b"inserted" * 999 + data, id="grown at the front"),
+        pytest.param(lambda data: data[30_001:], id="cut at the front"),
+        pytest.param(lambda data: data + bytes(50_000), id="grown at the end"),
+        pytest.param(lambda data: data[:70_000], id="cut at the end"),
+    ],
+)
+@pytest.mark.parametrize("fail", [False, True])
+def test_files_that_move_and_change_their_size_are_updated_and_undone(server, enrol, change, fail):
+    old = weights(1, 200_000)
+    new = change(old)
+    server.publish("v1", 1, {"backbone": old})
+    server.publish("v2", 2, {"backbone": new})
+    server.patch(old, new)
+    agent = enrol("v1", settings=frugal())
+    server.target = "v2"
+
+    class Judge(Reads):
+        def smoke_test(self, loaded):
+            assert loaded["backbone"] == new
+            if fail:
+                raise ValueError("no")
+            return {}
+
+    outcome = agent.update(Judge())
+    assert outcome.status == ("rolled_back" if fail else "updated")
+    assert outcome.way == "glp1"
+    assert content(agent)["backbone"] == (old if fail else new)
+
+
+def tensors(*named):
+    """A safetensors file with the tensors in that order."""
+    header, end = {}, 0
+    for name, data in named:
+        header[name] = {"dtype": "I8", "shape": [len(data)], "data_offsets": [end, end + len(data)]}
+        end += len(data)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + b"".join(data for _, data in named)
+
+
+@pytest.mark.parametrize("cut", [0, 130])
+def test_tensors_that_change_places_are_read_from_the_log_after_they_were_overwritten(
+    server, enrol, tmp_path, cut
+):
+    first, second, third = weights(1, 150_000), weights(2, 90_000), weights(3, 120_000)
+    old = tensors(("a", first), ("b", second), ("c", third))
+    new = tensors(("c", tuned(third)), ("b", second), ("a", tuned(first)))
+    server.publish("v1", 1, {"backbone": old})
+    server.publish("v2", 2, {"backbone": new})
+    server.patch(old, new)
+    agent = enrol("v1", settings=frugal())
+    server.target = "v2"
+    disk = Disk(tmp_path / "trash", at=cut)
+    with contextlib.suppress(PowerCut):
+        Agent(agent._store.directory, frugal(disk)).update()
+    disk.power_off()
+    assert agent.status()["state"] == ("applying" if cut else "idle")
+    assert agent.update().status == ("updated" if cut else "up_to_date")
+    assert content(agent)["backbone"] == new
+
+
+def test_a_source_that_rotted_is_not_touched_and_the_whole_file_comes_instead(server, device):
+    directory = device(0)
+    (directory / "objects" / sha(OLD["backbone"])).write_bytes(b"rot" + OLD["backbone"][3:])
+    outcome = Agent(directory, frugal()).update(Reads())
+    assert (outcome.status, outcome.way) == ("updated", "full")
+    assert content(Agent(directory, frugal())) == NEW
+
+
+def test_an_undo_log_that_rotted_is_noticed(tmp_path):
+    log = undo_log.UndoLog(DiskFiles(), tmp_path / "x.log")
+    dice = np.random.default_rng(1)
+    old, new = dice.bytes(1000), dice.bytes(1000)
+    log.append(0, old, new, sync=True)
+    assert log.old_bytes(log.entries[0], new) == old
+    with pytest.raises(StorageFailed):
+        log.old_bytes(log.entries[0], new[:-1] + b"?")
+    log.close()
