@@ -1,0 +1,128 @@
+"""Coded blocks from outside: a named error or bytes of the right length, never more, never a crash."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import zstandard
+
+from sdk_contract.patch import PatchError
+from sdk_contract.patch.block import make_source, make_target, read_block_plan
+from sdk_contract.patch.container import Op, Record
+from workers.delta.align import Piece
+from workers.delta.encode import encode_block
+from workers.delta.lanes import BSDIFF, LITERAL, delta_lane
+
+UNITS = 64
+LANES = {
+    "int8": delta_lane("i8"),
+    "bf16": delta_lane("bf16"),
+    "float32": delta_lane("f32"),
+    "nibbles and scales": delta_lane("ggml:q4_0"),
+    "six bit": delta_lane("ggml:q6_k"),
+    "bsdiff": BSDIFF,
+    "literal": LITERAL,
+}
+
+
+class Bytes:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < 0 or length > len(self.data) - offset:
+            raise EOFError
+        return self.data[offset : offset + length]
+
+
+def coded(name: str) -> tuple[bytes, Record, Bytes, bytes]:
+    """A payload, its record, the source and the target."""
+    lane = LANES[name]
+    rng = np.random.default_rng(len(name))
+    size = max(lane.stride * UNITS, 12_000 // lane.stride * lane.stride)
+    old = rng.normal(0, 30, size).astype(np.int8).view(np.uint8)
+    new = np.where(rng.random(size) < 0.1, old + 1, old).astype(np.uint8)
+    source, target = Bytes(old.tobytes()), Bytes(new.tobytes())
+    piece = Piece(lane, 0, size, 0, 0 if lane == LITERAL else size)
+    block = encode_block((piece,), source, target)
+    span = 0 if lane == LITERAL else size
+    empty = bytes(16)
+    record = Record(Op.CODED, False, size, len(block.payload), 0, span, span, empty, empty, empty)
+    return block.payload, record, source, new.tobytes()
+
+
+@pytest.mark.parametrize("name", LANES)
+def test_a_block_is_made(name):
+    payload, record, source, target = coded(name)
+    made = make_target(payload, record, source.read, zstandard.ZstdDecompressor())
+    assert made.tobytes() == target
+    assert sum(segment.size for segment in read_block_plan(payload, record).segments) == record.target_size
+
+
+def mutated(rng: np.random.Generator, payload: bytes) -> bytes:
+    """A payload with some bytes changed, cut out, doubled or cut off."""
+    data = bytearray(payload)
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(len(data))) if rng.random() < 0.4 else int(rng.integers(min(len(data), 48)))
+        choice = rng.integers(5)
+        if choice == 0:
+            data[at] = int(rng.integers(256))
+        elif choice == 1:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif choice == 2:
+            del data[at : at + int(rng.integers(1, 9))]
+        elif choice == 3:
+            data[at:at] = data[at : at + int(rng.integers(1, 9))]
+        else:
+            data[at] = (0, 1, 127, 128, 255)[int(rng.integers(5))]
+        data = data or bytearray(b"\0")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", LANES)
+def test_fifteen_thousand_mutations_of_each_kind_of_payload_end_in_a_named_error_or_a_whole_block(name):
+    payload, record, source, _ = coded(name)
+    rng = np.random.default_rng(11)
+    decompressor = zstandard.ZstdDecompressor()
+    refused = 0
+    for _ in range(15_000):
+        try:
+            made = make_target(mutated(rng, payload), record, source.read, decompressor)
+        except PatchError:
+            refused += 1
+        else:
+            assert len(made) == record.target_size
+    assert refused > 1000
+
+
+@pytest.mark.parametrize("name", ["int8", "nibbles and scales", "literal"])
+def test_mutations_are_named_errors_backwards_too(name):
+    payload, record, _, target = coded(name)
+    rng = np.random.default_rng(12)
+    made, decompressor = np.frombuffer(target, np.uint8), zstandard.ZstdDecompressor()
+    for _ in range(1000):
+        try:
+            pieces = make_source(mutated(rng, payload), record, made, decompressor)
+        except PatchError:
+            continue
+        assert sum(len(piece) for _, piece in pieces) == record.source_size
+
+
+def test_mutated_payloads_cannot_take_more_than_a_bounded_amount_of_memory():
+    rng = np.random.default_rng(13)
+    for name in LANES:
+        payload, record, source, _ = coded(name)
+        decompressor = zstandard.ZstdDecompressor()
+        tracemalloc.start()
+        for _ in range(300):
+            try:
+                make_target(mutated(rng, payload), record, source.read, decompressor)
+            except PatchError:
+                continue
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100 * record.target_size + (1 << 20)

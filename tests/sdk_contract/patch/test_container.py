@@ -1,0 +1,93 @@
+"""Header and index: checked before anything else is believed."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from sdk_contract.patch.container import Header, Limits, Op, Record, open_patch, pack_head, parse_header
+from sdk_contract.patch.errors import IndexMismatch, PatchCorrupt, PatchTooLarge, PatchUnsupported
+
+TARGET = hashlib.sha256(b"target").digest()
+
+
+def header(**changes: object) -> Header:
+    plain = Header(
+        reversible=False,
+        source_size=1000,
+        target_size=300,
+        source_sha256=bytes(32),
+        target_sha256=TARGET,
+        payload_size=40,
+        block_count=2,
+        block_limit=1 << 20,
+        working_set=1 << 20,
+    )
+    return replace(plain, **changes)
+
+
+def records(**changes: object) -> list[Record]:
+    first = Record(Op.COPY, True, 100, 0, 50, 100, 100, bytes(16), bytes(16), bytes(16))
+    second = Record(Op.CODED, False, 200, 40, 0, 1000, 200, bytes(16), bytes(16), TARGET[:16])
+    return [first, replace(second, **changes)]
+
+
+def test_what_is_packed_is_read():
+    head = pack_head(header(), records())
+    index = open_patch(head + b"payload")
+    assert index.header == header()
+    assert list(index.records) == records()
+    assert index.sha256 == hashlib.sha256(head).digest()
+    assert [index.target_offset(block) for block in range(3)] == [0, 100, 300]
+    assert [index.payload_offset(block) for block in range(3)] == [len(head), len(head), len(head) + 40]
+
+
+def test_the_digest_is_compared_before_records_are_parsed():
+    broken = bytearray(pack_head(header(), records()))
+    broken[-80] ^= 0xFF
+    with pytest.raises(IndexMismatch):
+        open_patch(bytes(broken), index_sha256=hashlib.sha256(pack_head(header(), records())).digest())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_size": 201},
+        {"payload_size": 41},
+        {"target_size": 0},
+        {"source_offset": 1001},
+        {"source_offset": 1, "source_span": 1000},
+        {"target_digest": bytes(16)},
+    ],
+)
+def test_records_that_break_a_rule_are_refused(changes):
+    with pytest.raises(PatchCorrupt):
+        open_patch(pack_head(header(), records(**changes)))
+
+
+def test_a_reversible_patch_has_only_reversible_blocks():
+    with pytest.raises(PatchCorrupt):
+        open_patch(pack_head(header(reversible=True), records()))
+
+
+@pytest.mark.parametrize("at", [8, 12, 60])
+def test_later_versions_and_unknown_flags_are_refused(at):
+    head = bytearray(pack_head(header(), records()))
+    head[at] |= 0x40
+    with pytest.raises(PatchUnsupported):
+        open_patch(bytes(head))
+
+
+def test_more_than_the_reader_allows_is_refused_before_it_is_read():
+    with pytest.raises(PatchTooLarge):
+        parse_header(header(block_count=1 << 30).pack())
+    with pytest.raises(PatchTooLarge):
+        parse_header(header().pack(), Limits(working_set=1000))
+    with pytest.raises(PatchTooLarge):
+        parse_header(header(block_limit=1 << 30).pack())
+
+
+@pytest.mark.parametrize("length", [0, 7, 127, 128, 200])
+def test_a_front_that_is_cut_short_is_refused(length):
+    with pytest.raises(PatchCorrupt):
+        open_patch(pack_head(header(), records())[:length])

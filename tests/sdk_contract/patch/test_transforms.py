@@ -1,0 +1,62 @@
+"""Elements: differences of any bits are undone exactly, in both directions."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdk_contract.patch.codecs import Run
+from sdk_contract.patch.transforms import Element, difference, dtype_of, restore
+
+FLOATS = {
+    Element.BF16: (0x0000, 0x8000, 0x7F80, 0xFF80, 0x7FC1, 0xFFFF, 0x0001, 0x8001, 0x3F80),
+    Element.F16: (0x0000, 0x8000, 0x7C00, 0xFC00, 0x7E01, 0xFFFF, 0x0001, 0x8001, 0x3C00),
+    Element.F32: (0, 1 << 31, 0x7F800000, 0xFF800000, 0x7FC00001, 0xFFFFFFFF, 1, (1 << 31) + 1, 0x3F800000),
+}
+
+
+def both_ways(element: Element, old: np.ndarray, new: np.ndarray) -> None:
+    symbols = difference(element, old, new)
+    places = np.flatnonzero(symbols)
+    for run in (Run(len(symbols), None, symbols), Run(len(symbols), places, symbols[places])):
+        np.testing.assert_array_equal(restore(element, old, run), new)
+        np.testing.assert_array_equal(restore(element, new, run, forward=False), old)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(list(Element)), st.binary(min_size=8, max_size=64), st.binary(min_size=8, max_size=64))
+def test_any_bytes_come_back(element, one, other):
+    size = min(len(one), len(other)) // 8 * 8
+    old, new = (np.frombuffer(side[:size], np.uint8) for side in (one, other))
+    both_ways(element, old, new)
+
+
+@pytest.mark.parametrize("element", list(Element))
+def test_values_that_hardly_changed_come_back(element):
+    rng = np.random.default_rng(1)
+    old = rng.integers(0, 256, 4096).astype(np.uint8)
+    new = old.copy()
+    new[::97] ^= 0x11
+    both_ways(element, old, new)
+
+
+@pytest.mark.parametrize("element", FLOATS)
+def test_zeros_of_both_signs_infinities_and_nan_payloads_survive(element):
+    words = np.array(FLOATS[element], dtype_of(element))
+    old, new = (grid.reshape(-1).copy() for grid in np.meshgrid(words, words))
+    both_ways(element, old.view(np.uint8), new.view(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("element", "bits"), [(Element.BF16, 0x3F80), (Element.F16, 0x3C00), (Element.F32, 0x3F800000)]
+)
+def test_neighbouring_floats_differ_by_one_step_whatever_the_exponent(element, bits):
+    dtype = dtype_of(element)
+    old = np.array([bits - 1, bits, bits + 1], dtype)
+    new = np.array([bits, bits + 1, bits], dtype)
+    assert difference(element, old.view(np.uint8), new.view(np.uint8)).tolist() == [2, 2, 1]
+
+
+def test_the_smallest_numbers_of_both_signs_are_neighbours_of_zero():
+    old, new = np.array([0x0001], "<u2"), np.array([0x8001], "<u2")
+    assert int(difference(Element.BF16, old.view(np.uint8), new.view(np.uint8))[0]) <= 6
