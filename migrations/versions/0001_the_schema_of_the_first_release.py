@@ -183,7 +183,6 @@ def upgrade() -> None:
         sa.Column("envelope", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_trust_bundles")),
-        sa.UniqueConstraint("version", name=op.f("uq_trust_bundles_version")),
     )
     op.create_table(
         "webhooks",

@@ -1,5 +1,6 @@
 """The `graylag` command: its own commands, and those that higher floors add by entry point."""
 
+import sys
 from importlib.metadata import entry_points
 
 import typer
@@ -10,9 +11,15 @@ from service.cli.http import CliError
 from service.embedded import EmbeddedError
 from service.errors import ServiceError
 
+OWN = ("demo", "up", "publish", "api", "migrate", "keys", "token")
 
-def build() -> typer.Typer:
-    """The command with all that is installed."""
+
+def build(first: str = "") -> typer.Typer:
+    """The command with all that is installed.
+
+    Args:
+        first: the command that was asked for; one of our own does not wait for the others to load.
+    """
     app = typer.Typer(
         help="Over-the-air updates for AI models on devices: signed, as small patches, rolled out step by step.",
         no_args_is_help=True,
@@ -25,7 +32,8 @@ def build() -> typer.Typer:
     app.command("migrate")(processes.migrate)
     app.add_typer(keys.app, name="keys")
     app.add_typer(tokens.app, name="token")
-    for entry in sorted(entry_points(group="graylag.commands"), key=lambda entry: entry.name):
+    others = () if first in OWN else entry_points(group="graylag.commands")
+    for entry in sorted(others, key=lambda entry: entry.name):
         found = entry.load()
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=entry.name)
@@ -37,7 +45,7 @@ def build() -> typer.Typer:
 def run() -> None:
     """Entrance of the console script: a refusal is one line on standard error and status 1."""
     try:
-        build()()
+        build(*sys.argv[1:2])()
     except (CliError, EmbeddedError, ServiceError) as error:
         typer.secho(f"graylag: {error}", err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None

@@ -95,13 +95,13 @@ def census(session: Session, model_name: str) -> dict[str, int]:
         .where(InstallationRow.model == model_name, InstallationRow.version.is_not(None))
         .group_by(InstallationRow.version)
     )
-    return {version: count for version, count in session.execute(query).tuples() if version}
+    return {version: count for version, count in session.execute(query) if version}
 
 
 def not_accepted(session: Session) -> Sequence[tuple[str, str]]:
     """Id and status of the devices that get nothing new."""
     query = select(DeviceRow.id, DeviceRow.status).where(DeviceRow.status != "accepted")
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def with_admin_attributes(session: Session) -> Sequence[tuple[str, dict[str, Any]]]:
@@ -109,7 +109,7 @@ def with_admin_attributes(session: Session) -> Sequence[tuple[str, dict[str, Any
     query = select(DeviceRow.id, DeviceRow.admin_attributes).where(
         DeviceRow.admin_attributes != text("'{}'::jsonb")
     )
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def enrolment_token(session: Session, token_hash: str) -> EnrolmentTokenRow | None:

@@ -162,7 +162,7 @@ def due(session: Session, *, now: datetime, silent_since: datetime, limit: int =
 
 def counts(session: Session) -> dict[str, int]:
     """Jobs per state."""
-    return dict(session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).tuples().all())
+    return dict(session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).all())
 
 
 def last_audit(session: Session) -> AuditRow | None:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Index,
     Integer,
     SmallInteger,
-    UniqueConstraint,
     func,
     select,
     text,
@@ -188,7 +187,6 @@ class TrustBundleRow(Table):
     """The chain of trust bundles, as signed."""
 
     __tablename__ = "trust_bundles"
-    __table_args__ = (UniqueConstraint("version"),)
 
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     envelope: Mapped[bytes]
@@ -219,13 +217,13 @@ def cohort_members(session: Session) -> dict[str, frozenset[str]]:
     query = select(CohortMemberRow.cohort, func.array_agg(CohortMemberRow.device_id)).group_by(
         CohortMemberRow.cohort
     )
-    return {name: frozenset(members) for name, members in session.execute(query).tuples()}
+    return {name: frozenset(members) for name, members in session.execute(query)}
 
 
 def member_counts(session: Session) -> dict[str, int]:
     """Cohort name -> length of its explicit list."""
     query = select(CohortMemberRow.cohort, func.count()).group_by(CohortMemberRow.cohort)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def rollout(session: Session, rollout_id: UUID, *, lock: bool = False) -> RolloutRow | None:

@@ -1,0 +1,118 @@
+"""A whole API process, in this one: the real application over a database of the test's own."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from service import database, signing
+from service.config import Settings
+from service.embedded import BUCKET, Endpoints
+from service.main import create_app
+from service.operations import access, devices, trust
+from service.store.jobs import JobRow
+from workers.context import WorkerContext
+from workers.tasks import bells
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(endpoints: Endpoints, database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a test's own service, with keys of its own."""
+    signers = {role: [signing.create_key(tmp_path / f"{role}.pem")] for role in signing.ROLES}
+    (tmp_path / "trust.json").write_bytes(signing.first_trust_bundle(signers, now=datetime.now(UTC)))
+    return Settings(
+        database_url=database_url,
+        redis_url=SecretStr(endpoints.redis_url),
+        s3_endpoint=endpoints.s3_endpoint,
+        s3_bucket=BUCKET,
+        s3_access_key=SecretStr(endpoints.s3_access_key),
+        s3_secret_key=SecretStr(endpoints.s3_secret_key),
+        director_key=f"file:{tmp_path}/director.pem",
+        patcher_key=f"file:{tmp_path}/patcher.pem",
+        publisher_key=f"file:{tmp_path}/publisher.pem",
+        access_token_secret=SecretStr("s" * 40),
+        snapshot_check_s=0.05,
+        upload_part_bytes=5 * 2**20,
+        poll_interval_s=3600,
+        scratch_dir=tmp_path,
+    )
+
+
+@pytest.fixture
+def engine(settings: Settings):
+    """A pool over the test's database."""
+    made = database.engine_for(settings.database_url)
+    yield made
+    made.dispose()
+
+
+@dataclass
+class LiveService:
+    """The application behind a client, its credentials, and a worker that runs jobs when told to."""
+
+    client: TestClient
+    settings: Settings
+    engine: Any
+    trust: bytes
+    tokens: dict[str, str]
+    enrolment_token: str
+    worker: WorkerContext
+    store: httpx2.Client = field(default_factory=lambda: httpx2.Client(trust_env=False))
+
+    def call(self, method: str, path: str, body: Any = None, scope: str = "admin") -> httpx2.Response:
+        """One request to the admin API."""
+        headers = {"Authorization": f"Bearer {self.tokens[scope]}"}
+        return self.client.request(method, path, json=body, headers=headers)
+
+    def run_jobs(self) -> list[tuple[str, str]]:
+        """Run what is queued, and what that leads to; returns (kind, state) of each job that was run."""
+        done: list[UUID] = []
+        while True:
+            with database.read_only(self.engine) as session:
+                waiting = [row.id for row in session.query(JobRow).filter(JobRow.state == "queued").all()]
+            fresh = [job for job in waiting if job not in done]
+            if not fresh:
+                break
+            for job in fresh:
+                bells.run(self.worker, str(job))
+                done.append(job)
+        with database.read_only(self.engine) as session:
+            rows = {row.id: (row.kind, row.state) for row in session.query(JobRow).all()}
+        return [rows[job] for job in done]
+
+
+@pytest.fixture
+def live(settings: Settings, engine: Any, tmp_path: Path) -> Iterator[LiveService]:
+    """A running service with tokens of every scope."""
+    envelope = (tmp_path / "trust.json").read_bytes()
+    now = datetime.now(UTC)
+    with database.transaction(engine) as session:
+        trust.add(session, envelope, actor="test", now=now)
+        tokens = {
+            scope: access.create_api_token(session, scope, scope, actor="test", now=now)
+            for scope in access.SCOPES
+        }
+        enrolment = devices.create_enrolment_token(session, "test", actor="test", now=now)
+    with TestClient(create_app(settings)) as client:
+        made = LiveService(
+            client, settings, engine, envelope, tokens, enrolment, WorkerContext.from_settings(settings)
+        )
+        yield made
+        made.store.close()
+        made.worker.engine.dispose()
+
+
+def as_json(response: httpx2.Response) -> Any:
+    """The body of an answer that must be a success."""
+    assert response.is_success, response.text
+    return json.loads(response.content)
