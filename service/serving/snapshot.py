@@ -6,7 +6,7 @@ the others, nor the snapshot before it, down.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,13 +93,23 @@ class SnapshotKeeper:
         """Keep refreshing; while the database is away, polls go on from what there is."""
         while True:
             try:
-                await asyncio.to_thread(self.refresh)
+                await _finished(asyncio.to_thread(self.refresh))
             except (SQLAlchemyError, OSError) as error:
                 self.fresh = False
                 _log.warning("snapshot.stale", epoch=self.current.epoch, error=type(error).__name__)
             except Exception:  # noqa: BLE001 - an unreadable view must not end the loop; the old one stays
                 _log.exception("snapshot.unreadable", epoch=self.current.epoch)
             await asyncio.sleep(self._check_every_s)
+
+
+async def _finished(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work in a thread; when cancelled, still wait, since it holds a connection."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _cohorts(session: Session) -> dict[str, Predicate]:
