@@ -145,6 +145,9 @@ def _encode(data: bytes) -> str:
 
 def _decode(text: str) -> bytes:
     try:
-        return base64.b64decode(text.encode("ascii"), validate=True)
+        decoded = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError) as error:
         raise Malformed("not base64") from error
+    if _encode(decoded) != text:
+        raise Malformed("base64 with stray bits at its end: libraries differ on it")
+    return decoded

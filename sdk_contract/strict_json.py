@@ -14,8 +14,10 @@ MAX_DEPTH = 8
 MAX_INTEGER = 2**53 - 1
 """Largest integer that every JSON library keeps exactly."""
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# Possessive, and content with a missing end: else a long string that never ends is read once per quote in it.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes, *, limit: int) -> Any:
@@ -24,28 +26,40 @@ def loads(data: bytes, *, limit: int) -> Any:
     Raises:
         Oversize: longer than `limit`.
         Malformed: not JSON, or JSON with a duplicate key, a float, an integer beyond 2^53 - 1,
-            or deeper than 8 levels.
+            half a surrogate pair, or deeper than 8 levels.
     """
     if len(data) > limit:
         raise Oversize(f"{len(data)} bytes, at most {limit} are allowed")
     _check_depth(data)
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_float=_refuse_number,
             parse_int=_bounded_integer,
             parse_constant=_refuse_number,
         )
+        if _ESCAPED_SURROGATE.search(data):
+            dumps(
+                value
+            )  # a pair is a character; a half has no UTF-8, and every library reads it in its own way
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Malformed(str(error)) from error
+    return value
 
 
 def dumps(value: Any) -> bytes:
-    """The one byte form in which we write: sorted keys, no blanks, UTF-8."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    """The one byte form in which we write: sorted keys, no blanks, UTF-8.
+
+    Raises:
+        Malformed: a number or a string in it has no such form (NaN, half a surrogate pair).
+    """
+    try:
+        return json.dumps(
+            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+    except ValueError as error:
+        raise Malformed(str(error)[:200]) from error
 
 
 def _check_depth(data: bytes) -> None:

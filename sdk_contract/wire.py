@@ -3,9 +3,9 @@
 Unknown fields in a request are ignored, so that a newer SDK may talk to an older server.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from sdk_contract.documents import Action, DeviceId, Label, Name, PublicKey, Sha256, Size
 
@@ -148,12 +148,16 @@ class Conditions(Answer):
 
 
 class PollAnswer(Answer):
-    """The first three fields are for the simplest client; `directive` is the authority."""
+    """The first three fields are for the simplest client; `directive` is the authority.
+
+    Attributes:
+        reason: one of `Reason`, or a code that this reader does not know yet: it is for people.
+    """
 
     need_update: bool
     target_version: str | None = None
     download_url: str | None = None
-    reason: Reason
+    reason: Reason | Annotated[str, StringConstraints(max_length=64)]
     action: Action = "none"
     model: str
     attempt_id: str | None = None
@@ -193,6 +197,18 @@ class Event(Request):
     duration_ms: Size | None = None
     metrics: dict[Name, float] = Field(default_factory=dict, max_length=32)
     at: str | None = Field(default=None, max_length=40)
+
+
+class TrustAnswer(Answer):
+    """Envelopes of the trust bundles above the version asked about, oldest first, at most 64."""
+
+    bundles: list[dict[str, Any]]
+
+
+class Health(Answer):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
 
 
 class EventsAnswer(Answer):
