@@ -14,7 +14,7 @@ from sdk_contract.patch.transforms import Bytes, Element, dtype_of, has_key, key
 BY_NOTHING, BY_EXPONENT, BY_LEADER = range(3)
 MAX_GROUPS = 32
 MAX_CLASS = 15
-SORTED_AT_ONCE = 1 << 15
+SORTED_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,10 @@ class Units:
 
     def places(self, at: Places) -> Places:
         """Where the symbols at these positions of the group stand among all symbols."""
-        unit, inside = np.divmod(at, self.size)
+        if self.size & (self.size - 1):
+            unit, inside = np.divmod(at, self.size)
+        else:
+            unit, inside = at >> (self.size.bit_length() - 1), at & (self.size - 1)
         return np.asarray(self.numbers[unit] * self.size + inside)
 
     def fill(self, symbols: Symbols, values: Symbols) -> None:
@@ -89,7 +92,7 @@ def _merge(cursor: Cursor, context: FieldContext, members: Iterable[Places | Uni
     for group in members:
         size = group.count if isinstance(group, Units) else len(group)
         groups.append((group, read_run(cursor, size, dtype)))
-    if all(run.places is not None for _, run in groups):
+    if 8 * sum(run.count for _, run in groups if run.places is None) <= context.count:
         return _merge_sparse(context.count, groups)
     symbols: Symbols = np.zeros(context.count, dtype)
     for group, run in groups:
@@ -105,7 +108,7 @@ def _merge(cursor: Cursor, context: FieldContext, members: Iterable[Places | Uni
 def _merge_sparse(count: int, groups: list[tuple[Places | Units, Run]]) -> Run:
     places, values = [np.zeros(0, np.int64)], []
     for group, run in groups:
-        at = run.places if run.places is not None else np.arange(run.count)
+        at = np.arange(run.count) if run.places is None else run.places
         places.append(group.places(at) if isinstance(group, Units) else group[at])
         values.append(run.values)
     return Run(count, np.concatenate(places), np.concatenate(values))

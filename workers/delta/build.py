@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -149,16 +149,36 @@ def _encoded(
     blocks: Blocks, source: RangeReader, target: RangeReader, threads: int, *, reversible: bool
 ) -> Iterator[tuple[int, EncodedBlock]]:
     """Blocks in order, with the target bytes up to their end; a few ahead, so that memory stays bounded."""
-    pending: deque[Future[EncodedBlock]] = deque()
-    done = 0
+    if threads == 1:
+        yield from _counted(encode_block(block, source, target, reversible=reversible) for block in blocks)
+        return
     with ThreadPoolExecutor(threads, "delta") as pool:
-        for pieces in [*blocks, *[None] * len(blocks)]:
-            if pieces is not None:
-                pending.append(pool.submit(encode_block, pieces, source, target, reversible=reversible))
-            if pending and (pieces is None or len(pending) > 2 * threads):
-                block = pending.popleft().result()
-                done += len(block.target)
-                yield done, block
+        yield from _counted(_ahead(pool, blocks, source, target, 2 * threads, reversible=reversible))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    blocks: Blocks,
+    source: RangeReader,
+    target: RangeReader,
+    most: int,
+    *,
+    reversible: bool,
+) -> Iterator[EncodedBlock]:
+    pending: deque[Future[EncodedBlock]] = deque()
+    for pieces in blocks:
+        pending.append(pool.submit(encode_block, pieces, source, target, reversible=reversible))
+        if len(pending) > most:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _counted(encoded: Iterable[EncodedBlock]) -> Iterator[tuple[int, EncodedBlock]]:
+    done = 0
+    for block in encoded:
+        done += len(block.target)
+        yield done, block
 
 
 def _copy_out(head: bytes, spool: BinaryIO, notes: bytes, out: BinaryIO) -> bytes:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdk_contract.patch.codecs import Symbols
-from sdk_contract.patch.container import DIGEST_SIZE
+from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST
 from sdk_contract.patch.groups import BY_EXPONENT
 from sdk_contract.patch.plan import Lane, LaneKind, coding_order
-from sdk_contract.patch.transforms import Bytes, difference, has_key
+from sdk_contract.patch.transforms import Bytes, differences, has_key
 from workers.delta.align import Piece
 from workers.delta.bsdiff import encode_bsdiff
 from workers.delta.grouping import encode_field
@@ -18,7 +18,7 @@ from workers.delta.layouts.layout import RangeReader
 from workers.delta.runs import blob, signed, varint
 
 LITERAL_LEVEL = 6
-SAMPLED = 1 << 17
+SAMPLED = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class EncodedBlock:
         source: the source bytes that it reads, in segment order.
         payload: the coded bytes; empty for a copy or zero block.
         reversible: its target bytes give its source bytes back.
+        source_digest: first 16 bytes of the SHA-256 of the source bytes.
+        payload_digest: the same of the payload; zeros when there is none.
     """
 
     pieces: tuple[EncodedPiece, ...]
@@ -62,11 +64,8 @@ class EncodedBlock:
     source: bytes
     payload: bytes
     reversible: bool
-
-    @property
-    def source_digest(self) -> bytes:
-        """First 16 bytes of the SHA-256 of the source bytes."""
-        return hashlib.sha256(self.source).digest()[:DIGEST_SIZE]
+    source_digest: bytes
+    payload_digest: bytes
 
 
 def encode_block(
@@ -94,7 +93,13 @@ def encode_block(
     payload, costs, invertible = _payload(parts, reversible=reversible)
     encoded = tuple(part.encoded(cost) for part, cost in zip(parts, costs, strict=True))
     used = b"".join(part.old.tobytes() for part in parts)
-    return EncodedBlock(encoded, data, used, payload, invertible)
+    payload_digest = short_digest(payload) if payload else EMPTY_DIGEST
+    return EncodedBlock(encoded, data, used, payload, invertible, short_digest(used), payload_digest)
+
+
+def short_digest(data: bytes) -> bytes:
+    """First 16 bytes of the SHA-256."""
+    return hashlib.sha256(data).digest()[:DIGEST_SIZE]
 
 
 def reads(lane: Lane) -> bool:
@@ -223,10 +228,10 @@ def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[byt
         before, after = (
             np.ascontiguousarray(side.reshape(-1, lane.stride)[:, part]).reshape(-1) for side in (old, new)
         )
-        symbols = difference(field.element, before, after)
-        data = encode_field(field.element, before, symbols, units, leaders, reversible=reversible)
+        run = differences(field.element, before, after)
+        data = encode_field(field.element, before, run, units, leaders, reversible=reversible)
         invertible = invertible and data[0] != BY_EXPONENT
         coded.append(data)
         if has_key(field.element):
-            leaders[number] = symbols
+            leaders[number] = run.dense()
     return b"".join(coded), invertible

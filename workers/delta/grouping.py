@@ -5,18 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from sdk_contract.patch.codecs import Symbols
+from sdk_contract.patch.codecs import Run, Symbols
 from sdk_contract.patch.groups import (
     BY_EXPONENT,
     BY_LEADER,
     BY_NOTHING,
-    Units,
     exponent_groups,
     leader_classes,
     unit_groups,
 )
 from sdk_contract.patch.transforms import Bytes, Element, has_key, key_of
-from workers.delta.runs import encode_run
+from workers.delta.runs import encode_run, encode_sparse
 
 KEYED_MIN = 4096
 # Each group costs about a Huffman table; more than eight gain less than two parts in a thousand.
@@ -28,7 +27,7 @@ SAMPLE = 1 << 14
 def encode_field(
     element: Element,
     old: Bytes,
-    symbols: Symbols,
+    run: Run,
     units: int,
     leaders: dict[int, Symbols],
     *,
@@ -39,46 +38,56 @@ def encode_field(
     Args:
         element: the kind of the values.
         old: the old values' bytes.
-        symbols: their differences to the new ones.
+        run: their differences to the new ones.
         units: of the lane.
         leaders: symbols of the scales of the same units, by field number.
         reversible: do not group by the old value.
     """
-    if len(symbols) < KEYED_MIN or not symbols.any():
-        return _plain(symbols)
+    if run.count < KEYED_MIN or not run.values.any():
+        return _plain(run)
     if has_key(element):
-        return _plain(symbols) if reversible else _by_exponent(element, old, symbols)
+        return _plain(run) if reversible else _by_exponent(element, old, run.dense())
     if leaders:
         number, leader = max(leaders.items(), key=lambda item: len(item[1]))
-        return _by_leader(number, leader, symbols, units)
-    return _plain(symbols)
+        return _by_leader(number, leader, run, units)
+    return _plain(run)
 
 
-def _plain(symbols: Symbols) -> bytes:
-    return bytes((BY_NOTHING,)) + encode_run(symbols)
+def _plain(run: Run) -> bytes:
+    return bytes((BY_NOTHING,)) + encode_sparse(run)
 
 
 def _by_exponent(element: Element, old: Bytes, symbols: Symbols) -> bytes:
     keys = key_of(element, old)
     cuts = choose_cuts(keys, symbols)
     if not cuts:
-        return _plain(symbols)
+        return _plain(Run(len(symbols), None, symbols))
     runs = [encode_run(symbols[group]) for group in exponent_groups(keys, cuts)]
     return bytes((BY_EXPONENT, len(cuts))) + cuts + b"".join(runs)
 
 
-def _by_leader(number: int, leader: Symbols, symbols: Symbols, units: int) -> bytes:
+def _by_leader(number: int, leader: Symbols, run: Run, units: int) -> bytes:
     classes = leader_classes(leader, units)
-    groups = unit_groups(classes, len(symbols) // units)
-    return bytes((BY_LEADER, number)) + _unit_runs(symbols, groups)
+    size = run.count // units
+    parts = _dense_parts(run, classes, size) if run.places is None else _sparse_parts(run, classes, size)
+    return bytes((BY_LEADER, number)) + b"".join(encode_sparse(part) for part in parts)
 
 
-def _unit_runs(symbols: Symbols, groups: Iterator[Units]) -> bytes:
-    return b"".join(encode_run(_members(symbols, group)) for group in groups)
+def _dense_parts(run: Run, classes: Symbols, size: int) -> Iterator[Run]:
+    for group in unit_groups(classes, size):
+        values = run.values.reshape(-1, size)[group.numbers].reshape(-1)
+        yield Run(group.count, None, values)
 
 
-def _members(symbols: Symbols, group: Units) -> Symbols:
-    return np.asarray(symbols.reshape(-1, group.size)[group.numbers].reshape(-1))
+def _sparse_parts(run: Run, classes: Symbols, size: int) -> Iterator[Run]:
+    """Each class's share of the changes, at their places among the units of that class."""
+    places = run.places if run.places is not None else np.arange(run.count)
+    unit, inside = np.divmod(places, size)
+    kinds = classes[unit]
+    for number, group in enumerate(unit_groups(classes, size)):
+        chosen = np.flatnonzero(kinds == number)
+        rank = np.searchsorted(group.numbers, unit[chosen])
+        yield Run(group.count, rank * size + inside[chosen], run.values[chosen])
 
 
 def choose_cuts(keys: Bytes, symbols: Symbols) -> bytes:

@@ -7,11 +7,23 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from sdk_contract.patch.codecs import ESCAPE, GAPS, MAX_DEPTH, PACKED, PALETTE, PLAIN, SHIFTED, ZERO, Symbols
+from sdk_contract.patch.codecs import (
+    ESCAPE,
+    GAPS,
+    MAX_DEPTH,
+    PACKED,
+    PALETTE,
+    PLAIN,
+    SHIFTED,
+    ZERO,
+    Places,
+    Run,
+    Symbols,
+)
 from sdk_contract.patch.cursor import RAW, ZSTD, ZSTD_MAGIC
 from sdk_contract.patch.transforms import Bytes
 
-SAMPLE = 8192
+SAMPLE = 4096
 SPARSE = 0.16
 PALETTE_SIZE = 14
 _local = threading.local()
@@ -75,9 +87,21 @@ def encode_run(values: Symbols, depth: int = 0) -> bytes:
     if depth == 0 and values.dtype.itemsize > 1 and (special := _special(values)):
         return special
     if nonzeros < SPARSE * count:
-        return _gaps(values, nonzeros, depth)
+        places = np.flatnonzero(values != 0)
+        return _gaps(places, values[places], depth)
     pack, shift = _choose(values, nonzeros / count)
     return _packed(values, pack, shift, depth)
+
+
+def encode_sparse(run: Run) -> bytes:
+    """The same for a run that may be known by its nonzero numbers only."""
+    if run.places is None:
+        return encode_run(run.values)
+    if run.count < 16 or not len(run.places) or len(run.places) >= SPARSE * run.count:
+        return encode_run(run.dense())
+    if run.values.dtype.itemsize > 1 and (special := _special(run.values)) and special[0] == SHIFTED:
+        return encode_run(run.dense())
+    return _gaps(run.places, run.values, 0)
 
 
 def _special(values: Symbols) -> bytes | None:
@@ -96,6 +120,8 @@ def _frequent(values: Symbols) -> Symbols:
     zero are the rule; codes for small numbers miss that.
     """
     sample = values[:: max(1, len(values) // SAMPLE)]
+    if float(np.mean((sample > 0) & (sample <= 4))) > 0.05:
+        return sample[:0]
     found, counts = np.unique(sample, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:PALETTE_SIZE]
     common = int(counts[order].sum())
@@ -130,7 +156,8 @@ def _choose(values: Symbols, density: float) -> tuple[int, int]:
     sample = values[:: max(1, len(values) // SAMPLE)]
     shift = 0
     if values.dtype.itemsize > 1:
-        high = int(np.quantile(sample, 0.99, method="lower"))
+        rank = len(sample) * 99 // 100
+        high = int(np.partition(sample, rank)[rank])
         shift = max(0, high.bit_length() - 7)
     tokens = sample >> shift if shift else sample
     zeros = float(np.mean(tokens == 0)) if shift else 1 - density
@@ -179,10 +206,10 @@ def _low_bits(values: Symbols, shift: int) -> bytes:
     return b"".join(plane.tobytes() for plane in planes)
 
 
-def _gaps(values: Symbols, nonzeros: int, depth: int) -> bytes:
-    places = np.flatnonzero(values != 0)
-    gaps = np.empty(nonzeros, "<u4")
+def _gaps(places: Places, values: Symbols, depth: int) -> bytes:
+    gaps = np.empty(len(places), "<u4")
     gaps[0] = places[0]
     np.subtract(places[1:], places[:-1] + 1, out=gaps[1:], casting="unsafe")
-    rest = values[places] - values.dtype.type(1)
-    return bytes((GAPS,)) + varint(nonzeros) + encode_run(gaps, depth + 1) + encode_run(rest, depth + 1)
+    rest = values - values.dtype.type(1)
+    front = bytes((GAPS,)) + varint(len(places))
+    return front + encode_run(gaps, depth + 1) + encode_run(rest, depth + 1)

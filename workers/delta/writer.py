@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST, Header, Op, Record
+from sdk_contract.patch.container import DIGEST_SIZE, Header, Op, Record
 from workers.delta.blocks import BLOCK
 from workers.delta.encode import EncodedBlock, EncodedPiece
 from workers.delta.layouts.layout import RangeReader
@@ -160,9 +160,7 @@ class PatchWriter:
             source_offset=begin,
             source_span=end - begin,
             source_size=len(block.source),
-            payload_digest=hashlib.sha256(block.payload).digest()[:DIGEST_SIZE]
-            if block.payload
-            else EMPTY_DIGEST,
+            payload_digest=block.payload_digest,
             source_digest=block.source_digest,
             target_digest=self._target_digest.digest()[:DIGEST_SIZE],
         )
