@@ -33,6 +33,7 @@ from service.config import Settings
 START_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 3.0
 BUCKET = "graylag"
+POSTGRES = {"max_connections": "200", "shared_buffers": "256MB", "timezone": "UTC"}
 ROOT_HOME = Path("/var/lib/graylag")
 
 
@@ -73,10 +74,12 @@ class Stack:
     Attributes:
         directory: data, logs and secrets; made if absent; kept.
         say: called with a word about each step that takes time.
+        postgres: settings of PostgreSQL beyond ours, by name.
     """
 
     directory: Path
     say: Callable[[str], None] = field(default=lambda _: None)
+    postgres: Mapping[str, str] = field(default_factory=dict)
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _guard: subprocess.Popen[bytes] | None = None
     _lock: IO[str] | None = None
@@ -226,7 +229,11 @@ class Stack:
             [
                 programs / "postgres",
                 *("-D", account.home / "data", "-h", "127.0.0.1", "-p", str(port), "-k", ""),
-                *("-c", "max_connections=200", "-c", "shared_buffers=256MB", "-c", "timezone=UTC"),
+                *(
+                    part
+                    for name, value in {**POSTGRES, **self.postgres}.items()
+                    for part in ("-c", f"{name}={value}")
+                ),
             ],
             ends_on=signal.SIGINT,
             user=account.user,

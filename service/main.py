@@ -92,6 +92,7 @@ async def _running(
         ),
         intake=intake,
     )
+    await snapshots.try_refresh()
     loops = [asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake)]
     try:
         yield held

@@ -92,14 +92,18 @@ class SnapshotKeeper:
     async def run(self) -> None:
         """Keep refreshing; while the database is away, polls go on from what there is."""
         while True:
-            try:
-                await _finished(asyncio.to_thread(self.refresh))
-            except (SQLAlchemyError, OSError) as error:
-                self.fresh = False
-                _log.warning("snapshot.stale", epoch=self.current.epoch, error=type(error).__name__)
-            except Exception:  # noqa: BLE001 - an unreadable view must not end the loop; the old one stays
-                _log.exception("snapshot.unreadable", epoch=self.current.epoch)
+            await self.try_refresh()
             await asyncio.sleep(self._check_every_s)
+
+    async def try_refresh(self) -> None:
+        """Refresh once, off the event loop; what goes wrong is logged and leaves the old snapshot."""
+        try:
+            await _finished(asyncio.to_thread(self.refresh))
+        except (SQLAlchemyError, OSError) as error:
+            self.fresh = False
+            _log.warning("snapshot.stale", epoch=self.current.epoch, error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - an unreadable view must not end the loop
+            _log.exception("snapshot.unreadable", epoch=self.current.epoch)
 
 
 async def _finished(work: Coroutine[Any, Any, None]) -> None:
