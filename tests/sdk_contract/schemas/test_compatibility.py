@@ -1,0 +1,143 @@
+"""Which change of a schema breaks which side."""
+
+import pytest
+
+from sdk_contract.schemas.compatibility import breaks_in_api, breaks_in_schema
+
+STRING = {"type": "string"}
+INTEGER = {"type": "integer"}
+
+
+def record(*required, **fields):
+    return {"type": "object", "properties": fields, "required": list(required)}
+
+
+CASES = {
+    # change: (old, new, breaks a request, breaks an answer)
+    "nothing": (record(a=STRING), record(a=STRING), False, False),
+    "a field more": (record(a=STRING), record(a=STRING, b=INTEGER), False, False),
+    "a required field more": (record(a=STRING), record("b", a=STRING, b=INTEGER), True, False),
+    "a field less": (record(a=STRING, b=STRING), record(a=STRING), True, True),
+    "another type": (record(a=STRING), record(a=INTEGER), True, True),
+    "a wider type": (record(a=INTEGER), record(a={"type": "number"}), False, True),
+    "a narrower type": (record(a={"type": "number"}), record(a=INTEGER), True, False),
+    "optional becomes required": (record(a=STRING), record("a", a=STRING), True, False),
+    "required becomes optional": (record("a", a=STRING), record(a=STRING), False, True),
+    "a value less": (record(a={"enum": ["x", "y"]}), record(a={"enum": ["x"]}), True, False),
+    "a value more": (record(a={"enum": ["x"]}), record(a={"enum": ["x", "y"]}), False, True),
+    "a value more where any was allowed": (
+        record(a={"anyOf": [{"enum": ["x"]}, STRING]}),
+        record(a={"anyOf": [{"enum": ["x", "y"]}, STRING]}),
+        False,
+        False,
+    ),
+    "may be null now": (
+        record(a=STRING),
+        record(a={"anyOf": [STRING, {"type": "null"}]}),
+        False,
+        True,
+    ),
+    "may not be null any more": (
+        record(a={"anyOf": [STRING, {"type": "null"}]}),
+        record(a=STRING),
+        True,
+        False,
+    ),
+    "a tighter bound": (
+        record(a={**STRING, "maxLength": 9}),
+        record(a={**STRING, "maxLength": 5}),
+        True,
+        False,
+    ),
+    "a wider bound": (record(a={**INTEGER, "minimum": 5}), record(a={**INTEGER, "minimum": 0}), False, True),
+    "a bound where none was": (record(a=STRING), record(a={**STRING, "maxLength": 5}), True, False),
+    "no bound where one was": (record(a={**STRING, "maxLength": 5}), record(a=STRING), False, True),
+    "another pattern": (
+        record(a={**STRING, "pattern": "^a$"}),
+        record(a={**STRING, "pattern": "^b$"}),
+        True,
+        True,
+    ),
+    "other items": (
+        record(a={"type": "array", "items": STRING}),
+        record(a={"type": "array", "items": INTEGER}),
+        True,
+        True,
+    ),
+    "a field less inside a list": (
+        record(a={"type": "array", "items": record(b=STRING)}),
+        record(a={"type": "array", "items": record()}),
+        True,
+        True,
+    ),
+    "unknown fields refused now": (record(), {**record(), "additionalProperties": False}, True, False),
+    "a field more where unknown ones are refused": (
+        {**record(), "additionalProperties": False},
+        {**record(a=STRING), "additionalProperties": False},
+        False,
+        True,
+    ),
+    "other values in a map": (
+        {"type": "object", "additionalProperties": STRING},
+        {"type": "object", "additionalProperties": INTEGER},
+        True,
+        True,
+    ),
+    "other names in a map": (
+        {"type": "object", "patternProperties": {"^a": STRING}},
+        {"type": "object", "patternProperties": {"^b": STRING}},
+        True,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CASES)
+def test_a_request_breaks_when_old_clients_would_be_refused(change):
+    old, new, request, _ = CASES[change]
+    assert bool(breaks_in_schema(old, new, "request")) is request
+
+
+@pytest.mark.parametrize("change", CASES)
+def test_an_answer_breaks_when_old_clients_could_not_read_it(change):
+    old, new, _, answer = CASES[change]
+    assert bool(breaks_in_schema(old, new, "answer")) is answer
+
+
+def test_references_are_followed_and_may_be_circular():
+    tree = {"$defs": {"T": record(left={"$ref": "#/$defs/T"}, value=STRING)}, "$ref": "#/$defs/T"}
+    other = {"$defs": {"T": record(left={"$ref": "#/$defs/T"}, value=INTEGER)}, "$ref": "#/$defs/T"}
+    assert breaks_in_schema(tree, tree, "answer") == []
+    assert any(".value" in line for line in breaks_in_schema(tree, other, "answer"))
+
+
+def api(**operation):
+    answer = {"content": {"application/json": {"schema": record(a=STRING)}}}
+    return {"paths": {"/x": {"get": {"responses": {"200": answer}} | operation}}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"paths": {}},
+        {"paths": {"/x": {"post": api()["paths"]["/x"]["get"]}}},
+        api(security=[{"token": []}]),
+        api(responses={"201": {}}),
+        api(responses={"200": {"content": {"text/html": {"schema": {}}}}}),
+        api(requestBody={"required": True, "content": {}}),
+        api(parameters=[{"name": "q", "required": True, "schema": STRING}]),
+    ],
+)
+def test_an_api_breaks_by_what_is_gone_or_newly_demanded(changed):
+    assert breaks_in_api(api(), changed)
+
+
+def test_an_api_may_offer_more():
+    grown = api(parameters=[{"name": "q", "required": False, "schema": STRING}])
+    grown["paths"]["/y"] = {}
+    assert breaks_in_api(api(), grown) == []
+
+
+def test_a_query_parameter_must_stay():
+    asked = api(parameters=[{"name": "q", "required": False, "schema": STRING}])
+    assert breaks_in_api(asked, api())
