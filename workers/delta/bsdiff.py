@@ -7,13 +7,22 @@ import bsdiff4.core
 from workers.delta.runs import blob, signed, varint
 
 LEVEL = 19
-_TRIPLE = struct.Struct("<qqq")
+_TRIPLE = struct.Struct("<QQQ")
+SIGN = 1 << 63
 
 
 def triples(source: bytes, target: bytes) -> tuple[list[tuple[int, int, int]], bytes, bytes]:
     """Control triples (add, insert, seek), differences and literals, as bsdiff finds them."""
     control, differences, literals = bsdiff4.core.diff(source, target)
-    return list(_TRIPLE.iter_unpack(control)), differences, literals
+    found = [
+        (_number(add), _number(insert), _number(seek)) for add, insert, seek in _TRIPLE.iter_unpack(control)
+    ]
+    return found, differences, literals
+
+
+def _number(word: int) -> int:
+    """Numbers of bsdiff have sign and magnitude, not two's complement."""
+    return -(word & ~SIGN) if word & SIGN else word
 
 
 def encode_bsdiff(source: bytes, target: bytes) -> bytes:

@@ -18,13 +18,12 @@ import numpy as np
 from sdk_contract.patch.plan import LaneKind
 from workers.delta.align import Alignment, Piece
 from workers.delta.blocks import cut_blocks
-from workers.delta.bsdiff import triples
+from workers.delta.bsdiff import SIGN, triples
 from workers.delta.build import read_or_opaque
 from workers.delta.layouts.layout import RangeReader
 from workers.delta.writer import CHUNK, SourceDigest
 
 MAGIC = b"BSDIFF40"
-SIGN = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)

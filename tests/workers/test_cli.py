@@ -1,0 +1,112 @@
+"""`graylag patch`: build, apply, look inside, without a server."""
+
+import json
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from workers.cli import bench, patch
+
+run = CliRunner().invoke
+
+
+def save(path: Path, codes: np.ndarray) -> Path:
+    raw = codes.astype(np.int8).tobytes()
+    header = {"layer.weight": {"dtype": "I8", "shape": list(codes.shape), "data_offsets": [0, len(raw)]}}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(1)
+    codes = rng.integers(-90, 90, (400, 300))
+    old = save(tmp_path / "old.safetensors", codes)
+    return old, save(tmp_path / "new.safetensors", codes + (rng.random(codes.shape) < 0.1))
+
+
+@pytest.fixture
+def built(files, tmp_path: Path) -> Path:
+    result = run(patch, ["build", *map(str, files), "-o", str(tmp_path / "p")])
+    assert result.exit_code == 0, result.output
+    return tmp_path / "p"
+
+
+def test_build_says_in_json_what_it_did(files, tmp_path):
+    result = run(patch, ["build", *map(str, files), "-o", str(tmp_path / "p"), "--threads", "1", "--json"])
+    facts = json.loads(result.output)
+    assert facts["source_size"] == files[0].stat().st_size
+    assert facts["target_size"] == files[1].stat().st_size
+    assert facts["patch_size"] == (tmp_path / "p").stat().st_size
+    assert facts["ratio"] == pytest.approx(facts["patch_size"] / facts["target_size"])
+    assert set(facts) >= {"seconds", "peak_rss_mb", "ops", "index_sha256", "working_set", "reversible"}
+
+
+def test_apply_makes_the_new_file_and_reverse_the_old_one(files, built, tmp_path):
+    forward = run(patch, ["apply", str(files[0]), str(built), "-o", str(tmp_path / "made"), "--json"])
+    assert forward.exit_code == 0, forward.output
+    assert (tmp_path / "made").read_bytes() == files[1].read_bytes()
+    back = run(patch, ["apply", str(files[1]), str(built), "-o", str(tmp_path / "back"), "--reverse"])
+    assert back.exit_code == 0, back.output
+    assert (tmp_path / "back").read_bytes() == files[0].read_bytes()
+
+
+def test_apply_to_another_file_fails_with_the_error_s_code_and_leaves_nothing(files, built, tmp_path):
+    other = save(tmp_path / "other", np.zeros((400, 300)))
+    result = run(patch, ["apply", str(other), str(built), "-o", str(tmp_path / "made"), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.output)["error"] == "base_mismatch"
+    assert not (tmp_path / "made").exists()
+
+
+def test_apply_refuses_an_index_other_than_the_named_one(files, built, tmp_path):
+    arguments = ["apply", str(files[0]), str(built), "-o", str(tmp_path / "made"), "--index-sha256"]
+    assert "index_mismatch" in run(patch, [*arguments, "00" * 32]).output
+    assert run(patch, [*arguments, "short"]).exit_code == 2
+
+
+def test_inspect_names_the_tensors_and_what_they_cost(built):
+    found = json.loads(run(patch, ["inspect", str(built), "--json"]).output)
+    assert [tensor["name"] for tensor in found["tensors"]] == ["layer.weight"]
+    assert 0 < found["tensors"][0]["changed"] < found["tensors"][0]["values"]
+    text = run(patch, ["inspect", str(built)]).output
+    assert "layer.weight" in text
+    assert "reversible" in text
+
+
+def test_inspect_of_something_else_is_a_named_error(files):
+    result = run(patch, ["inspect", str(files[0])])
+    assert result.exit_code == 1
+    assert "patch_corrupt" in result.output
+
+
+def test_unrelated_files_end_with_status_three_and_no_patch(tmp_path):
+    rng = np.random.default_rng(2)
+    old, new = (save(tmp_path / name, rng.integers(-128, 128, (600, 600))) for name in ("a", "b"))
+    result = run(patch, ["build", str(old), str(new), "-o", str(tmp_path / "p"), "--json"])
+    assert result.exit_code == 3
+    assert json.loads(result.output)["error"] == "not_worth_it"
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.skipif(shutil.which("bspatch") is None, reason="bspatch is not installed")
+def test_bspatch_applies_the_export(files, tmp_path):
+    result = run(patch, ["build", *map(str, files), "-o", str(tmp_path / "p"), "--format", "bsdiff40"])
+    assert result.exit_code == 0, result.output
+    subprocess.run(["bspatch", str(files[0]), str(tmp_path / "made"), str(tmp_path / "p")], check=True)
+    assert (tmp_path / "made").read_bytes() == files[1].read_bytes()
+
+
+def test_bench_measures_every_engine_on_one_pair(files):
+    result = run(bench, ["delta", *map(str, files), "--json"])
+    assert result.exit_code == 0, result.output
+    found = {one["method"]: one for one in json.loads(result.output)["methods"]}
+    assert {"glp1, 1 thread", "bsdiff4", "bsdiff40 export"} <= set(found)
+    assert found["glp1, 1 thread"]["patch_size"] < files[1].stat().st_size // 4
+    assert found["glp1, 1 thread"]["apply_seconds"] > 0
