@@ -106,8 +106,8 @@ class Activation:
     def _judge(self, attempt: Attempt) -> Outcome:
         """Time without a good word runs from the last start: a device that was off had no chance to give one."""
         waited = self.host.now().timestamp() - attempt.probation_since
-        if waited > self.trial.probation_s:
-            return self.go_back(HealthTimeout(f"no word of health within {self.trial.probation_s:g} s"))
+        if waited > attempt.probation_s:
+            return self.go_back(HealthTimeout(f"no word of health within {attempt.probation_s:g} s"))
         return Outcome("probation", "update", version=attempt.release.version, way=attempt.way)
 
     def commit(self, metrics: Mapping[str, float]) -> Outcome:
@@ -195,6 +195,7 @@ class Activation:
         if record.attempt is not None:
             record.previous, record.current = record.current, record.attempt.release
             record.attempt.strikes = 0
+            record.attempt.probation_s = self.trial.probation_s
             record.attempt.probation_since = self.host.now().timestamp()
 
     def _count_start(self, record: Record) -> None:

@@ -8,12 +8,13 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from sdk_contract.client.agent import Agent
+from sdk_contract.client.activation import Trial
+from sdk_contract.client.agent import Agent, default_settings
 from sdk_contract.client.background import Background
 from sdk_contract.client.command import Commands
 from sdk_contract.client.outcome import Outcome
@@ -55,13 +56,29 @@ def _parser() -> argparse.ArgumentParser:
     background.add_argument("--eager", action="store_true", help="poll at once, without a random delay")
     status = commands.add_parser("status", help="show what this device runs and does")
     status.set_defaults(command=_status)
+    health = commands.add_parser("health", help="say how the version on probation does")
+    health.set_defaults(command=_health)
+    health.add_argument("verdict", choices=["good", "bad"])
+    health.add_argument("--detail", default="", help="why, for the operator")
+    modules = commands.add_parser("modules", help="choose the components that this device holds")
+    modules.set_defaults(command=_modules)
+    modules.add_argument("names", nargs="*", metavar="NAME", help="none for all")
     for command in (update, background):
+        command.add_argument(
+            "--probation", type=float, default=0.0, metavar="S", help="time for `health`, seconds"
+        )
+    for command in (update, background, health):
         command.add_argument("--on-activate", metavar="CMD", help="brings a version to life; 0 means it did")
+        command.add_argument("--on-release", metavar="CMD", help="makes the server close its files")
+    for command in (update, background):
+        command.add_argument(
+            "--low-storage", action="store_true", help="patch files in place; stops the model"
+        )
         command.add_argument(
             "--health", metavar="CMD", help="0 means that the model works; may print metrics"
         )
         command.add_argument("--patience", type=float, default=60.0, metavar="S", help="for health, seconds")
-    for command in (update, background, status):
+    for command in (update, background, status, health, modules):
         command.add_argument("--dir", type=Path, required=True, help="of the device")
         command.add_argument("--json", action="store_true", help="one JSON object per line")
     return parser
@@ -124,7 +141,7 @@ def _attribute(text: str) -> tuple[str, AttributeValue]:
 
 
 def _update(options: argparse.Namespace) -> int:
-    outcome = Agent(options.dir).update(activator=_commands(options))
+    outcome = _agent(options).update(activator=_commands(options))
     _tell(outcome, as_json=options.json)
     return 0 if outcome.ok else FAILED
 
@@ -132,7 +149,7 @@ def _update(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _end)
     background = Background(
-        Agent(options.dir),
+        _agent(options),
         _commands(options),
         threading.Event(),
         lambda outcome: _tell(outcome, as_json=options.json),
@@ -150,8 +167,37 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _health(options: argparse.Namespace) -> int:
+    good = options.verdict == "good"
+    commands = Commands(options.on_activate, on_release=options.on_release)
+    agent = Agent(options.dir)
+    outcome = agent.report_health(good=good, detail=options.detail, activator=commands)
+    if outcome is None:
+        print("no version is on probation")
+        return 0
+    _tell(outcome, as_json=options.json)
+    agent.flush()
+    return 0
+
+
+def _modules(options: argparse.Namespace) -> int:
+    Agent(options.dir).want_modules(options.names or None)
+    print("the next update fetches what is missing")
+    return 0
+
+
+def _agent(options: argparse.Namespace) -> Agent:
+    trial = Trial(probation_s=options.probation)
+    return Agent(options.dir, replace(default_settings(), trial=trial, low_storage=options.low_storage))
+
+
 def _commands(options: argparse.Namespace) -> Commands:
-    return Commands(options.on_activate, options.health, patience_s=options.patience)
+    return Commands(
+        options.on_activate,
+        options.health,
+        patience_s=options.patience,
+        on_release=options.on_release,
+    )
 
 
 def _tell(outcome: Outcome, *, as_json: bool) -> None:

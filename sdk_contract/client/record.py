@@ -90,6 +90,7 @@ class Attempt(BaseModel):
         seq: of the last event.
         started_at: wall clock in seconds, for durations only.
         probation_since: wall clock of the last start of the app with this version.
+        probation_s: how long it may take from then to a good word.
     """
 
     attempt_id: str | None
@@ -104,6 +105,7 @@ class Attempt(BaseModel):
     seq: int = 0
     started_at: float = 0.0
     probation_since: float = 0.0
+    probation_s: float = 0.0
 
 
 class Record(BaseModel):

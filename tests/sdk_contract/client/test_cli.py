@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -76,3 +79,47 @@ def test_an_unreachable_server_is_a_failure_with_a_name(server, directory, capsy
 def test_a_directory_without_a_device_is_a_failure_with_a_name(tmp_path, capsys):
     assert main(["status", "--dir", str(tmp_path)]) == 1
     assert "state_damaged" in capsys.readouterr().err
+
+
+def test_a_version_on_probation_waits_for_a_word_given_on_the_command_line(server, directory, capsys):
+    server.target = "v2"
+    assert main(["update", "--dir", directory, "--probation", "600", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "probation"
+    assert main(["update", "--dir", directory, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "probation"
+    assert main(["health", "--dir", directory, "good"]) == 0
+    assert server.states[-1] == "committed"
+
+
+def test_low_storage_is_a_choice_of_the_command_line(server, directory):
+    server.patch(BASE, NEXT)
+    server.target = "v2"
+    assert main(["update", "--dir", directory, "--low-storage"]) == 0
+    main(["status", "--dir", directory])
+    assert server.events[-1].state == "committed"
+
+
+def test_modules_are_chosen_on_the_command_line(server, directory, capsys):
+    assert main(["modules", "--dir", directory, "backbone"]) == 0
+    assert main(["modules", "--dir", directory, "smell"]) == 1
+    assert "mixed_versions" in capsys.readouterr().err
+    main(["update", "--dir", directory])
+    assert server.polls[-1].modules == ["backbone"]
+
+
+def test_run_polls_until_it_is_stopped(server, directory, tmp_path):
+    server.target = "v2"
+    command = [
+        sys.executable,
+        "-m",
+        "sdk_contract.client.cli",
+        "run",
+        "--dir",
+        directory,
+        "--eager",
+        "--json",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert json.loads(process.stdout.readline())["status"] == "updated"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -1,0 +1,55 @@
+"""A process that updates directories in children of its own, so that a test can kill them at any moment.
+
+Reads lines `DIRECTORY LOW_STORAGE SECONDS`: runs an update, kills it after so many seconds (0: never), and
+answers with its exit status.
+`measure DIRECTORY LOW_STORAGE` instead prints memory before and after, in KiB.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from sdk_contract.client import Agent, Settings
+from sdk_contract.client.activation import Trial
+from sdk_contract.client.fetch import Limits
+from sdk_contract.client.files import DiskFiles
+from sdk_contract.client.host import PlainHost
+
+
+def update(directory, low_storage, limits):
+    settings = Settings(DiskFiles(), PlainHost(), limits, lambda _: None, Trial(), low_storage=low_storage)
+    return Agent(Path(directory), settings).update()
+
+
+def serve():
+    limits = Limits(timeout_s=20, tries=3, pause_s=0.0, note_every=30_000, range_bytes=16_384)
+    for line in sys.stdin:
+        directory, low_storage, delay = line.split()
+        child = os.fork()
+        if child == 0:
+            outcome = update(directory, low_storage == "1", limits)
+            os._exit(0 if outcome.status in ("updated", "up_to_date") else 1)
+        if float(delay):
+            time.sleep(float(delay))
+            os.kill(child, signal.SIGKILL)  # nobody has waited for it yet, so the pid is still its own
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def memory(field):
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition(f"{field}:")[2].split()[0])
+
+
+def measure(directory, low_storage):
+    before = memory("VmRSS")
+    outcome = update(directory, low_storage == "1", Limits())
+    sys.stdout.write(json.dumps([outcome.status, outcome.way, before, memory("VmHWM")]))
+
+
+if __name__ == "__main__":
+    measure(*sys.argv[1:]) if sys.argv[1:] else serve()

@@ -1,0 +1,90 @@
+"""Processes that end at any moment, and memory that does not grow with the model."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.sdk_contract.client.conftest import LONG, content, tuned, weights
+
+OLD = {"backbone": weights(1, 400_000), "tokenizer": b"words " * 50}
+NEW = {"backbone": tuned(OLD["backbone"]), "tokenizer": b"other words " * 50}
+COMMAND = [sys.executable, "-m", "tests.sdk_contract.client.killable"]
+ROUNDS = 200 if LONG else 12
+MEBI = 1 << 20
+
+
+@pytest.fixture
+def parent():
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+        process.wait()
+
+
+def update(parent, directory, low_storage, delay):
+    """One update, killed after `delay` seconds unless it has ended or that is 0; its exit status."""
+    parent.stdin.write(f"{directory} {int(low_storage)} {delay}\n")
+    parent.stdin.flush()
+    return int(parent.stdout.readline())
+
+
+def test_updates_killed_at_random_times_all_end_with_the_right_bytes(server, enrol, tmp_path, parent):
+    server.publish("v1", 1, OLD)
+    server.publish("v2", 2, NEW)
+    server.patch(OLD["backbone"], NEW["backbone"])
+    agent = enrol("v1")
+    server.target = "v2"
+    dice = random.Random(13)
+    killed = 0
+    for number in range(ROUNDS):
+        directory = tmp_path / f"device-{number}"
+        shutil.copytree(agent._store.directory, directory, symlinks=True)
+        fresh = type(agent)(directory, agent._settings)
+        for _ in range(dice.randint(1, 4)):
+            status = update(parent, directory, number % 2, dice.uniform(0, 0.06))
+            killed += status == -signal.SIGKILL
+            assert content(fresh) in (OLD, NEW)
+        for _ in range(4):
+            if update(parent, directory, number % 2, 0) == 0:
+                break
+        assert content(fresh) == NEW
+        shutil.rmtree(directory)
+    assert killed > ROUNDS / 3
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("low_storage", [False, True])
+def test_memory_does_not_grow_with_the_model(server, enrol, low_storage):
+    size = 2048 * MEBI if LONG else 48 * MEBI
+    block = weights(1, MEBI)
+    server.publish("v1", 1, {"backbone": safetensors(block, size)})
+    server.publish("v2", 2, {"backbone": safetensors(tuned(block), size)})
+    server.patch(server.versions["v1"].files["backbone"], server.versions["v2"].files["backbone"])
+    agent = enrol("v1")
+    server.target = "v2"
+    arguments = [*COMMAND, str(agent._store.directory), str(int(low_storage))]
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, check=True)
+    status, way, before, peak = json.loads(done.stdout)
+    assert (status, way) == ("updated", "glp1")
+    sys.stdout.write(
+        f"{size // MEBI} MiB, low storage {low_storage}: {(peak - before) / 1024:.0f} MiB above idle\n"
+    )
+    assert peak - before <= 128 * 1024
+
+
+def safetensors(block, size):
+    """One tensor; every MiB of it is another one, so that none can be copied from its neighbour."""
+    header = json.dumps({"w": {"dtype": "I8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    data = bytearray(len(header).to_bytes(8, "little") + header)
+    values = np.frombuffer(block, np.uint8)
+    for number in range(size // len(block)):
+        data += (
+            (values ^ np.uint8(number % 251)).tobytes() if number % 2 else np.roll(values, number).tobytes()
+        )
+    return bytes(data)

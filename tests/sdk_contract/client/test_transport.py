@@ -1,0 +1,62 @@
+import pytest
+
+from sdk_contract.client import transport
+from sdk_contract.client.errors import InsecureServer, Refused, ServerBusy, Unreachable
+from sdk_contract.errors import Oversize
+from tests.sdk_contract.client.simulator import Toxic
+
+
+@pytest.mark.parametrize(
+    "url", ["https://models.example", "https://models.example/", "http://127.0.0.1:8000", "http://localhost"]
+)
+def test_a_token_may_travel_by_https_or_inside_this_machine(url):
+    assert transport.require_private(url, plain_http=False) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://models.example", "http://127.0.0.1.evil.example", "ftp://localhost", "models.example", ""]
+)
+def test_a_token_may_not_travel_otherwise(url):
+    with pytest.raises(InsecureServer):
+        transport.require_private(url, plain_http=False)
+
+
+def test_the_operator_may_allow_plain_http(server):
+    assert transport.require_private("http://api:8000/", plain_http=True) == "http://api:8000"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("120", 120), ("0", 0), ("999999", 86_400), ("-5", 0), ("soon", 0), ("9" * 40, 0), ("", 0)],
+)
+def test_retry_after_is_a_number_of_seconds_within_a_day(server, header, seconds):
+    server.objects["x"] = b""
+    server.toxics.append(Toxic(status=503, headers={"Retry-After": header}))
+    with pytest.raises(ServerBusy) as busy:
+        transport.call("GET", f"{server.base}/objects/x")
+    assert busy.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 409, 422])
+def test_a_refusal_without_a_problem_document_still_has_a_name(server, status):
+    server.toxics.append(Toxic(status=status))
+    with pytest.raises(Refused) as refusal:
+        transport.call("GET", f"{server.base}/objects/x")
+    assert (refusal.value.status, refusal.value.problem) == (status, "no_problem")
+
+
+def test_an_answer_without_end_is_cut(server):
+    server.objects["x"] = bytes(transport.MAX_ANSWER + 1)
+    server.toxics.append(Toxic(ignore_range=True))
+    with pytest.raises(Oversize):
+        transport.call("GET", f"{server.base}/objects/x")
+
+
+def test_a_server_that_is_not_there_is_unreachable():
+    with pytest.raises(Unreachable):
+        transport.call("GET", "http://127.0.0.1:1/")
+
+
+def test_a_name_that_does_not_resolve_is_unreachable_and_no_disk_error():
+    with pytest.raises(Unreachable):
+        transport.call("GET", "http://no-such-host.invalid/", timeout=5)
