@@ -153,6 +153,12 @@ class ConditionsUnmet(ContractError):
     code, number, reaction = "conditions_unmet", 5001, Reaction.WAIT
 
 
+class Superseded(ContractError):
+    """The server ordered something else meanwhile."""
+
+    code, number, reaction = "superseded", 5004, Reaction.ROLL_BACK
+
+
 class KnownBad(ContractError):
     """This version failed here before, and the server did not say to try again."""
 

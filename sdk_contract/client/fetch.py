@@ -115,8 +115,11 @@ def fetch(
                 or failures >= limits.tries
             ):
                 raise
+            asked = float(getattr(fault, "retry_after_s", 0))
+            if asked > limits.max_pause_s:
+                raise  # too long to sit on the update's lock: the next poll goes on from here
             wait = min(limits.max_pause_s, limits.pause_s * 2.0**failures)
-            pause(max(float(getattr(fault, "retry_after_s", 0)), jittered(wait, low=0.5)))
+            pause(max(asked, jittered(wait, low=0.5)))
 
 
 def _one_exchange(url: str, offset: int, size: int, meter: Meter, limits: Limits) -> Iterator[bytes]:

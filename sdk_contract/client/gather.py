@@ -19,6 +19,8 @@ from sdk_contract.documents import Component, PatchDescriptor
 from sdk_contract.errors import ContractError, MixedVersions, Reaction
 
 URL_RENEWALS = 3
+LONG = 8 << 20
+"""Bytes from which on a download is worth a report of its own, so that an operator sees it happen."""
 LOG_PER_PATCH = 3
 """Room for a patch and its undo log, as a multiple of the patch: plain byte differences code a little worse."""
 RESERVE = 1.1
@@ -60,12 +62,14 @@ class Gather:
             ContractError: its reaction says what next; files and attempt are kept for a resume.
             OSError: of the disk.
         """
-        require_met(order.conditions, self.host.surroundings())
+        require_met(order.conditions, self.host)
         inside = self._in_place(order, missing) if self.low_storage else {}
         beside = [part for part in missing if part.name not in inside]
         self._need_space(beside, [descriptor for _, descriptor in inside.values()])
         self.steps.meter.budget = self.host.surroundings().byte_budget
         self.steps.move(State.DOWNLOADING, "downloading")
+        if sum(part.size for part in missing) >= LONG:
+            reports.flush_quietly(self.steps.store, self.asker.api)
         for part in beside:
             order = self._component(order, part)
         for name in inside:
@@ -125,7 +129,7 @@ class Gather:
         store = self.steps.store
         patches = sum(descriptor.patch.size for descriptor in inside)
         slots = 2 * self.limits.range_bytes if inside else 0
-        whole = sum(part.size for part in beside)
+        whole = sum(part.size - min(part.size, store.partial_size(part.sha256)) for part in beside)
         need = int(RESERVE * (whole + LOG_PER_PATCH * patches)) + slots + (1 << 20)
         if store.files.free_bytes(store.directory) >= need:
             return
@@ -183,8 +187,10 @@ class Gather:
 
     def _renewed(self, order: Order) -> Order:
         """Ask again inside the attempt: same version, fresh addresses."""
-        reports.flush_quietly(self.steps.store, self.asker.api)
-        fresh = self.asker.poll()
+        try:
+            fresh = self.asker.poll()
+        except ContractError as fault:  # a bad answer to this question is no fault of the download
+            raise UrlExpired(f"no fresh address: {fault}") from fault
         same_attempt = fresh.directive.attempt_id == order.directive.attempt_id
         if fresh.release != order.release or not same_attempt:
             raise OrderChanged(fresh)
@@ -194,7 +200,7 @@ class Gather:
         return Supply(self.steps.store, self.steps.meter, self.limits, lambda: self._check(order), self.pause)
 
     def _check(self, order: Order) -> None:
-        require_met(order.conditions, self.host.surroundings())
+        require_met(order.conditions, self.host)
 
 
 def _patch_of(order: Order, name: str) -> PatchDescriptor | None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from sdk_contract.client.errors import ConditionsUnmet
+from sdk_contract.documents import timestamp
 from sdk_contract.wire import Conditions
 
 
@@ -59,15 +60,16 @@ class PlainHost:
         return False
 
 
-def require_met(asked: Conditions | None, found: Surroundings) -> None:
-    """Refuse to download for now, unless the device is as the server asks.
+def require_met(asked: Conditions | None, host: Host) -> None:
+    """Refuse to download for now, unless the device is as the server asks; after the deadline any network does.
 
     Raises:
         ConditionsUnmet: naming what is missing.
     """
+    found = host.surroundings()
     if not found.online:
         raise ConditionsUnmet("no network")
-    if asked is None:
+    if asked is None or (asked.deadline is not None and timestamp(host.now()) >= asked.deadline):
         return
     unmet = {
         "an unmetered network": asked.network == "unmetered" and found.metered,

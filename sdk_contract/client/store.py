@@ -136,13 +136,18 @@ class Store:
             return False
 
     def intact(self, sha256: str, size: int) -> bool:
-        """Read the object and compare its digest; a rotten one is removed."""
-        if not self.has(sha256, size):
-            return False
-        if file_digest(self.objects / sha256) == sha256:
-            return True
-        self.files.unlink(self.objects / sha256)
-        return False
+        """Read the object and compare its digest.
+
+        A rotten one stays until good bytes take its name: while the device is offline it may be all there is.
+        """
+        return self.has(sha256, size) and file_digest(self.objects / sha256) == sha256
+
+    def partial_size(self, sha256: str) -> int:
+        """Bytes on the disk already of an object on its way."""
+        try:
+            return (self.partial / sha256).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def missing(self, release: Release) -> list[str]:
         """Names of components whose objects are not here."""

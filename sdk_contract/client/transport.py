@@ -5,10 +5,12 @@ Only the standard library, on purpose: this file is what a port replaces by its 
 
 import http.client
 import json
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,13 +60,15 @@ def request(
         host = parts.netloc
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with closing(_connection(parts.scheme, parts.hostname or "", parts.port, timeout)) as connection:
-            connection.request(
-                method,
-                target,
-                body,
-                {"Accept-Encoding": "identity", "Connection": "close", **(headers or {})},
-            )
-            with connection.getresponse() as response:
+            with _deadline(connection, 2 * timeout):
+                connection.request(
+                    method,
+                    target,
+                    body,
+                    {"Accept-Encoding": "identity", "Connection": "close", **(headers or {})},
+                )
+                response = connection.getresponse()
+            with response:
                 yield response
     except TimeoutError as error:
         raise TimedOut(f"{host}: nothing for {timeout:g} s") from error
@@ -73,6 +77,24 @@ def request(
     except (OSError, http.client.HTTPException, ValueError) as error:
         # Only sockets are used inside: an `OSError` here is never the disk's.
         raise Unreachable(f"{host or url[:200]}: {type(error).__name__} {error}") from error
+
+
+@contextmanager
+def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """End the exchange after `seconds`, bytes or not: a head that drips would pass every socket timeout."""
+
+    def abort() -> None:
+        if connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, abort)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _connection(scheme: str, host: str, port: int | None, timeout: float) -> http.client.HTTPConnection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from sdk_contract.client import files, reports
 from sdk_contract.client.activation import Activation
 from sdk_contract.client.asking import Asker
-from sdk_contract.client.errors import KnownBad
+from sdk_contract.client.errors import KnownBad, Superseded
 from sdk_contract.client.gather import Gather, OrderChanged
 from sdk_contract.client.outcome import Outcome
 from sdk_contract.client.record import Attempt, InPlaceStep, Record, Release
@@ -17,6 +17,8 @@ from sdk_contract.errors import ContractError, MixedVersions, Reaction
 from sdk_contract.wire import EventState
 
 CHANGES_OF_MIND = 3
+POLICY = 5
+"""Thousands digit of codes that say "we will not" rather than "we cannot"."""
 _OVER = frozenset(
     {State.IDLE, State.APPLYING, State.ACTIVATING, State.PROBATION, State.COMMITTED, State.ROLLING_BACK}
 )
@@ -30,6 +32,7 @@ class Update:
     asker: Asker
     gather: Gather
     activation: Activation
+    _carrying_out: bool = False
 
     def run(self) -> Outcome:
         """Do it.
@@ -65,11 +68,24 @@ class Update:
     def _resume_or_poll(self) -> Outcome:
         restart = ON_RESTART[self.steps.store.read().state]
         if restart in (Restart.ACTIVATE, Restart.JUDGE, Restart.ROLL_BACK):
-            return self.activation.run()
+            outcome = self.activation.run()
+            return self._recalled(outcome) if outcome.status == "probation" else outcome
         if restart is Restart.SETTLE:
             self.steps.settle()
         self.steps.store.collect(self.steps.store.read())  # what an interrupted clean-up left
         order = self.asker.poll()
+        return self._follow_to_the_end(order)
+
+    def _recalled(self, outcome: Outcome) -> Outcome:
+        """Ask during probation too: the server may have seen on other devices what we have not."""
+        order = self.asker.poll()
+        if order.directive.action != "rollback":
+            return outcome
+        self.activation.go_back(Superseded("the server rolls this version back"))
+        return self._follow_to_the_end(order)
+
+    def _follow_to_the_end(self, order: Order) -> Outcome:
+        self._carrying_out = True
         for _ in range(CHANGES_OF_MIND):
             try:
                 return self._follow(order)
@@ -150,13 +166,15 @@ class Update:
         self.steps.move(State.STAGED, "staged")
 
     def _stopped(self, fault: ContractError) -> Outcome:
-        """Wait and retry keep the attempt and its files; all else ends it, and is reported."""
+        """Wait and retry keep the attempt and its files; all else ends it, and is reported.
+
+        A poll that fails, or is answered by a forger, ends nothing: it was not the attempt that failed.
+        """
         record = self.steps.store.read()
-        if record.attempt is not None and record.state not in _OVER:
+        if self._carrying_out and record.attempt is not None and record.state not in _OVER:
             target = _TARGETS.get(fault.reaction, State.FAILED)
             if target in TRANSITIONS[record.state]:
-                event: EventState | None = "failed" if target is State.FAILED else None
-                self.steps.move(target, event, fault=fault)
+                self.steps.move(target, _event_of(target, fault), fault=fault)
             if target is State.FAILED:
                 self.steps.settle()
         return Outcome(
@@ -170,6 +188,12 @@ class Update:
 
 
 _TARGETS = {Reaction.WAIT: State.WAITING, Reaction.RETRY: State.PAUSED}
+
+
+def _event_of(target: State, fault: ContractError) -> EventState | None:
+    if target is not State.FAILED:
+        return None
+    return "rejected" if fault.number // 1000 == POLICY else "failed"
 
 
 def _plan(record: Record, steps: list[InPlaceStep]) -> None:

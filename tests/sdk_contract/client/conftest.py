@@ -2,7 +2,9 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,14 @@ def tuned(data: bytes, seed: int = 9, share: float = 0.02) -> bytes:
     places = rng.choice(len(values), max(1, int(len(values) * share)), replace=False)
     values[places] += 1
     return values.tobytes()
+
+
+@pytest.fixture
+def memory_path():
+    """A folder in memory where there is one: `Disk` plays the power cuts, so real syncs only cost time."""
+    place = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=place if os.access(place, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

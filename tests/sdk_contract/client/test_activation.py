@@ -172,6 +172,15 @@ def test_time_on_probation_counts_from_the_last_start(open_agent, host):
     assert agent.update().status == "probation"
 
 
+def test_the_server_can_recall_a_version_that_is_on_probation(server, open_agent):
+    agent = open_agent(probation_s=60)
+    agent.update()
+    server.target, server.action, server.attempt = "v1", "rollback", "attempt-2"
+    outcome = agent.update()
+    assert (outcome.status, outcome.version) == ("up_to_date", "v1")
+    assert [event.state for event in server.events[-2:]] == ["rolled_back", "committed"]
+
+
 def test_without_probation_the_apps_word_changes_nothing(open_agent):
     agent = open_agent()
     agent.update()

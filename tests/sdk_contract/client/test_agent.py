@@ -123,6 +123,7 @@ def test_two_failed_loads_bring_the_old_version_back_and_the_bad_one_is_not_trie
     server.attempt = "attempt-2"
     again = agent.update(Accuracy())
     assert (again.status, again.code) == ("failed", "known_bad")
+    assert server.states[-1] == "rejected"
     assert content(agent)["backbone"] == BASE
 
 

@@ -95,8 +95,16 @@ def test_an_address_that_is_over_is_not_tried_again(server, url, status):
 def test_a_busy_store_is_left_alone_for_as_long_as_it_asks(server, url):
     server.toxics.append(Toxic(status=503, headers={"Retry-After": "7"}))
     pauses = []
-    assert get(url, pauses=pauses) == DATA
+    assert get(url, pauses=pauses, limits=Limits(tries=2, pause_s=0)) == DATA
     assert pauses == [7]
+
+
+def test_a_store_that_asks_for_an_hour_is_not_waited_for_while_the_update_is_locked(server, url):
+    server.toxics.append(Toxic(status=503, headers={"Retry-After": "3600"}))
+    pauses = []
+    with pytest.raises(ServerBusy) as busy:
+        get(url, pauses=pauses)
+    assert (pauses, busy.value.retry_after_s) == ([], 3600)
 
 
 def test_tries_without_a_new_byte_come_to_an_end(server, url):

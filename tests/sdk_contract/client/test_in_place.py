@@ -46,6 +46,11 @@ class Reads:
 
 
 @pytest.fixture
+def tmp_path(memory_path):
+    return memory_path
+
+
+@pytest.fixture
 def device(server, enrol, tmp_path):
     """Makes copies of a device that runs v1 and is offered v2."""
     server.publish("v1", 1, OLD)

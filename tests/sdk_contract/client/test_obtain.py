@@ -9,7 +9,7 @@ from sdk_contract.client.fetch import Limits
 from sdk_contract.client.host import PlainHost, Surroundings
 from sdk_contract.wire import Conditions
 from tests.sdk_contract.client.conftest import LONG, content, settings, tuned, weights
-from tests.sdk_contract.client.simulator import Toxic, sha
+from tests.sdk_contract.client.simulator import Toxic, later, sha
 
 BASE = weights(1, 1_200_000)
 NEXT = tuned(BASE)
@@ -127,6 +127,38 @@ def test_an_update_waits_until_the_device_is_as_the_server_asks(server, agent, a
     assert (outcome.status, outcome.code, outcome.bytes_downloaded) == ("waiting", "conditions_unmet", 0)
     assert agent.status()["state"] == "waiting"
     assert agent.update().status == "updated"
+
+
+def test_after_the_deadline_conditions_no_longer_hold_the_update_back(server, agent):
+    asked = Conditions(network="unmetered", deadline=later(minutes=-1))
+    server.alter = lambda answer: answer | {"conditions": asked.model_dump()}
+    assert reopened(agent, host=Phone(metered=True)).update().status == "updated"
+
+
+def test_a_forged_answer_does_not_end_the_attempt_that_is_under_way(server, agent):
+    server.toxics.extend([Toxic(cut=1_000_000), Toxic(status=500)])
+    agent.update()
+    server.alter_directive = lambda fields: fields | {"nonce": "A" * 32}
+    assert agent.update().code == "wrong_nonce"
+    server.alter_directive = lambda fields: fields
+    assert agent.update().bytes_downloaded == len(NEXT) - 1_000_000
+
+
+def test_a_forged_answer_to_the_renewal_of_an_address_does_not_end_the_attempt(server, agent):
+    server.toxics.append(Toxic(status=403))
+    nonces = iter([{}, {"nonce": "A" * 32}])
+    server.alter_directive = lambda fields: fields | next(nonces, {})
+    assert agent.update().code == "url_expired"
+    assert agent.status()["state"] == "paused"
+    assert agent.update().status == "updated"
+
+
+def test_a_device_that_is_refused_for_a_while_keeps_what_came(server, agent):
+    server.toxics.extend([Toxic(cut=1_000_000), Toxic(status=500)])
+    agent.update()
+    server.poll_answers.append((403, {"code": "suspended"}, {}))
+    assert agent.update().code == "refused"
+    assert agent.update().bytes_downloaded == len(NEXT) - 1_000_000
 
 
 def test_a_spent_byte_budget_waits_and_keeps_what_came(server, agent):

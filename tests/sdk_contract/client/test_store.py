@@ -69,12 +69,12 @@ def test_only_one_may_update(store):
         pass
 
 
-def test_an_object_that_rotted_is_removed_when_it_is_read(store):
+def test_an_object_that_rotted_is_noticed_when_it_is_read_and_stays_until_it_is_replaced(store):
     path = store.objects / sha(b"good")
     path.write_bytes(b"baad")
     assert store.has(sha(b"good"), 4)
     assert not store.intact(sha(b"good"), 4)
-    assert not path.exists()
+    assert path.exists()
 
 
 def test_a_full_queue_gives_up_metrics_before_states():

@@ -1,3 +1,6 @@
+import socket
+import threading
+
 import pytest
 
 from sdk_contract.client import transport
@@ -50,6 +53,26 @@ def test_an_answer_without_end_is_cut(server):
     server.toxics.append(Toxic(ignore_range=True))
     with pytest.raises(Oversize):
         transport.call("GET", f"{server.base}/objects/x")
+
+
+def test_a_head_that_drips_for_ever_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop = threading.Event()
+
+        def drip():
+            with listener.accept()[0] as peer:
+                while not stop.wait(0.02):
+                    try:
+                        peer.sendall(b"x")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(Unreachable):
+            transport.call("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.2)
+        stop.set()
+        thread.join()
 
 
 def test_a_server_that_is_not_there_is_unreachable():
