@@ -29,7 +29,13 @@ def bucket(salt: str, device_id: str) -> int:
 
 def in_percent(salt: str, device_id: str, percent: float) -> bool:
     """Whether a device is in the first `percent` of the buckets; true for ever as `percent` grows."""
-    return bucket(salt, device_id) < percent * 100
+    return admits(percent, bucket(salt, device_id))
+
+
+def admits(percent: float, place: int) -> bool:
+    """Whether `percent` reaches the bucket `place`: 0.01 % is one bucket, 100 % are all of them."""
+    # 1.1 * 100 is a little more than 110 in binary, which would let a 111th bucket in.
+    return place < round(percent * 100, 6)
 
 
 def compile_rule(rule: Any, cohorts: Mapping[str, Predicate] | None = None) -> Predicate:

@@ -86,12 +86,13 @@ def parse_gate(raw: Any, path: str) -> Gate:
     Raises:
         InvalidGate: unknown metric or a bound outside 0..1; `field` says where.
     """
-    if not isinstance(raw, dict) or raw.get("metric") not in METRICS:
+    metric = raw.get("metric") if isinstance(raw, dict) else None
+    if not isinstance(metric, str) or metric not in METRICS:
         raise InvalidGate(f"metric is one of {', '.join(METRICS)}", field=f"{path}.metric")
     bound = raw.get("max")
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound <= 1:
         raise InvalidGate("a rate between 0 and 1", field=f"{path}.max")
-    return Gate(raw["metric"], float(bound))
+    return Gate(metric, float(bound))
 
 
 def judge(gates: Sequence[Gate], hold: Hold, own: Tally, all_stages: Tally, age: timedelta) -> Verdict:

@@ -10,7 +10,7 @@ from datetime import datetime
 from sdk_contract.documents import Action
 from sdk_contract.wire import Reason
 from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, Version
-from service.domain.cohorts import Attributes, bucket
+from service.domain.cohorts import Attributes, admits, bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def admitting_stage(rollout: Rollout, facts: Facts) -> int | None:
     """The first stage, open or not, whose cohort and percentage the device is in."""
     place = bucket(rollout.salt, facts.device_id)
     for index, stage in enumerate(rollout.stages):
-        if place < stage.percent * 100 and stage.matches(facts.device_id, facts.attributes):
+        if admits(stage.percent, place) and stage.matches(facts.device_id, facts.attributes):
             return index
     return None
 
@@ -162,7 +162,7 @@ def _offer(line: Line, rollout: Rollout, stage: int, facts: Facts, waiting_since
         return Decision("no_variant", rollout=rollout, version=version)
     wanted = [part for part in variant.components if facts.modules is None or part.name in facts.modules]
     sources = _sources(line, facts)
-    if any(_building(line, sources, part, waiting_since) for part in wanted):
+    if any(_worth_waiting(line, sources, part, facts.accepts, waiting_since) for part in wanted):
         return Decision("patch_building", rollout=rollout, version=version, variant=variant, stage=stage)
     deliveries = tuple(_deliver(line, sources, part, facts.accepts) for part in wanted)
     return Decision("update", "install", rollout, version, variant, stage, deliveries)
@@ -183,11 +183,18 @@ def _sources(line: Line, facts: Facts) -> dict[str, str]:
     return {part.name: part.sha256 for part in variant.components} if variant else {}
 
 
-def _building(line: Line, sources: Mapping[str, str], part: Component, waiting_since: datetime) -> bool:
-    """Whether it pays to come back: a patch that the device could use is being made, not for too long."""
+def _worth_waiting(
+    line: Line,
+    sources: Mapping[str, str],
+    part: Component,
+    accepts: tuple[str, ...],
+    waiting_since: datetime,
+) -> bool:
+    """Whether it pays to come back: the only patches that the device could use are being made, not for too long."""
     source = sources.get(part.name)
     ways = line.patches.get((source, part.sha256), ()) if source else ()
-    return any(way.sha256 is None and way.created_at > waiting_since for way in ways)
+    usable = [way for way in ways if way.format in accepts]
+    return not any(way.sha256 for way in usable) and any(way.created_at > waiting_since for way in usable)
 
 
 def _deliver(line: Line, sources: Mapping[str, str], part: Component, accepts: tuple[str, ...]) -> Delivery:

@@ -44,8 +44,8 @@ def plan(target: Sequence[File], bases: Sequence[Base], *, limit: int) -> list[P
         limit: at most so many bases.
     """
     gain: dict[Pair, int] = {}
-    chosen = sorted(bases, key=lambda base: base.devices, reverse=True)[:limit]
-    for base in dict.fromkeys([*bases[:1], *chosen][:limit]) if limit else ():
+    chosen = sorted(bases, key=lambda base: base.devices, reverse=True)
+    for base in list(dict.fromkeys([*bases[:1], *chosen]))[:limit]:
         _add_gains(gain, target, base)
     return sorted(gain, key=lambda pair: (-gain[pair], pair.source, pair.target))
 

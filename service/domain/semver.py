@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import total_ordering
 
 _VERSION = re.compile(
-    r"^v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:-([0-9A-Za-z.-]{1,64}))?(?:\+[0-9A-Za-z.-]*)?$"
+    r"^v?([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(?:-([0-9A-Za-z.-]{1,64}))?(?:\+[0-9A-Za-z.-]*)?$"
 )
+_WILDCARDS = frozenset({"x", "X", "*"})
 _CLAUSE = re.compile(r"^(>=|<=|>|<|=|\^|~)?\s*(.+)$")
 
 Test = Callable[["Version"], bool]
@@ -70,8 +71,13 @@ def _compile_clause(clause: str) -> Test:
     if found is None:
         raise ValueError(f"{clause!r} is not a version clause")
     operator, rest = found[1] or "", found[2]
-    parts = [part for part in re.sub(r"[.][xX*]", "", rest).split(".") if part not in ("x", "X", "*")]
-    bound = Version(".".join(parts) or "0")
+    core, dash, pre = rest.partition("+")[0].partition("-")
+    parts = core.split(".")
+    while parts and parts[-1] in _WILDCARDS:
+        parts.pop()
+    bound = Version(".".join(parts) + dash + pre if parts or dash else "0")
+    if not operator and dash:
+        operator = "="
     if operator in _COMPARE:
         return _COMPARE[operator](bound)
     return _between(bound, _ceiling(operator, bound, len(parts)))
