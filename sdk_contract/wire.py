@@ -5,7 +5,7 @@ Unknown fields in a request are ignored, so that a newer SDK may talk to an olde
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
 from sdk_contract.documents import Action, DeviceId, Label, Name, PublicKey, Sha256, Size
 
@@ -14,7 +14,8 @@ MAX_BODY = 64 * 1024
 MAX_EVENTS = 50
 """Bound of one event batch."""
 
-AttributeValue = str | int | float | bool
+AttributeValue = str | int | FiniteFloat | bool
+"""Finite, because NaN and infinities are no JSON: the database would refuse the row that holds one."""
 EventState = Literal[
     "acknowledged",
     "downloading",
@@ -195,7 +196,7 @@ class Event(Request):
     detail: str | None = Field(default=None, max_length=1024)
     bytes: Size | None = None
     duration_ms: Size | None = None
-    metrics: dict[Name, float] = Field(default_factory=dict, max_length=32)
+    metrics: dict[Name, FiniteFloat] = Field(default_factory=dict, max_length=32)
     at: str | None = Field(default=None, max_length=40)
 
 
