@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sdk_contract.client import in_place
-from sdk_contract.client.errors import AppRejected, CrashLoop, HealthTimeout, LoadFailed, SmokeFailed
+from sdk_contract.client.errors import AppRejected, CrashLoop, HealthTimeout, LoadFailed, NoSpace, SmokeFailed
 from sdk_contract.client.host import Host
 from sdk_contract.client.outcome import Outcome
 from sdk_contract.client.record import Attempt, Record, Release
 from sdk_contract.client.runtime import Activator
 from sdk_contract.client.states import State
-from sdk_contract.client.steps import Steps
-from sdk_contract.errors import ContractError
+from sdk_contract.client.steps import Steps, disk_fault
+from sdk_contract.errors import ContractError, Reaction
 from sdk_contract.wire import EventState
 
 MAX_BAD = 64
@@ -60,23 +60,32 @@ class Activation:
         return self._try(attempt)
 
     def apply_in_place(self) -> Outcome:
-        """Turn old files into new ones where they lie, then go on; all that this needs is on the disk.
+        """Turn old files into new ones where they lie, then go on to the trial.
 
-        From here to the end of the trial the old version exists only as what can be undone, so whatever fails
-        is undone at once.
+        Raises:
+            StillInUse: the host does not let go of the old files; nothing has changed.
+            OSError: the disk refuses; the next run goes on where this one stopped.
         """
-        attempt = self.steps.attempt()
+        self.activator.let_go()
         try:
-            self.activator.let_go()
-            for step in attempt.in_place:
-                in_place.forward(self.steps.store, step)
-        except OSError:
-            raise  # the disk refuses now: the next run goes on where this one stopped
+            self._finish_moving()
         except ContractError as fault:
             return self.go_back(fault)
+        return self._try(self.steps.attempt())
+
+    def _finish_moving(self) -> None:
+        """All that this needs is on the disk; from here to the commit the old version is what can be undone."""
+        attempt = self.steps.attempt()
+        try:
+            for step in attempt.in_place:
+                in_place.forward(self.steps.store, step)
+        except OSError as error:
+            fault = disk_fault(error)
+            if isinstance(fault, NoSpace):
+                raise fault from error  # going back needs no room, so it is not left half done
+            raise
         self.steps.store.installed(attempt.release)
         self.steps.move(State.STAGED, "staged")
-        return self._try(attempt)
 
     def _try(self, attempt: Attempt) -> Outcome:
         fault: ContractError = CrashLoop("the process ended each time it tried this version")
@@ -126,7 +135,7 @@ class Activation:
     def go_back(self, fault: ContractError) -> Outcome:
         """Make the version before the current one again, and remember which one was bad, and why."""
         attempt = self.steps.attempt()
-        record = self.steps.move(State.ROLLING_BACK, edit=lambda entry: _turn_back(entry, fault.code))
+        record = self.steps.move(State.ROLLING_BACK, edit=lambda entry: _turn_back(entry, fault))
         current = record.current
         self._undo(attempt)
         self.activator.restore(self.steps.store.installed(current) if current else None)
@@ -145,35 +154,55 @@ class Activation:
     def whole(self) -> Release | None:
         """A version whose files are all here; what an interrupted update in place left is finished first."""
         record = self.steps.store.read()
-        attempt = record.attempt
-        if attempt is None or not attempt.in_place or record.state not in _FILES_MOVE:
+        if record.attempt is None or not record.attempt.in_place or record.state not in _FILES_MOVE:
             return record.current
-        if record.state is State.ROLLING_BACK:
-            self._undo(attempt)
-            return record.current
-        for step in attempt.in_place:
-            in_place.forward(self.steps.store, step)
-        return attempt.release
+        if not self._settled_in_place(record.state):
+            return self.steps.store.read().current
+        return self.steps.attempt().release
+
+    def _settled_in_place(self, state: State) -> bool:
+        """Finish moving bytes, forwards or back; is it the new version that is whole now?"""
+        if state is State.ROLLING_BACK:
+            self.go_back(CrashLoop("a roll-back was interrupted"))
+            return False
+        if state is State.APPLYING:
+            try:
+                self._finish_moving()
+            except ContractError as fault:
+                self.go_back(fault)
+                return False
+        return True
 
     def starting(self) -> Release | None:
-        """What an app shall load now, counted as a start while the version is on probation.
+        """What an app shall load now, counted as a start while the version still has to prove itself.
 
         The count is on disk before the app opens a file; when it is full, the old version is the answer.
         """
         record = self.steps.store.read()
-        if record.state is not State.PROBATION or record.attempt is None:
+        moved = record.attempt is not None and record.attempt.in_place and record.state in _FILES_MOVE
+        if moved and not self._settled_in_place(record.state):
+            return self.steps.store.read().current
+        if not moved and record.state is not State.PROBATION:
             return record.current
-        if self.host.killed_by_system():
-            self.steps.move(State.PROBATION, edit=_forgive_strike)
-        if self.steps.attempt().strikes >= self.trial.strikes:
+        state = self.steps.store.read().state
+        if self.host.killed_by_system() and state is not State.STAGED:
+            self.steps.move(state, edit=_forgive_strike)
+        attempt = self.steps.attempt()
+        if attempt.strikes >= self.trial.strikes:
             self.go_back(CrashLoop("the app did not survive its starts with this version"))
             return self.steps.store.read().current
-        return self.steps.move(State.PROBATION, edit=self._count_start).current
+        if state is State.PROBATION:
+            self.steps.move(State.PROBATION, edit=self._count_start)
+        else:
+            self._strike(attempt)
+        return attempt.release
 
     def started(self) -> None:
         """The app is up with the version: the strikes of its starts are forgotten."""
-        if self.steps.store.read().state is State.PROBATION:
-            self.steps.move(State.PROBATION, edit=_forget_strikes)
+        record = self.steps.store.read()
+        moved = record.attempt is not None and record.attempt.in_place
+        if record.state is State.PROBATION or (moved and record.state is State.ACTIVATING):
+            self.steps.move(record.state, edit=_forget_strikes)
 
     def health(self, *, good: bool, metrics: Mapping[str, float], detail: str) -> Outcome | None:
         """The app's word on the version that is on probation; None when none is."""
@@ -229,11 +258,12 @@ def _commit(record: Record) -> None:
     record.bad.pop(record.attempt.release.manifest_sha256, None)
 
 
-def _turn_back(record: Record, code: str) -> None:
+def _turn_back(record: Record, fault: ContractError) -> None:
     if record.attempt is None:
         return
     if record.current == record.attempt.release:
         record.current, record.previous = record.previous, None
-    record.bad.setdefault(record.attempt.release.manifest_sha256, code)
+    if fault.reaction is not Reaction.WAIT:  # a full disk says nothing about the version
+        record.bad.setdefault(record.attempt.release.manifest_sha256, fault.code)
     for oldest in list(record.bad)[:-MAX_BAD]:
         del record.bad[oldest]

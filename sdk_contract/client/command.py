@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sdk_contract.client.errors import LoadFailed, SmokeFailed
+from sdk_contract.client.errors import LoadFailed, SmokeFailed, StillInUse
 from sdk_contract.client.store import Installed
 
 MAX_OUTPUT = 64 * 1024
@@ -53,12 +53,12 @@ class Commands:
         """See `runtime.Activator`.
 
         Raises:
-            LoadFailed: the server did not let go; nothing was changed.
+            StillInUse: the server did not let go; nothing was changed.
         """
         if self.on_release is not None:
             code, output = self._run(self.on_release, None)
             if code != 0:
-                raise LoadFailed(f"{self.on_release!r} ended with {code}: {output[-300:]}")
+                raise StillInUse(f"{self.on_release!r} ended with {code}: {output[-300:]}")
 
     def restore(self, installed: Installed | None) -> None:
         """See `runtime.Activator`: hand the old version over again."""

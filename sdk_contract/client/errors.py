@@ -147,6 +147,12 @@ class AppRejected(ContractError):
     code, number, reaction = "app_rejected", 4005, Reaction.ROLL_BACK
 
 
+class StillInUse(ContractError):
+    """The host did not let go of the old files in time; they cannot change in place now."""
+
+    code, number, reaction = "in_use", 4008, Reaction.WAIT
+
+
 class ConditionsUnmet(ContractError):
     """Network, charger or idleness are not as asked; nothing is wrong."""
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sdk_contract.client.errors import LoadFailed
+from sdk_contract.client.errors import LoadFailed, StillInUse
 from sdk_contract.client.runtime import Runtime, load, smoke_test
 from sdk_contract.client.store import Installed
 from sdk_contract.errors import ContractError
@@ -117,9 +117,12 @@ class HotSwap:
         """See `runtime.Activator`: wait for running work, close, and keep new work waiting.
 
         Raises:
-            LoadFailed: work did not end in time; the model stays.
+            StillInUse: work did not end in time; the model stays.
         """
-        self._drain()
+        try:
+            self._drain()
+        except LoadFailed as error:
+            raise StillInUse(error.detail) from error
         self._switch(None)
 
     def close(self) -> None:

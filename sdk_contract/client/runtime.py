@@ -34,7 +34,11 @@ class Activator(Protocol):
         """
 
     def let_go(self) -> None:
-        """Close what is loaded and open nothing until `activate` or `restore`: files change in place."""
+        """Close what is loaded and open nothing until `activate` or `restore`: files change in place.
+
+        Raises:
+            StillInUse: not now.
+        """
 
     def restore(self, installed: Installed | None) -> None:
         """Make sure that `installed` is the one that answers, after a trial that failed."""

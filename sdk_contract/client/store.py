@@ -61,6 +61,7 @@ class Store:
         for path in (self.objects, self.partial, self.releases, self.manifests, self.in_place):
             self.files.make_directory(path)
         self.files.sync_directory(self.directory)
+        self.files.sync_directory(self.directory.parent)
 
     def read(self) -> Record:
         """The record as it is on disk now; a new one where there is none.

@@ -132,6 +132,47 @@ def test_a_second_power_cut_during_the_recovery_is_no_worse(device, tmp_path):
         shutil.rmtree(directory)
 
 
+def test_a_power_cut_at_any_operation_of_the_enrolment_is_mended_by_enrolling_again(
+    server, device, enrol, tmp_path
+):
+    first = Disk(tmp_path / "trash-0")
+    enrol("v1", name="count", settings=settings(first))
+    first.power_off(lose=False)
+    assert first.count > 30
+    for at in range(1, first.count + 1):
+        name = f"new-{at}"
+        disk = Disk(tmp_path / f"trash-{at}", at=at)
+        with contextlib.suppress(PowerCut):
+            enrol("v1", name=name, settings=settings(disk))
+        disk.power_off()
+        shutil.rmtree(tmp_path / f"factory-{name}")
+        assert content(enrol("v1", name=name)) == OLD
+        shutil.rmtree(tmp_path / name)
+
+
+def test_a_power_cut_at_any_operation_of_a_trial_that_fails_ends_in_the_old_version(device, tmp_path):
+    class Worse(Reads):
+        def smoke_test(self, loaded):
+            if loaded == NEW:
+                raise ValueError("worse than before")
+            return super().smoke_test(loaded)
+
+    first = Disk(tmp_path / "trash-0")
+    Agent(device("count"), settings(first, limits=PATIENCE)).update(Worse())
+    first.power_off(lose=False)
+    for at in range(first.count - 45, first.count + 1):
+        directory = device(f"worse-{at}")
+        disk = Disk(tmp_path / f"trash-{at}", at=at, zeros=bool(at % 2))
+        with contextlib.suppress(PowerCut):
+            Agent(directory, settings(disk, limits=PATIENCE)).update(Worse())
+        disk.power_off()
+        agent = Agent(directory, settings(limits=PATIENCE))
+        assert content(agent) == OLD
+        assert agent.update(Worse()).status in {"rolled_back", "failed"}
+        assert (content(agent), list(agent.status()["bad"].values())) == (OLD, ["smoke_failed"])
+        shutil.rmtree(directory)
+
+
 def test_a_full_disk_waits_without_a_byte_downloaded_and_goes_on_when_there_is_room(device, tmp_path, server):
     directory = device("full")
     disk = Disk(tmp_path / "trash-full", free=100_000)

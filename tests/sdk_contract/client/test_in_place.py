@@ -14,6 +14,7 @@ from sdk_contract.client.errors import StorageFailed
 from sdk_contract.client.fetch import Limits
 from sdk_contract.client.files import DiskFiles
 from sdk_contract.client.host import PlainHost
+from sdk_contract.client.hotswap import HotSwap
 from tests.sdk_contract.client.conftest import LONG, content, tuned, weights
 from tests.sdk_contract.client.crashing import BROKEN, FULL, Disk, PowerCut
 from tests.sdk_contract.client.simulator import sha
@@ -170,6 +171,7 @@ def test_power_cuts_in_the_recovery_itself_are_no_worse(device, tmp_path):
         pytest.param(lambda data: data[30_001:], id="cut at the front"),
         pytest.param(lambda data: data + bytes(50_000), id="grown at the end"),
         pytest.param(lambda data: data[:70_000], id="cut at the end"),
+        pytest.param(lambda data: data[100_000:] + data[:100_000], id="halves exchanged"),
     ],
 )
 @pytest.mark.parametrize("fail", [False, True])
@@ -224,6 +226,68 @@ def test_tensors_that_change_places_are_read_from_the_log_after_they_were_overwr
     assert agent.status()["state"] == ("applying" if cut else "idle")
     assert agent.update().status == ("updated" if cut else "up_to_date")
     assert content(agent)["backbone"] == new
+
+
+def test_an_app_that_starts_during_a_move_gets_a_whole_version_and_its_starts_are_counted(device, tmp_path):
+    directory = device("start")
+    disk = Disk(tmp_path / "trash", at=110)
+    with contextlib.suppress(PowerCut):
+        Agent(directory, frugal(disk)).update()
+    disk.power_off()
+    agent = Agent(directory, frugal())
+    assert agent.status()["state"] == "applying"
+    assert [agent.starting().version for _ in range(4)] == ["v2", "v2", "v1", "v1"]
+    assert content(agent) == OLD
+    assert list(agent.status()["bad"].values()) == ["crash_loop"]
+
+
+def test_an_app_that_comes_up_after_a_move_is_committed_by_the_next_update(device, tmp_path):
+    directory = device("start")
+    disk = Disk(tmp_path / "trash", at=110)
+    with contextlib.suppress(PowerCut):
+        Agent(directory, frugal(disk)).update()
+    disk.power_off()
+    agent = Agent(directory, frugal())
+    for _ in range(5):
+        assert agent.starting().version == "v2"
+        agent.started()
+    assert agent.update(Reads()).status == "updated"
+
+
+def test_a_disk_that_fills_up_during_the_move_gives_the_old_version_back_and_blames_nobody(device, tmp_path):
+    directory = device("full")
+    disk = Disk(tmp_path / "trash", at=110, error=FULL)
+    outcome = Agent(directory, frugal(disk)).update(Reads())
+    disk.power_off(lose=False)
+    assert (outcome.status, outcome.code, outcome.version) == ("rolled_back", "no_space", "v1")
+    agent = Agent(directory, frugal())
+    assert (content(agent), agent.status()["bad"]) == (OLD, {})
+    assert agent.update(Reads()).status == "updated"
+
+
+def test_files_do_not_move_while_work_on_them_goes_on(device):
+    class Bytes(Reads):
+        def load(self, installed):
+            return installed.components["backbone"].read_bytes()
+
+        def smoke_test(self, loaded):
+            return {}
+
+        def close(self, loaded):
+            """Nothing is held."""
+
+    agent = Agent(device("busy"), frugal())
+    swap = HotSwap(Bytes(), drain_s=0.05)
+    swap.start(agent.starting())
+    with swap.acquire():
+        outcome = agent.update(activator=swap)
+    assert (outcome.status, outcome.code) == ("waiting", "in_use")
+    with swap.acquire() as lease:
+        assert lease.model == OLD["backbone"]
+    assert agent.update(activator=swap).status == "updated"
+    with swap.acquire() as lease:
+        assert lease.model == NEW["backbone"]
+    swap.close()
 
 
 def test_a_source_that_rotted_is_not_touched_and_the_whole_file_comes_instead(server, device):
