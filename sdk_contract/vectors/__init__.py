@@ -1,0 +1,37 @@
+"""Golden cases that every SDK must pass, as JSON files: what comes in, what is known, what must come out.
+
+Old cases are never edited, only new ones added: `digests.json` holds the digest of each.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+FAMILIES = (
+    "strict_json",
+    "envelope",
+    "trust",
+    "manifest",
+    "directive",
+    "patch",
+    "token",
+    "bucket",
+    "semver",
+    "jitter",
+)
+Case = dict[str, Any]
+
+
+def load(family: str) -> list[Case]:
+    """The cases of a family, in the order in which they were added."""
+    content = json.loads((FOLDER / f"{family}.json").read_text(encoding="utf-8"))
+    cases: list[Case] = content["cases"]
+    return cases
+
+
+def digest(case: Case) -> str:
+    """What a case is held to: SHA-256 of its sorted, blank-free JSON, hex."""
+    text = json.dumps(case, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""Every golden case, against our own code; and the promise that old cases stay as they are."""
+
+import base64
+import json
+from datetime import datetime
+
+import pytest
+
+from sdk_contract.vectors import FAMILIES, FOLDER, digest, load
+from sdk_contract.vectors.runner import RUNNERS, run
+from service import tokens
+from service.domain import cohorts
+from service.errors import ServiceError
+from tests.sdk_contract.vectors.making.case import ATTACKS
+
+CASES = {family: load(family) for family in FAMILIES}
+DIGESTS = json.loads((FOLDER / "digests.json").read_text())
+
+
+def token(case):
+    inputs = case["inputs"]
+    assertion = base64.b64decode(inputs["assertion"]).decode()
+    jti = tokens.verify_assertion(
+        assertion, base64.b64decode(inputs["public_key"]), datetime.fromisoformat(case["now"])
+    )
+    return {"jti": jti}
+
+
+def bucket(case):
+    salt, device = case["inputs"]["salt"], case["inputs"]["device_id"]
+    percents = {text: cohorts.in_percent(salt, device, float(text)) for text in case["expect"]["in_percent"]}
+    return {"bucket": cohorts.bucket(salt, device), "in_percent": percents}
+
+
+def semver(case):
+    matches = cohorts.compile_rule({"attr": "app", "semver": case["inputs"]["range"]})
+    return {"match": matches("dev-1", {"app": case["inputs"]["version"]})}
+
+
+SERVER_SIDE = {"token": token, "bucket": bucket, "semver": semver}
+
+
+def verdict(family, case):
+    if family in RUNNERS:
+        return run(family, case)
+    try:
+        return {"result": "accept", "code": None} | SERVER_SIDE[family](case)
+    except ServiceError as fault:
+        return {"result": "reject", "code": fault.code}
+
+
+@pytest.mark.parametrize(
+    ("family", "case"),
+    [pytest.param(family, case, id=case["id"]) for family in FAMILIES for case in CASES[family]],
+)
+def test_the_reference_gives_the_expected_verdict(family, case):
+    assert verdict(family, case) == case["expect"], case["comment"]
+
+
+def test_no_old_case_was_edited_or_removed():
+    assert {case["id"]: digest(case) for cases in CASES.values() for case in cases} == DIGESTS
+
+
+def test_there_are_enough_cases_to_build_an_sdk_on():
+    assert len(DIGESTS) >= 250
+    assert all(len(cases) >= 10 for cases in CASES.values())
+
+
+def test_every_attack_has_cases_that_must_not_succeed():
+    listed = json.loads((FOLDER / "attacks.json").read_text())
+    assert set(listed) == set(ATTACKS)
+    by_id = {case["id"]: case for cases in CASES.values() for case in cases}
+    for attack, entry in listed.items():
+        refused = [name for name in entry["ids"] if by_id[name]["expect"]["result"] == "reject"]
+        assert entry["ids"] == [name for name, case in by_id.items() if case["attack"] == attack]
+        assert len(refused) >= 3, attack
+
+
+def test_ids_say_their_family():
+    assert all(case["id"].startswith(f"{family}.") for family, cases in CASES.items() for case in cases)
