@@ -1,0 +1,94 @@
+import stat
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from sdk_contract.documents import TrustBundle, require_fresh
+from sdk_contract.envelope import key_id
+from service.signing import ROLES, TRUST_LIFETIME, KeyUnusable, create_key, first_trust_bundle, signer_from
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def pem(private_key):
+    return private_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def test_a_key_is_made_written_and_found_again(tmp_path):
+    made = create_key(tmp_path / "keys" / "director.pem")
+    found = signer_from(f"file:{tmp_path}/keys/director.pem", "director")
+    assert found.public_key == made.public_key
+    assert found.key_id == key_id(made.public_key)
+
+
+def test_only_its_owner_can_read_a_key(tmp_path):
+    create_key(tmp_path / "k.pem")
+    assert stat.S_IMODE((tmp_path / "k.pem").stat().st_mode) == 0o600
+
+
+def test_a_key_is_never_overwritten(tmp_path):
+    create_key(tmp_path / "k.pem")
+    before = (tmp_path / "k.pem").read_bytes()
+    with pytest.raises(FileExistsError):
+        create_key(tmp_path / "k.pem")
+    assert (tmp_path / "k.pem").read_bytes() == before
+
+
+def test_a_key_may_come_from_a_variable(tmp_path, monkeypatch):
+    made = create_key(tmp_path / "k.pem")
+    monkeypatch.setenv("SOME_PEM", (tmp_path / "k.pem").read_text())
+    assert signer_from("env:SOME_PEM", "patcher").public_key == made.public_key
+
+
+def test_signatures_are_ed25519_over_the_bytes_given(tmp_path):
+    signer = create_key(tmp_path / "k.pem")
+    signature = signer.sign(b"message")
+    assert len(signature) == 64
+    Ed25519PublicKey.from_public_bytes(signer.public_key).verify(signature, b"message")
+
+
+def test_a_passphrase_encrypts_the_key_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAYLAG_KEY_PASSPHRASE", "correct horse")
+    made = create_key(tmp_path / "k.pem")
+    assert b"ENCRYPTED" in (tmp_path / "k.pem").read_bytes()
+    assert signer_from(f"file:{tmp_path}/k.pem", "root").public_key == made.public_key
+    for wrong in ("wrong", ""):
+        monkeypatch.setenv("GRAYLAG_KEY_PASSPHRASE", wrong)
+        with pytest.raises(KeyUnusable):
+            signer_from(f"file:{tmp_path}/k.pem", "root")
+
+
+@pytest.mark.parametrize("uri", [None, ""])
+def test_a_process_without_a_key_is_told_which_setting_to_set(uri):
+    with pytest.raises(KeyUnusable, match="GRAYLAG_PUBLISHER_KEY"):
+        signer_from(uri, "publisher")
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:", "file:missing.pem", "env:NO_SUCH_VARIABLE", "kms:key/1", "missing.pem", "FILE:x"]
+)
+def test_a_key_that_is_not_there_is_named(uri):
+    with pytest.raises(KeyUnusable, match="director"):
+        signer_from(uri, "director")
+
+
+@pytest.mark.parametrize("content", [b"", b"secret bytes", pem(ec.generate_private_key(ec.SECP256R1()))])
+def test_what_is_no_ed25519_key_is_refused_and_never_shown(tmp_path, content):
+    (tmp_path / "k.pem").write_bytes(content)
+    with pytest.raises(KeyUnusable) as refusal:
+        signer_from(f"file:{tmp_path}/k.pem", "director")
+    assert "secret bytes" not in str(refusal.value)
+
+
+def test_the_first_bundle_names_the_keys_of_all_roles_and_is_good_for_a_year(tmp_path):
+    signers = {role: [create_key(tmp_path / f"{role}.pem")] for role in ROLES}
+    bundle = TrustBundle.open_first(first_trust_bundle(signers, now=NOW))
+    assert bundle.version == 1
+    for role, held in signers.items():
+        assert set(bundle.for_role(role).keys.values()) == {signer.public_key for signer in held}
+    require_fresh(bundle, NOW + TRUST_LIFETIME - timedelta(seconds=1))
