@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sdk_contract.client import Agent, Settings
+from sdk_contract.client.activation import Trial
 from sdk_contract.client.fetch import Limits
 from sdk_contract.client.files import DiskFiles
 from sdk_contract.client.host import PlainHost
@@ -20,8 +21,9 @@ LONG = bool(os.environ.get("GRAYLAG_TORTURE"))
 QUICK = Limits(timeout_s=5, tries=3, pause_s=0.0, max_pause_s=0.0)
 
 
-def settings(files=None, host=None, limits=QUICK) -> Settings:
-    return Settings(files or DiskFiles(), host or PlainHost(), limits, lambda _: None)
+def settings(files=None, host=None, limits=QUICK, strikes=2) -> Settings:
+    trial = Trial(strikes=strikes)
+    return Settings(files or DiskFiles(), host or PlainHost(), limits, lambda _: None, trial)
 
 
 def weights(seed: int, size: int = 200_000) -> bytes:

@@ -25,8 +25,9 @@ NEW = {"backbone": tuned(OLD["backbone"]), "tokenizer": b"other words " * 50}
 PATIENCE = Limits(timeout_s=5, tries=3, pause_s=0.0, max_pause_s=0.0, range_bytes=RANGE)
 
 
-def frugal(files=None):
-    return Settings(files or DiskFiles(), PlainHost(), PATIENCE, lambda _: None, Trial(), low_storage=True)
+def frugal(files=None, strikes=2):
+    trial = Trial(strikes=strikes)
+    return Settings(files or DiskFiles(), PlainHost(), PATIENCE, lambda _: None, trial, low_storage=True)
 
 
 class Reads:
@@ -73,9 +74,9 @@ def whole(directory):
     assert found in (OLD, NEW), "neither version is whole"
 
 
-def converge(directory, runtime=None, expected=NEW):
+def converge(directory, runtime=None, expected=NEW, strikes=2):
     for _ in range(4):
-        outcome = Agent(directory, frugal()).update(runtime or Reads())
+        outcome = Agent(directory, frugal(strikes=strikes)).update(runtime or Reads())
         if outcome.status in ("updated", "up_to_date") or outcome.code == "known_bad":
             break
     assert content(Agent(directory, frugal())) == expected, outcome
@@ -157,10 +158,10 @@ def test_power_cuts_in_the_recovery_itself_are_no_worse(device, tmp_path):
         for cut in range(3):
             disk = Disk(tmp_path / f"trash-{number}-{cut}", at=dice.randint(1, 120), zeros=bool(number % 2))
             with contextlib.suppress(PowerCut):
-                Agent(directory, frugal(disk)).update(Reads())
+                Agent(directory, frugal(disk, strikes=9)).update(Reads())
             disk.power_off()
         whole(directory)
-        converge(directory)
+        converge(directory, strikes=9)
         shutil.rmtree(directory)
 
 
