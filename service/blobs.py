@@ -5,16 +5,18 @@ once it has re-hashed them. So a presigned upload URL can never touch what is se
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service.config import Settings
-from service.errors import NotFound
+from service.errors import NotFound, Unavailable
 
 CLIENT_CONFIG = Config(
     signature_version="s3v4",
@@ -48,8 +50,19 @@ class Part:
     etag: str
 
 
-class StoreError(Exception):
+class StoreError(Unavailable):
     """The object store does not answer as it should."""
+
+    code, title = "store_unavailable", "Object store unavailable"
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Failures of the store by our name; whoever called may try again."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, Boto3Error) as error:
+        raise StoreError(f"the object store failed: {type(error).__name__}", retry_after_s=5) from error
 
 
 class BlobStore(Protocol):
@@ -118,13 +131,12 @@ class S3BlobStore:
         Raises:
             StoreError: the store does not answer, or refuses.
         """
-        try:
+        with _answering():
             names = {bucket["Name"] for bucket in self._client.list_buckets()["Buckets"]}
             if self._bucket not in names:
                 self._client.create_bucket(Bucket=self._bucket)
-        except (BotoCoreError, ClientError) as error:
-            raise StoreError(str(error)) from error
 
+    @_answering()
     def size(self, key: str) -> int | None:
         """See `BlobStore`."""
         try:
@@ -138,10 +150,12 @@ class S3BlobStore:
         """See `BlobStore`."""
         body = self._get(key)
         try:
-            yield from body.iter_chunks(CHUNK)
+            with _answering():
+                yield from body.iter_chunks(CHUNK)
         finally:
             body.close()
 
+    @_answering()
     def read(self, key: str, offset: int, length: int) -> bytes:
         """See `BlobStore`."""
         if length == 0:
@@ -150,31 +164,38 @@ class S3BlobStore:
         with body:
             return bytes(body.read())
 
+    @_answering()
     def put(self, key: str, content: bytes | BinaryIO) -> None:
         """See `BlobStore`."""
         self._client.put_object(Bucket=self._bucket, Key=key, Body=content)
 
+    @_answering()
     def put_file(self, key: str, path: Path) -> None:
         """See `BlobStore`."""
         self._client.upload_file(str(path), self._bucket, key)
 
+    @_answering()
     def copy(self, source: str, target: str) -> None:
         """See `BlobStore`."""
         self._client.copy({"Bucket": self._bucket, "Key": source}, self._bucket, target)
 
+    @_answering()
     def delete(self, key: str) -> None:
         """See `BlobStore`."""
         self._client.delete_object(Bucket=self._bucket, Key=key)
 
+    @_answering()
     def start_upload(self, key: str) -> str:
         """See `BlobStore`."""
         return str(self._client.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"])
 
+    @_answering()
     def upload_url(self, key: str, upload_id: str, part: int, *, expires_s: int) -> str:
         """See `BlobStore`."""
         params = {"Bucket": self._bucket, "Key": key, "UploadId": upload_id, "PartNumber": part}
         return str(self._public.generate_presigned_url("upload_part", Params=params, ExpiresIn=expires_s))
 
+    @_answering()
     def parts(self, key: str, upload_id: str) -> list[Part]:
         """See `BlobStore`."""
         pages = self._client.get_paginator("list_parts").paginate(
@@ -188,6 +209,7 @@ class S3BlobStore:
             raise
         return [Part(part["PartNumber"], part["Size"], part["ETag"]) for part in found]
 
+    @_answering()
     def finish_upload(self, key: str, upload_id: str, parts: Iterable[Part]) -> None:
         """See `BlobStore`."""
         self._client.complete_multipart_upload(
@@ -197,6 +219,7 @@ class S3BlobStore:
             MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
         )
 
+    @_answering()
     def abort_upload(self, key: str, upload_id: str) -> None:
         """See `BlobStore`."""
         try:
@@ -205,11 +228,13 @@ class S3BlobStore:
             if not _is_missing(error):
                 raise
 
+    @_answering()
     def download_url(self, key: str, *, expires_s: int) -> str:
         """See `BlobStore`."""
         params = {"Bucket": self._bucket, "Key": key}
         return str(self._public.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_s))
 
+    @_answering()
     def _get(self, key: str, **more: Any) -> Any:
         try:
             return self._client.get_object(Bucket=self._bucket, Key=key, **more)["Body"]

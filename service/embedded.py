@@ -125,7 +125,7 @@ class Stack:
             s3_secret_key=secret_key,
         )
         self._wait("postgres", lambda: _create_database(endpoints.database_url))
-        self._wait("valkey", lambda: bool(redis.Redis.from_url(endpoints.redis_url).ping()))
+        self._wait("valkey", lambda: _ping(endpoints.redis_url))
         self._wait("seaweedfs", lambda: _create_bucket(endpoints))
         return endpoints
 
@@ -388,6 +388,11 @@ def _create_database(url: str) -> bool:
         if not connection.execute("select 1 from pg_database where datname = 'graylag'").fetchone():
             connection.execute("create database graylag")
     return True
+
+
+def _ping(url: str) -> bool:
+    with redis.Redis.from_url(url) as client:
+        return bool(client.ping())
 
 
 def _create_bucket(endpoints: Endpoints) -> bool:

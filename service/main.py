@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from service import database, jobs, signing
 from service.api import cohorts, device, devices, health, office, problems, rollouts, versions
 from service.api.dependencies import Process
+from service.api.limits import BodyLimit
 from service.blobs import BlobStore, S3BlobStore
 from service.config import Settings
 from service.errors import ServiceError
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         strict_content_type=False,
     )
     problems.install(app)
+    app.add_middleware(BodyLimit)
     for module in (health, device, versions, cohorts, rollouts, devices, office):
         app.include_router(module.router)
     return app

@@ -23,6 +23,8 @@ ASSERTION_SPAN_S = 300
 CLOCK_SKEW_S = 60
 MAX_TOKEN = 4096
 MIN_JTI = 16
+# PyJWT parses header and claims before it checks a signature; brackets nested deep end in RecursionError.
+_UNREADABLE = (jwt.PyJWTError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def unverified_subject(token: str) -> str:
         raise Unauthorized("the assertion is too long")
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError as error:
+    except _UNREADABLE as error:
         raise Unauthorized("the assertion is not a JWT") from error
     return _text(claims, "sub")
 
@@ -141,7 +143,7 @@ def _decode(token: str, key: Any, algorithm: str, kind: str, required: list[str]
                 "verify_nbf": False,
             },
         )
-    except jwt.PyJWTError as error:
+    except _UNREADABLE as error:
         raise Unauthorized(f"the token is not good: {type(error).__name__}") from error
     if decoded["header"].get("typ") != kind:
         raise Unauthorized("the token is of another kind")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 
 from sdk_contract import strict_json
 from sdk_contract.documents import Name
+from sdk_contract.errors import ContractError
 from service.api.dependencies import Admin, JobBell, Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
 from service.api.schemas import (
@@ -18,7 +19,8 @@ from service.api.schemas import (
     TrustBody,
     TrustView,
 )
-from service.operations import access, audit, devices, jobs, trust
+from service.errors import Invalid
+from service.operations import access, audit, devices, jobs, trust, versions
 
 router = APIRouter(prefix="/v1/admin", tags=["office"], responses=RESPONSES)
 
@@ -38,7 +40,9 @@ def requeue_job(
     job_id: UUID, session: Transaction, bell: JobBell, _caller: ReleaseManager, now: Now
 ) -> JobView:
     """Once what killed it has been mended."""
-    return JobView.model_validate(jobs.requeue(session, bell, job_id, now=now))
+    row = jobs.requeue(session, bell, job_id, now=now)
+    versions.reopen(session, row.kind, row.args)
+    return JobView.model_validate(row)
 
 
 @router.get("/audit", summary="Who did what and why")
@@ -85,5 +89,12 @@ def create_enrolment_token(
 @router.post("/trust", status_code=201, summary="Hand in a trust bundle")
 def add_trust_bundle(body: TrustBody, session: Transaction, caller: Admin, now: Now) -> TrustView:
     """The first one, or version N+1 signed by the roots of N and of N+1."""
-    version = trust.add(session, strict_json.dumps(body.envelope), actor=caller.name, now=now)
+    version = trust.add(session, _envelope(body), actor=caller.name, now=now)
     return TrustView(version=version)
+
+
+def _envelope(body: TrustBody) -> bytes:
+    try:
+        return strict_json.dumps(body.envelope)
+    except (ContractError, RecursionError) as error:
+        raise Invalid(str(error)[:200], field="envelope") from error

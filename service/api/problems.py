@@ -6,12 +6,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from sdk_contract.wire import Problem
-from service.errors import Invalid, ServiceError, Unavailable
+from service.errors import Conflict, Invalid, ServiceError, Unavailable
 from service.observability import log
 
 MEDIA_TYPE = "application/problem+json"
@@ -35,6 +35,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(ValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(DataError, _unstorable)
+    app.add_exception_handler(IntegrityError, _collision)
     for lost in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(lost, _database_away)
     app.add_exception_handler(Exception, _unexpected)
@@ -89,6 +91,17 @@ async def _database_away(_request: Request, error: Exception) -> JSONResponse:
     sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
     log("api").warning("database.away", error=type(error).__name__, sqlstate=sqlstate)
     return render(Unavailable("the database does not answer", retry_after_s=5))
+
+
+async def _unstorable(_request: Request, _error: Exception) -> JSONResponse:
+    """JSON knows strings and numbers that PostgreSQL's text and jsonb do not."""
+    return render(Invalid("a text or a number in it cannot be stored: NUL, half a character, infinity"))
+
+
+async def _collision(_request: Request, error: Exception) -> JSONResponse:
+    """Two requests made the same thing at the same moment: asked again, the second one sees the first."""
+    log("api").info("request.collided", error=type(error).__name__)
+    return render(Conflict("somebody did the same at this moment; ask again", retry_after_s=1))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -66,6 +66,6 @@ def get_rollout(key: Key, session: ReadOnly, _caller: Viewer) -> RolloutView:
 def act_on_rollout(
     key: Key, verb: Verb, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
 ) -> RolloutView:
-    """`pause` stops new offers, `halt` also withdraws open ones, `promote` opens the next stage now."""
+    """`pause` stops new offers, `halt` also withdraws open ones, `promote` opens the next stage now, or completes."""
     row = rollouts.act(session, key, verb.value, actor=caller.name, reason=body.reason, now=now)
     return RolloutView.model_validate(rollout_view(session, row))

@@ -1,15 +1,26 @@
 """Bodies of the admin API. Device bodies are `sdk_contract.wire`."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from sdk_contract.documents import DeviceId, FileName, Label, Name, Sha256
 from sdk_contract.wire import AttributeValue
 
 MAX_COMPONENT = 2**40
+LAST_YEAR = 9000
+
+
+def _storable(moment: datetime) -> datetime:
+    """A moment whose year still has four digits in every time zone: PostgreSQL would give back no other."""
+    if not 1 < moment.year < LAST_YEAR:
+        raise ValueError(f"a year between 2 and {LAST_YEAR}")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
 
 
 class Body(BaseModel):
@@ -313,7 +324,7 @@ class ApiTokenBody(Body):
 
     name: Name
     scope: Literal["viewer", "publisher", "release-manager", "admin"]
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class EnrolmentTokenBody(Body):
@@ -321,7 +332,7 @@ class EnrolmentTokenBody(Body):
 
     name: Name
     max_uses: int | None = Field(default=None, ge=1, lt=2**53)
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class SecretView(View):

@@ -1,7 +1,7 @@
 """The admin API from the command line's side."""
 
 import os
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -48,6 +48,14 @@ class AdminApi:
         if not url or not token:
             raise CliError(f"which server, and as whom? Set {URL_VARIABLE} and {TOKEN_VARIABLE}")
         return cls(url, token)
+
+    def __enter__(self) -> Self:
+        """The API itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request; the parsed answer, or None where there is none.

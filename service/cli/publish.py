@@ -67,13 +67,13 @@ def publish(
     Files go straight to the object store in parallel parts; what is known there is not sent again.
     """
     console = Console(stderr=True)
-    api = AdminApi.from_environment(url, token)
     files = [_component(text, console) for text in component]
     chosen = json.loads(variant.read_text()) if variant else {}
     built = LocalVariant(
         chosen.get("name", "default"), chosen.get("selector", {}), chosen.get("priority", 0), files
     )
-    result = publish_release(api, Release(model, version, [built], floor, notes), console)
+    with AdminApi.from_environment(url, token) as api:
+        result = publish_release(api, Release(model, version, [built], floor, notes), console)
     if as_json:
         typer.echo(json.dumps(result))
 

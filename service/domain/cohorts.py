@@ -38,17 +38,20 @@ def admits(percent: float, place: int) -> bool:
     return place < round(percent * 100, 6)
 
 
-def compile_rule(rule: Any, cohorts: Mapping[str, Predicate] | None = None) -> Predicate:
+def compile_rule(
+    rule: Any, cohorts: Mapping[str, Predicate] | None = None, *, path: str = "rule"
+) -> Predicate:
     """A predicate for a rule.
 
     Args:
         rule: JSON as in DESIGN: `all any not`, `{"attr", operator}`, `{"cohort": name}`; `{}` matches all.
         cohorts: predicates that `{"cohort": name}` may name.
+        path: where the rule stands in the request, for `field`.
 
     Raises:
         InvalidRule: the rule cannot be read; `field` is the path to the fault.
     """
-    return _Compiler(cohorts or {}).compile(rule, "rule", 0)
+    return _Compiler(cohorts or {}).compile(rule, path, 0)
 
 
 class _Compiler:

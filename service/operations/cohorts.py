@@ -77,12 +77,15 @@ def remove(session: Session, name: str, *, actor: str, now: datetime) -> None:
 
     Raises:
         NotFound: there is none.
-        StillInUse: a rollout names it.
+        StillInUse: a rollout or another cohort's rule names it.
     """
     row = require(session, name)
     uses = store.rollouts.uses_of_cohort(session, name)
     if uses:
         raise StillInUse(f"{uses} stages of rollouts name {name!r}")
+    others = [other.name for other in store.rollouts.cohorts(session) if name in _names(other.rule)]
+    if others:
+        raise StillInUse(f"the rules of {', '.join(others)} name {name!r}")
     session.delete(row)
     audit.record(session, actor=actor, verb="cohort.remove", subject=f"cohort:{name}", now=now)
 
@@ -95,17 +98,27 @@ def compile_all(
     Raises:
         InvalidRule: cohorts name each other in a circle, or one that is not there.
     """
+    done, faults = compile_readable(rows, members)
+    for fault in faults.values():
+        raise fault
+    return done
+
+
+def compile_readable(
+    rows: Sequence[store.rollouts.CohortRow], members: dict[str, frozenset[str]]
+) -> tuple[dict[str, Predicate], dict[str, InvalidRule]]:
+    """A predicate for each cohort that can be read, and what is wrong with each of the others."""
     waiting = {row.name: row for row in rows}
     done: dict[str, Predicate] = {}
-    while waiting:
-        ready = [name for name, row in waiting.items() if _names(row.rule) <= done.keys()]
-        if not ready:
-            raise InvalidRule(
-                f"cohorts in a circle, or naming absent ones: {', '.join(sorted(waiting))}", field="rule"
-            )
+    faults: dict[str, InvalidRule] = {}
+    while ready := [name for name, row in waiting.items() if _names(row.rule) <= done.keys()]:
         for name in ready:
-            done[name] = _predicate(waiting.pop(name).rule, members.get(name), done)
-    return done
+            try:
+                done[name] = _predicate(waiting.pop(name).rule, members.get(name), done)
+            except InvalidRule as fault:
+                faults[name] = fault
+    stuck = f"cohorts in a circle, or naming absent ones: {', '.join(sorted(waiting))}"
+    return done, faults | {name: InvalidRule(stuck, field="rule") for name in waiting}
 
 
 def _predicate(rule: Any, listed: frozenset[str] | None, done: dict[str, Predicate]) -> Predicate:

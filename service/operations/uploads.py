@@ -68,9 +68,16 @@ def start(
     upload = store.versions.upload_of(session, sha256)
     if upload is None:
         upload = _open_upload(session, blobs, blob, part_bytes)
-    if upload.completed:
-        return None, []
-    return upload, blobs.parts(upload.key, upload.s3_upload_id)
+    arrived = [] if upload.completed else _arrived(blobs, upload)
+    return (None, []) if upload.completed else (upload, arrived)
+
+
+def _arrived(blobs: BlobStore, upload: store.versions.UploadRow) -> list[Part]:
+    """The parts that are there; notes the upload as complete where only our commit of that was lost."""
+    parts = blobs.parts(upload.key, upload.s3_upload_id)
+    if not parts and blobs.size(upload.key) is not None:
+        upload.completed = True
+    return parts
 
 
 def _open_upload(
@@ -123,10 +130,10 @@ def finish(session: Session, blobs: BlobStore, upload_id: UUID) -> None:
         UploadIncomplete: parts are missing or of the wrong length; the message says which.
     """
     upload = _require_upload(session, upload_id)
+    parts = [] if upload.completed else _arrived(blobs, upload)
     if upload.completed:
         return
     size = _blob_of(session, upload).size
-    parts = blobs.parts(upload.key, upload.s3_upload_id)
     expected = expected_parts(size, upload.part_bytes)
     wrong = [
         number for number in expected if {p.number: p.size for p in parts}.get(number) != expected[number]
@@ -172,12 +179,18 @@ def record(
         session.delete(upload)
 
 
-def drop(session: Session, blobs: BlobStore, sha256: str) -> None:
-    """Forget bytes that were not what was declared, so that they can be brought again."""
+def drop(session: Session, blobs: BlobStore, sha256: str, key: str) -> None:
+    """Forget the bytes at `key`, which are not what was declared; if others have been brought since, they stay."""
     upload = store.versions.upload_of(session, sha256)
-    if upload is not None:
-        blobs.delete(upload.key)
+    blobs.delete(key)
+    if upload is not None and upload.key == key:
         session.delete(upload)
+
+
+def is_stored(session: Session, sha256: str) -> bool:
+    """Whether a worker has put these bytes in their place, perhaps for another version."""
+    blob = store.versions.blob(session, sha256)
+    return blob is not None and blob.stored
 
 
 def expire(session: Session, blobs: BlobStore, *, before: datetime) -> int:

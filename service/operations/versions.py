@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sdk_contract.documents import Component as ManifestComponent
 from sdk_contract.documents import Manifest
 from sdk_contract.documents import Variant as ManifestVariant
+from sdk_contract.errors import ContractError
 from service import store
 from service.domain.cohorts import compile_rule
 from service.errors import (
@@ -34,6 +35,10 @@ from service.operations import audit, jobs, uploads
 
 EDITABLE = ("draft", "uploading", "rejected")
 """States in which a version has not been published yet, so that its declaration may still change."""
+LONGEST_FORMAT = 40
+"""Bytes that the name of a component's format may add to a manifest once it is known."""
+MAX_MANIFEST = Manifest.limit * 3 // 4 - 4096
+"""Bytes of a manifest's payload that fit, as base64 and with its signatures, into an envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,24 @@ def _insert(
     audit.record(
         session, actor=actor, verb="version.declare", subject=f"version:{model}/{declaration.label}", now=now
     )
-    return require(session, model, declaration.label)
+    made = require(session, model, declaration.label)
+    _require_readable(made)
+    return made
+
+
+def _require_readable(version: store.versions.VersionRow) -> None:
+    """What the publisher will sign has to be what every SDK can open: bounded, shallow, whole numbers only."""
+    never = "9999-12-31T23:59:59Z"
+    components = len(_components(version))
+    try:
+        payload = manifest_for(version, issued=never, expires=never).to_bytes()
+        Manifest.from_payload(payload)
+    except ContractError as error:
+        raise Invalid(f"no manifest can hold this: {error}", field="variants") from error
+    if len(payload) + LONGEST_FORMAT * components > MAX_MANIFEST:
+        raise Invalid(
+            f"the manifest would have {len(payload)} bytes of at most {MAX_MANIFEST}", field="variants"
+        )
 
 
 def _variant(session: Session, declaration: VariantDeclaration) -> store.versions.VariantRow:
@@ -225,7 +247,7 @@ def _check_declaration(declaration: VersionDeclaration) -> None:
         place = f"variants.{index}"
         _require_unique([file.name for file in variant.components], f"{place}.components", "name")
         _require_unique([file.path for file in variant.components], f"{place}.components", "path")
-        compile_rule(variant.selector)
+        compile_rule(variant.selector, path=f"{place}.selector")
         for number, file in enumerate(variant.components):
             if file.size == 0:
                 raise Invalid(f"{file.name} is empty", field=f"{place}.components.{number}.size")
@@ -264,7 +286,10 @@ def _next_counter(session: Session, model: str, declaration: VersionDeclaration)
 def _floor(session: Session, model: str, declaration: VersionDeclaration, counter: int) -> int:
     if declaration.floor is None:
         return 0
-    floor = require(session, model, declaration.floor).counter
+    row = store.versions.version(session, model, declaration.floor)
+    if row is None:
+        raise NotFound(f"{model} has no version {declaration.floor!r}", field="floor")
+    floor = row.counter
     if floor > counter:
         raise FloorTooHigh(f"{declaration.floor} is above {declaration.label}", field="floor")
     return floor
@@ -312,6 +337,15 @@ def reject(session: Session, version_id: int, *, problem: dict[str, Any], now: d
         now=now,
         detail=problem,
     )
+
+
+def reopen(session: Session, kind: str, args: dict[str, Any]) -> None:
+    """A job that was given up gets another round: what had been rejected with it is in work again."""
+    if kind not in (INGEST_VERSION, SIGN_VERSION):
+        return
+    version = store.versions.version_by_id(session, args["version_id"], lock=True)
+    if version is not None and version.state == "rejected":
+        version.state, version.problem = "ingesting", None
 
 
 def ask_for_signature(session: Session, bell: Bell, version_id: int) -> None:

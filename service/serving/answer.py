@@ -14,7 +14,7 @@ from sdk_contract.wire import Download, ManifestReference, PollAnswer, PollReque
 from service.blobs import blob_key, manifest_key
 from service.domain.catalogue import Line, Version
 from service.domain.offers import Decision, Delivery, Facts, decide
-from service.errors import DeviceSuspended, ModelRequired, UnknownModel
+from service.errors import DeviceSuspended, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.grants import Grant, Wish
 from service.serving.group_commit import GroupCommit
@@ -76,6 +76,7 @@ class PollDesk:
 
         Raises:
             UnknownModel, ModelRequired: nothing to decide about.
+            UnknownDevice: the device has not enrolled here.
             DeviceSuspended: the device has been decommissioned.
             Unavailable: something is offered and cannot be written down now.
         """
@@ -89,6 +90,8 @@ class PollDesk:
         attempt = None
         if decision.offered:
             grant = await self._grants.submit(self._wish(line, decision, question))
+            if not grant.known:
+                raise UnknownDevice("this device has not enrolled here", field="device_id")
             attempt = grant.attempt_id
             if grant.refusal is not None:
                 decision = replace(decision, reason=grant.refusal, action="none", deliveries=())

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.observability import log
-from service.serving.group_commit import commit
+from service.serving.group_commit import commit, is_away
+from service.serving.storable import storable
 
 FLUSH_EVERY_S = 2.0
 MAX_KEPT = 200_000
@@ -73,16 +73,26 @@ class Checkins:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write all; what could not be written is kept for the next time."""
+        """Write all; while the database is away, keep what could not be written for the next time."""
         taken, self._latest = self._latest, {}
         items = sorted(taken.values(), key=lambda item: (item.device_id, item.model))
         for start in range(0, len(items), BATCH):
-            batch = items[start : start + BATCH]
-            try:
-                await commit(self._engine, _write, batch)
-            except (SQLAlchemyError, OSError) as error:
+            await self._flush_batch(items[start : start + BATCH])
+
+    async def _flush_batch(self, batch: Sequence[Checkin]) -> None:
+        try:
+            await commit(self._engine, _write, batch)
+        except Exception as error:  # noqa: BLE001 - no row whatever may end the loop that serves all others
+            if is_away(error):
                 log("checkins").warning("checkins.kept", count=len(batch), error=type(error).__name__)
                 self._latest = {(item.device_id, item.model): item for item in batch} | self._latest
+            elif len(batch) == 1:
+                log("checkins").error(
+                    "checkin.dropped", device=batch[0].device_id, error=type(error).__name__
+                )
+            else:
+                for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+                    await self._flush_batch(half)
 
 
 async def _write(connection: AsyncConnection, items: Sequence[Checkin]) -> Sequence[None]:
@@ -92,7 +102,7 @@ async def _write(connection: AsyncConnection, items: Sequence[Checkin]) -> Seque
             "devices": [item.device_id for item in items],
             "models": [item.model for item in items],
             "versions": [item.version for item in items],
-            "attributes": [json.dumps(dict(item.attributes)).replace("\\u0000", "") for item in items],
+            "attributes": [json.dumps(storable(dict(item.attributes))) for item in items],
             "at": [item.at for item in items],
         },
     )

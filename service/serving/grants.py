@@ -1,7 +1,7 @@
 """Attempts are granted here: one per device and model at a time, none for a rollout that has stopped.
 
-Three statements per batch, whatever its size: lock the rollouts that still run, close attempts
-that the new ones replace, insert or renew.
+Four statements per batch, whatever its size: lock the rollouts that still run, see which devices may
+have something, close attempts that the new ones replace, insert or renew.
 """
 
 from collections.abc import Sequence
@@ -37,15 +37,22 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The attempt, or why there is none."""
+    """The attempt, or why there is none.
+
+    Attributes:
+        known: whether the device has enrolled here; a token may outlive its device's row.
+    """
 
     attempt_id: str | None
     refusal: Reason | None = None
+    known: bool = True
 
 
 _OPEN_ROLLOUTS = text(
     "select id from rollouts where id = any(:rollouts) and state in ('running', 'completed') order by id for share"
 )
+
+_STATUSES = text("select id, status from devices where id = any(:devices)")
 
 _WISHES = """
   select * from unnest(
@@ -108,20 +115,32 @@ async def grant(connection: AsyncConnection, wishes: Sequence[Wish]) -> Sequence
             )
         ).scalars()
     )
-    allowed = [wish for wish in unique.values() if wish.rollout_id in running]
+    found = await connection.execute(_STATUSES, {"devices": list({wish.device_id for wish in wishes})})
+    statuses = {row.id: row.status for row in found}
+    allowed = [
+        wish
+        for wish in unique.values()
+        if wish.rollout_id in running and statuses.get(wish.device_id) == "accepted"
+    ]
     attempts: dict[tuple[str, str], str] = {}
     if allowed:
         columns = _columns(allowed)
         await connection.execute(_SUPERSEDE, columns)
         rows = await connection.execute(_INSERT, columns)
         attempts = {(row.device_id, row.model): str(row.id) for row in rows}
-    return [_answer(wish, attempts, running) for wish in wishes]
+    return [
+        _answer(wish, attempts.get((wish.device_id, wish.model)), statuses.get(wish.device_id), running)
+        for wish in wishes
+    ]
 
 
-def _answer(wish: Wish, attempts: dict[tuple[str, str], str], running: set[UUID]) -> Grant:
-    attempt = attempts.get((wish.device_id, wish.model))
+def _answer(wish: Wish, attempt: str | None, status: str | None, running: set[UUID]) -> Grant:
     if attempt is not None:
         return Grant(attempt)
+    if status is None:
+        return Grant(None, known=False)
+    if status != "accepted":
+        return Grant(None, "suspended")
     return Grant(None, "penalty" if wish.rollout_id in running else "paused")
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -69,8 +69,8 @@ class GroupCommit(Generic[T, R]):
     async def _settle(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await commit(self._engine, self._write, [item for item, _ in batch])
-        except (SQLAlchemyError, OSError) as error:
-            if len(batch) == 1 or _is_away(error):
+        except Exception as error:  # noqa: BLE001 - no row whatever may end the loop that serves all others
+            if len(batch) == 1 or is_away(error):
                 _refuse(batch, error)
                 return
             for member in batch:
@@ -84,7 +84,7 @@ class GroupCommit(Generic[T, R]):
                     future.set_result(result)
 
 
-def _is_away(error: Exception) -> bool:
+def is_away(error: Exception) -> bool:
     """Whether the database, not one of the rows, is at fault."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     return lost or isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError)
@@ -92,7 +92,7 @@ def _is_away(error: Exception) -> bool:
 
 def _refuse(batch: Sequence[tuple[T, asyncio.Future[R]]], error: BaseException) -> None:
     refusal: Exception = Unavailable("the database does not answer", retry_after_s=RETRY_AFTER_S)
-    if isinstance(error, Exception) and not _is_away(error):
+    if isinstance(error, Exception) and not is_away(error):
         refusal = error
     for _, future in batch:
         if not future.done():

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sdk_contract.wire import Event
+from service.serving.storable import storable
 
 OUTCOMES = {
     "committed": "committed",
@@ -125,9 +126,9 @@ async def _keep(connection: AsyncConnection, reports: Sequence[Report]) -> set[U
             "days": [day_of(key, report.now) for key, (report, _) in ordered],
             "ids": [key for key, _ in ordered],
             "devices": [report.device_id for _, (report, _) in ordered],
-            "attempts": [event.attempt_id for _, (_, event) in ordered],
-            "states": [event.state for _, (_, event) in ordered],
-            "codes": [event.code for _, (_, event) in ordered],
+            "attempts": [storable(event.attempt_id) for _, (_, event) in ordered],
+            "states": [storable(event.state) for _, (_, event) in ordered],
+            "codes": [storable(event.code) for _, (_, event) in ordered],
             "bodies": [_body(event) for _, (_, event) in ordered],
             "received": [report.now for _, (report, _) in ordered],
         },
@@ -137,15 +138,16 @@ async def _keep(connection: AsyncConnection, reports: Sequence[Report]) -> set[U
 
 def day_of(event_id: UUID, now: datetime) -> date:
     """The day that a version-7 id was made on, so that a retry goes to the same partition."""
-    if event_id.version != 7:
+    made_s = (event_id.int >> 80) / 1000
+    # Compared as numbers: 48 bits of milliseconds reach far beyond the last year that a date has.
+    if event_id.version != 7 or abs(made_s - now.timestamp()) >= MAX_CLOCK_SKEW.total_seconds():
         return NO_DAY
-    made = datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)
-    return made.date() if abs(made - now) < MAX_CLOCK_SKEW else NO_DAY
+    return datetime.fromtimestamp(made_s, UTC).date()
 
 
 def _body(event: Event) -> str:
-    """The event as JSON text. PostgreSQL's JSON has no NUL; a device that sends one loses that character."""
-    return json.dumps(event.model_dump(mode="json", exclude_none=True)).replace("\\u0000", "")
+    """The event as JSON text. PostgreSQL has no NUL; a device that sends one loses that character."""
+    return json.dumps(storable(event.model_dump(mode="json", exclude_none=True)))
 
 
 async def _merge(connection: AsyncConnection, reports: Sequence[Report], fresh: set[UUID]) -> list[Any]:
@@ -156,8 +158,8 @@ async def _merge(connection: AsyncConnection, reports: Sequence[Report], fresh: 
         "ids": [item.attempt_id for item in news],
         "devices": [item.device_id for item in news],
         "seqs": [item.last.seq for item in news],
-        "states": [item.last.state for item in news],
-        "codes": [item.last.code for item in news],
+        "states": [storable(item.last.state) for item in news],
+        "codes": [storable(item.last.code) for item in news],
         "bytes": [item.bytes for item in news],
         "counts": [item.count for item in news],
         "over": [item.last.state in OUTCOMES for item in news],
@@ -217,7 +219,7 @@ async def _count(connection: AsyncConnection, closed: list[Any], reports: Sequen
 
 
 def _receipt(report: Report, fresh: set[UUID], closed: list[Any]) -> Receipt:
-    accepted = sum(UUID(event.event_id) in fresh for event in report.events)
+    accepted = len({UUID(event.event_id) for event in report.events} & fresh)
     committed = tuple(
         (row.model, row.version_id)
         for row in closed

@@ -118,16 +118,9 @@ async def _finished(work: Coroutine[Any, Any, None]) -> None:
 
 def _cohorts(session: Session) -> dict[str, Predicate]:
     rows, members = store.rollouts.cohorts(session), store.rollouts.cohort_members(session)
-    try:
-        return cohorts.compile_all(rows, members)
-    except InvalidRule:
-        _log.exception("cohorts.unreadable")
-    readable: dict[str, Predicate] = {}
-    for row in rows:
-        try:
-            readable.update(cohorts.compile_all([row], members))
-        except InvalidRule:
-            _log.error("cohort.unreadable", cohort=row.name)
+    readable, faults = cohorts.compile_readable(rows, members)
+    for name, fault in faults.items():
+        _log.error("cohort.unreadable", cohort=name, field=fault.field, detail=fault.detail)
     return readable
 
 

@@ -1,0 +1,129 @@
+"""The commands as users run them, in processes of their own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from service.cli.http import AdminApi
+
+BIN = Path(sys.executable).parent
+PATIENCE_S = 90
+
+
+@pytest.fixture(autouse=True)
+def _real_servers(endpoints):
+    """Journeys start servers of their own; asking for these marks them as tests that need some."""
+
+
+@dataclass
+class Up:
+    """A running `graylag up`."""
+
+    process: subprocess.Popen[str]
+    facts: dict[str, Any]
+    directory: Path
+
+    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command as a user of this server."""
+        credentials = {"GRAYLAG_URL": self.facts["api_url"], "GRAYLAG_TOKEN": self.facts["admin_token"]}
+        return run(*command, **(credentials | environment))
+
+    def start(self, *command: str | Path) -> subprocess.Popen[str]:
+        """The same, without waiting for its end."""
+        credentials = {"GRAYLAG_URL": self.facts["api_url"], "GRAYLAG_TOKEN": self.facts["admin_token"]}
+        return subprocess.Popen(
+            [BIN / command[0], *command[1:]], env={**os.environ, **credentials}, text=True
+        )
+
+    @cached_property
+    def api(self) -> AdminApi:
+        """The admin API, as the command line calls it."""
+        return AdminApi(self.facts["api_url"], self.facts["admin_token"])
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it, and wait until none of its processes is left."""
+        family = family_of(self.process)
+        self.api.__exit__()
+        self.process.send_signal(number)
+        status = self.process.wait(PATIENCE_S)
+        if self.process.stdout:
+            self.process.stdout.close()
+        _gone, alive = psutil.wait_procs(family, timeout=20)
+        assert not alive, f"left behind: {[(p.pid, p.cmdline()) for p in alive]}"
+        return status
+
+
+def start_up(directory: Path, **environment: str) -> Up:
+    """Start `graylag up` and wait for its line of JSON."""
+    with (directory.parent / f"{directory.name}.err").open("w") as errors:
+        process = subprocess.Popen(
+            [BIN / "graylag", "up", "--json", "--port", "0", "--data", directory],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **environment},
+            text=True,
+        )
+    line = process.stdout.readline()
+    assert line, (directory.parent / f"{directory.name}.err").read_text()
+    return Up(process, json.loads(line), directory)
+
+
+def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """A process and all that descend from it."""
+    parent = psutil.Process(process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One of our commands, from start to end."""
+    return subprocess.run(
+        [BIN / command[0], *command[1:]],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def wait_until(condition, what: str) -> Any:
+    """Ask again and again until there is an answer."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {PATIENCE_S} s for {what}")
+
+
+@pytest.fixture(scope="module")
+def shared_dir() -> Iterator[Path]:
+    """A directory that other accounts can reach, for a whole file of tests."""
+    directory = Path(tempfile.mkdtemp(prefix="graylag-journey-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def up(shared_dir: Path) -> Iterator[Up]:
+    """One running service for a whole file of tests."""
+    running = start_up(
+        shared_dir / "data", GRAYLAG_SNAPSHOT_CHECK_S="0.1", GRAYLAG_UPLOAD_PART_BYTES=str(5 * 2**20)
+    )
+    yield running
+    running.stop()

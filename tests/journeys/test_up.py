@@ -1,0 +1,59 @@
+"""Starting and stopping the whole service, kindly and not."""
+
+import signal
+
+import psutil
+import pytest
+
+from tests.journeys.conftest import PATIENCE_S, family_of, run, start_up
+
+FACTS = {
+    "api_url",
+    "admin_token",
+    "enrolment_token",
+    "database_url",
+    "redis_url",
+    "s3_endpoint",
+    "s3_bucket",
+    "pid",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_quietly_on_a_signal_and_leaves_no_process(open_dir, number):
+    up = start_up(open_dir / "data")
+    assert up.facts.keys() >= FACTS
+    assert up.stop(number) == 0
+
+
+def test_killed_it_leaves_no_process_and_starts_again_with_its_data(open_dir):
+    up = start_up(open_dir / "data")
+    up.api.call("PUT", "/v1/admin/models/phone", {})
+    family = family_of(up.process)
+    up.stop(signal.SIGKILL)
+    assert not [
+        process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
+    again = start_up(open_dir / "data")
+    assert again.facts["admin_token"] == up.facts["admin_token"]
+    assert [model["name"] for model in again.api.call("GET", "/v1/admin/models")] == ["phone"]
+    assert again.stop() == 0
+
+
+def test_a_second_one_in_the_same_place_is_refused_and_says_what_to_do(open_dir):
+    up = start_up(open_dir / "data")
+    second = run("graylag", "up", "--json", "--port", "0", "--data", open_dir / "data")
+    assert second.returncode == 1
+    assert "--data" in second.stderr
+    up.stop()
+
+
+def test_a_process_that_dies_takes_the_service_down_and_is_named(open_dir):
+    up = start_up(open_dir / "data")
+    api = next(process for process in family_of(up.process) if "api" in process.cmdline())
+    api.kill()
+    up.process.wait(PATIENCE_S)
+    up.process.stdout.close()
+    up.api.__exit__()
+    assert up.process.returncode == 1
+    assert "api ended" in (open_dir / "data.err").read_text()
