@@ -13,6 +13,7 @@ from sdk_contract.patch.errors import NotReversible, PatchCorrupt
 from sdk_contract.patch.groups import FieldContext, read_field, symbol_count
 from sdk_contract.patch.plan import BlockPlan, Lane, LaneKind, Segment, coding_order, read_plan
 from sdk_contract.patch.transforms import Bytes, has_key, restore
+from sdk_contract.patch.units import put_field, take_field
 
 ReadSource = Callable[[int, int], bytes]
 
@@ -104,9 +105,8 @@ def _undo(cursor: Cursor, lane: Lane, base: Bytes, *, forward: bool) -> Bytes:
     result = np.empty_like(base)
     for number in coding_order(lane):
         field = lane.fields[number]
-        part = slice(field.offset, field.offset + field.length)
         single = len(lane.fields) == 1
-        values = base if single else np.ascontiguousarray(base.reshape(-1, lane.stride)[:, part]).reshape(-1)
+        values = base if single else take_field(base, lane.stride, field)
         count = symbol_count(field.element, len(values))
         context = FieldContext(field.element, count, units, values if forward else None, leaders)
         run = read_field(cursor, context)
@@ -115,7 +115,7 @@ def _undo(cursor: Cursor, lane: Lane, base: Bytes, *, forward: bool) -> Bytes:
             return made
         if has_key(field.element):
             leaders[number] = run.dense()
-        result.reshape(-1, lane.stride)[:, part] = made.reshape(-1, field.length)
+        put_field(result, lane.stride, field, made)
     return result
 
 

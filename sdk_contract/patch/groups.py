@@ -163,5 +163,8 @@ def leader_classes(leader: Symbols, units: int) -> Symbols:
 
 def unit_groups(classes: Symbols, size: int) -> Iterator[Units]:
     """The units of class 0, 1, ... up to the highest class there is."""
-    for number in range(int(classes.max()) + 1):
-        yield Units(size, np.flatnonzero(classes == number))
+    order = np.argsort(classes, kind="stable")
+    at = 0
+    for members in np.bincount(classes):
+        yield Units(size, order[at : at + members])
+        at += members

@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from sdk_contract.patch.codecs import Places, Run, Symbols
 
+# Above one changed value in six, touching all of them costs less than finding the changed ones.
+SPARSE_PART = 6
+
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -102,7 +105,7 @@ def differences(element: Element, old: Bytes, new: Bytes) -> Run:
     before, after = old.view(dtype), new.view(dtype)
     count = len(before) * (2 if element is Element.INT4 else 1)
     differ = before != after
-    if 4 * np.count_nonzero(differ) > len(before):
+    if SPARSE_PART * np.count_nonzero(differ) > len(before):
         return Run(count, None, difference(element, old, new))
     places = np.flatnonzero(differ)
     values = difference(element, before[places].view(np.uint8), after[places].view(np.uint8))

@@ -7,6 +7,8 @@ from sdk_contract.patch.plan import MAX_SEGMENTS, LaneKind
 from workers.delta.align import Piece
 
 BLOCK = 1 << 20
+# Where hardly anything changed, what a block costs in the index and in code tables is most of the patch.
+SPARSE_BLOCK = 2 << 20
 
 
 def cut_blocks(pieces: Iterable[Piece], size: int = BLOCK) -> Iterator[tuple[Piece, ...]]:

@@ -12,12 +12,12 @@ from typing import BinaryIO
 from sdk_contract.patch.container import pack_head
 from sdk_contract.patch.heap import keep_heap
 from workers.delta.align import Alignment, Piece
-from workers.delta.blocks import cut_blocks
+from workers.delta.blocks import BLOCK, SPARSE_BLOCK, cut_blocks
 from workers.delta.encode import EncodedBlock, encode_block
 from workers.delta.layouts import MalformedFile, read_layout
 from workers.delta.layouts.layout import Layout, RangeReader
 from workers.delta.notes import pack_notes
-from workers.delta.predict import predict_full_size, predict_patch_size
+from workers.delta.predict import changed_share, predict_full_size, predict_patch_size
 from workers.delta.writer import PatchWriter, TensorChange
 
 CHUNK = 1 << 20
@@ -26,6 +26,10 @@ SMALL = 64 << 10
 WORTH_IT = 0.8
 # Smaller files are done before a prediction pays.
 PREDICTED_FROM = 48
+# Less than this share of the bytes changed: larger blocks.
+SPARSE = 0.02
+# Notes for people may not make a small patch large.
+NOTES_SHARE = 0.025
 Progress = Callable[[int, int], None]
 Blocks = list[tuple[Piece, ...]]
 
@@ -101,14 +105,16 @@ def build_patch(
     started = time.perf_counter()
     keep_heap()
     old, new = read_or_opaque(source), read_or_opaque(target)
-    blocks = list(cut_blocks(Alignment(source, old, target, new).pieces()))
+    pieces = list(Alignment(source, old, target, new).pieces())
+    block_size = SPARSE_BLOCK if changed_share(pieces, source, target) < SPARSE else BLOCK
+    blocks = list(cut_blocks(pieces, block_size))
     most = int(WORTH_IT * predict_full_size(blocks, target)) if target.size > SMALL else None
     if most is not None and len(blocks) >= PREDICTED_FROM:
         guess = predict_patch_size(blocks, source, target, reversible=reversible)
         if guess > most:
             return NotWorthIt(guess, int(most / WORTH_IT), time.perf_counter() - started)
     with tempfile.TemporaryFile() as spool:
-        writer = PatchWriter(source, spool)
+        writer = PatchWriter(source, spool, block_size)
         for done, block in _encoded(blocks, source, target, threads, reversible=reversible):
             writer.add(block)
             if progress:
@@ -116,6 +122,8 @@ def build_patch(
         header = writer.finish(target.size)
         tensors = tuple(writer.tensors())
         notes = pack_notes(new.format, tensors)
+        if len(notes) > NOTES_SHARE * header.patch_size:
+            notes = b""
         header = replace(header, notes_size=len(notes))
         if most is not None and header.patch_size > most:
             return NotWorthIt(header.patch_size, int(most / WORTH_IT), time.perf_counter() - started)

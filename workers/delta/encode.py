@@ -1,7 +1,7 @@
 """Encoding one block: from source and target bytes to a payload."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST
 from sdk_contract.patch.groups import BY_EXPONENT
 from sdk_contract.patch.plan import Lane, LaneKind, coding_order
 from sdk_contract.patch.transforms import Bytes, differences, has_key
+from sdk_contract.patch.units import take_field
 from workers.delta.align import Piece
 from workers.delta.bsdiff import encode_bsdiff
 from workers.delta.grouping import encode_field
@@ -205,10 +206,10 @@ def _front(parts: list[_Part], lanes: list[Lane]) -> bytes:
         if lane.kind is LaneKind.DELTA:
             coded.append(varint(lane.stride) + varint(len(lane.fields)))
             coded.extend(varint(field.length) + bytes((field.element,)) for field in lane.fields)
-    coded.append(varint(len(parts)))
-    at = min((part.piece.source_offset for part in parts if reads(part.lane)), default=0)
-    for part in parts:
-        piece, lane = part.piece, part.lane
+    segments = _segments(parts)
+    coded.append(varint(len(segments)))
+    at = min((piece.source_offset for lane, piece in segments if reads(lane)), default=0)
+    for lane, piece in segments:
         coded.append(varint(lanes.index(lane)) + varint(piece.size))
         if reads(lane):
             coded.append(signed(piece.source_offset - at))
@@ -218,16 +219,29 @@ def _front(parts: list[_Part], lanes: list[Lane]) -> bytes:
     return b"".join(coded)
 
 
+def _segments(parts: list[_Part]) -> list[tuple[Lane, Piece]]:
+    """Parts as segments; neighbours of one lane that are neighbours in the source too are one."""
+    segments: list[tuple[Lane, Piece]] = []
+    for part in parts:
+        lane, piece = part.lane, part.piece
+        last = segments[-1][1] if segments and segments[-1][0] == lane else None
+        joins = last and (last.source_offset + last.source_size == piece.source_offset or not reads(lane))
+        if last and joins and lane.kind is not LaneKind.BSDIFF:
+            size, read = last.size + piece.size, last.source_size + piece.source_size
+            segments[-1] = lane, replace(last, size=size, source_size=read)
+        else:
+            segments.append((lane, piece))
+    return segments
+
+
 def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[bytes, bool]:
     units = len(old) // lane.stride
     leaders: dict[int, Symbols] = {}
     coded, invertible = [], True
     for number in coding_order(lane):
         field = lane.fields[number]
-        part = slice(field.offset, field.offset + field.length)
-        before, after = (
-            np.ascontiguousarray(side.reshape(-1, lane.stride)[:, part]).reshape(-1) for side in (old, new)
-        )
+        single = len(lane.fields) == 1
+        before, after = (side if single else take_field(side, lane.stride, field) for side in (old, new))
         run = differences(field.element, before, after)
         data = encode_field(field.element, before, run, units, leaders, reversible=reversible)
         invertible = invertible and data[0] != BY_EXPONENT

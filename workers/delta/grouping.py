@@ -84,10 +84,11 @@ def _sparse_parts(run: Run, classes: Symbols, size: int) -> Iterator[Run]:
     places = run.places if run.places is not None else np.arange(run.count)
     unit, inside = np.divmod(places, size)
     kinds = classes[unit]
+    rank = np.empty(len(classes), np.int64)
     for number, group in enumerate(unit_groups(classes, size)):
+        rank[group.numbers] = np.arange(len(group.numbers))
         chosen = np.flatnonzero(kinds == number)
-        rank = np.searchsorted(group.numbers, unit[chosen])
-        yield Run(group.count, rank * size + inside[chosen], run.values[chosen])
+        yield Run(group.count, rank[unit[chosen]] * size + inside[chosen], run.values[chosen])
 
 
 def choose_cuts(keys: Bytes, symbols: Symbols) -> bytes:

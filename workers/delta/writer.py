@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from sdk_contract.patch.container import DIGEST_SIZE, Header, Op, Record
-from workers.delta.blocks import BLOCK
 from workers.delta.encode import EncodedBlock, EncodedPiece
 from workers.delta.layouts.layout import RangeReader
 
 CHUNK = 1 << 20
 MAX_COPY = 1 << 30
-# Payload, source, target, symbols and positions of one block in the reference applier, as measured.
-WORKING_SET = 40 << 20
+# Payload, source, target, symbols and positions of one block in the reference applier, per byte of target.
+WORKING_SET_PER_BYTE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,7 @@ class PatchWriter:
 
     source: RangeReader
     spool: BinaryIO
+    block_size: int
     records: list[Record] = field(default_factory=list)
     ops: Counter[str] = field(default_factory=Counter)
     _tensors: dict[str, list[EncodedPiece]] = field(default_factory=lambda: defaultdict(list))
@@ -107,8 +107,8 @@ class PatchWriter:
             target_sha256=self._target_digest.digest(),
             payload_size=self._payload_size,
             block_count=len(self.records),
-            block_limit=BLOCK,
-            working_set=WORKING_SET,
+            block_limit=self.block_size,
+            working_set=WORKING_SET_PER_BYTE * self.block_size,
         )
 
     def tensors(self) -> Iterator[TensorChange]:
