@@ -49,3 +49,20 @@ def current(url: str) -> str | None:
 def head() -> str | None:
     """The revision that the code asks for."""
     return ScriptDirectory(str(Path(__file__).parent)).get_current_head()
+
+
+class StaleSchema(RuntimeError):
+    """The database is not at the revision that the code asks for."""
+
+
+def require_head(url: str) -> None:
+    """Refuse to run over a schema of another release.
+
+    Raises:
+        StaleSchema: the message says what to do.
+    """
+    found, wanted = current(url), head()
+    if found != wanted:
+        raise StaleSchema(
+            f"the schema is at {found or 'nothing'}, this release needs {wanted}: run graylag migrate"
+        )

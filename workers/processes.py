@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+import migrations
 from service.config import settings
 from service.jobs import ALL_QUEUES
 from workers.app import create
@@ -16,6 +17,7 @@ def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="Jobs at the same time.")] = 1,
 ) -> None:
     """Run background jobs of some queues."""
+    migrations.require_head(settings().database_url)
     create(settings()).worker_main(
         [
             *(

@@ -73,7 +73,9 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     if not isinstance(error, RequestValidationError | ValidationError):
         raise error
     fault = error.errors()[0]
-    where = [str(part) for part in fault["loc"] if part not in ("body", "query", "path")]
+    loc = fault["loc"]
+    # The framework puts the place of the parameter in front; a field may have such a name, too.
+    where = [str(part) for part in (loc[1:] if loc[:1] and loc[0] in ("body", "query", "path") else loc)]
     return render(Invalid(str(fault["msg"]), field=".".join(where) or "body"))
 
 

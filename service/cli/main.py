@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 
 import typer
 
+from migrations import StaleSchema
 from service.cli import keys, processes, publish, tokens, up
 from service.cli.demo import command as demo
 from service.cli.http import CliError
@@ -46,6 +47,6 @@ def run() -> None:
     """Entrance of the console script: a refusal is one line on standard error and status 1."""
     try:
         build(*sys.argv[1:2])()
-    except (CliError, EmbeddedError, ServiceError) as error:
+    except (CliError, EmbeddedError, ServiceError, StaleSchema) as error:
         typer.secho(f"graylag: {error}", err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None

@@ -20,6 +20,7 @@ def api(
     """Serve devices and operators; start as many as there are cores."""
     chosen = settings()
     configure_logging(chosen.log_format, chosen.log_level)
+    migrations.require_head(chosen.database_url)
     uvicorn.run(
         create_app(chosen),
         host=host,
