@@ -180,6 +180,9 @@ def _show(found: Inspection, *, show_all: bool) -> None:
         f"{'reversible' if header.reversible else 'one way'}, working set {_bytes(header.working_set)}"
     )
     typer.echo(f"source {header.source_sha256.hex()}\ntarget {header.target_sha256.hex()}")
+    if not found.tensors:
+        typer.echo(f"no notes on tensors (small patches keep none); blocks: {found.as_json()['blocks']}")
+        return
     table = Table("tensor", "bytes", "made by", "changed", "cost", "of its size", box=None)
     ranked = sorted(found.tensors, key=lambda tensor: -tensor.cost)
     for tensor in ranked if show_all else ranked[:SHOWN]:

@@ -91,8 +91,12 @@ def encode_block(
         at = piece.target_offset - begin
         old = np.frombuffer(source.read(piece.source_offset, piece.source_size), np.uint8)
         parts.append(_part(piece, old, new[at : at + piece.size], reversible=reversible))
-    payload, costs, invertible = _payload(parts, reversible=reversible)
-    encoded = tuple(part.encoded(cost) for part, cost in zip(parts, costs, strict=True))
+    counts = [part.counted() for part in parts]
+    payload, costs, invertible = _payload(parts, [changed for _, changed in counts], reversible=reversible)
+    encoded = tuple(
+        EncodedPiece(part.piece, part.lane, values, changed, cost)
+        for part, (values, changed), cost in zip(parts, counts, costs, strict=True)
+    )
     used = b"".join(part.old.tobytes() for part in parts)
     payload_digest = short_digest(payload) if payload else EMPTY_DIGEST
     return EncodedBlock(encoded, data, used, payload, invertible, short_digest(used), payload_digest)
@@ -117,13 +121,13 @@ class _Part:
     old: Bytes
     new: Bytes
 
-    def encoded(self, cost: int) -> EncodedPiece:
+    def counted(self) -> tuple[int, int]:
+        """How many values there are, and how many differ from the source's."""
         size = self.lane.stride if len(self.lane.fields) == 1 else 1
         values = len(self.new) // size
         if self.lane.kind is not LaneKind.DELTA:
-            return EncodedPiece(self.piece, self.lane, values, 0 if self.lane == COPY else values, cost)
-        changed = np.count_nonzero(self.old.view(f"<u{size}") != self.new.view(f"<u{size}"))
-        return EncodedPiece(self.piece, self.lane, values, int(changed), cost)
+            return values, 0 if self.lane == COPY else values
+        return values, int(np.count_nonzero(self.old.view(f"<u{size}") != self.new.view(f"<u{size}")))
 
 
 def _part(piece: Piece, old: Bytes, new: Bytes, *, reversible: bool) -> _Part:
@@ -159,7 +163,7 @@ def _holds_nibbles(old: Bytes, new: Bytes) -> bool:
     return bool(2 * high > low)
 
 
-def _payload(parts: list[_Part], *, reversible: bool) -> tuple[bytes, list[int], bool]:
+def _payload(parts: list[_Part], changed: list[int], *, reversible: bool) -> tuple[bytes, list[int], bool]:
     """The coded bytes, each part's share of them, and whether they can be undone."""
     lanes = sorted({part.lane for part in parts}, key=lambda lane: (lane.kind, lane.stride, lane.fields))
     costs = [0] * len(parts)
@@ -171,9 +175,9 @@ def _payload(parts: list[_Part], *, reversible: bool) -> tuple[bytes, list[int],
         data, safe = _lane_data(lane, [parts[number] for number in members], reversible=reversible)
         coded.append(data)
         invertible = invertible and safe
-        total = sum(len(parts[number].new) for number in members)
+        total = max(1, sum(changed[number] for number in members))
         for number in members:
-            costs[number] = len(data) * len(parts[number].new) // total
+            costs[number] = len(data) * changed[number] // total
     return b"".join(coded), costs, invertible
 
 
