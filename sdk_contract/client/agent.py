@@ -228,7 +228,7 @@ class Agent:
             model=running.model if running else None,
             version=running.version if running else None,
             state="metrics",
-            metrics={name: float(value) for name, value in metrics.items()},
+            metrics=reports.usable(metrics),
         )
         self._store.change(lambda record: reports.queue(record, event))
 

@@ -80,7 +80,7 @@ class Asker:
             attempt_id=answer.attempt_id[:64] if answer.attempt_id else None,
             state="rejected",
             code=fault.code,
-            detail=fault.detail[: reports.MAX_DETAIL],
+            detail=reports.sendable(fault.detail),
         )
         self.store.change(lambda record: reports.queue(record, event))
 

@@ -1,5 +1,7 @@
 """Events for the server: queued in the record with the step they report, sent in batches, dropped when confirmed."""
 
+import math
+import re
 import secrets
 import time
 import uuid
@@ -17,6 +19,8 @@ from sdk_contract.errors import ContractError
 from sdk_contract.wire import MAX_EVENTS, Event, EventState
 
 MAX_DETAIL = 1000
+MAX_METRICS = 32
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MALFORMED = (400, 413, 422)
 
 
@@ -45,13 +49,25 @@ def note(
             seq=attempt.seq,
             state=state,
             code=code,
-            detail=detail[:MAX_DETAIL] if detail else None,
+            detail=sendable(detail) if detail else None,
             bytes=attempt.bytes,
             duration_ms=max(0, int((at - attempt.started_at) * 1000)),
-            metrics=dict(metrics or {}),
+            metrics=usable(metrics or {}),
             at=timestamp(datetime.fromtimestamp(at, UTC)),
         ),
     )
+
+
+def usable(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a server can take: finite numbers under plain names. A host's odd metric must not stop an update."""
+    found = {name: float(value) for name, value in metrics.items() if _NAME.fullmatch(name)}
+    finite = {name: value for name, value in found.items() if math.isfinite(value)}
+    return dict(list(finite.items())[:MAX_METRICS])
+
+
+def sendable(text: str) -> str:
+    """Text of an error, bounded, without what UTF-8 cannot carry."""
+    return text[:MAX_DETAIL].encode("utf-8", "replace").decode()
 
 
 def queue(record: Record, event: Event) -> None:

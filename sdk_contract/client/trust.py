@@ -9,6 +9,9 @@ from sdk_contract.client.store import read_bounded
 from sdk_contract.documents import TrustBundle
 from sdk_contract.errors import ContractError
 
+MAX_PAGES = 8
+"""Answers of the trust endpoint that one poll follows; a server that announces without end is not obeyed."""
+
 
 class TrustStore:
     """`trust.json`: an envelope; the first came with the app, each later one was signed by the one before."""
@@ -45,9 +48,13 @@ class TrustStore:
         Raises:
             ContractError: a link does not hold; the links before it do.
         """
-        if announced is None or announced <= self.bundle.version:
-            return
-        for envelope in api.trust_after(self.bundle.version):
-            successor = self.bundle.open_next(envelope)
-            replace(self._files, self._path, envelope)
-            self.bundle = successor
+        for _ in range(MAX_PAGES):
+            if announced is None or announced <= self.bundle.version:
+                return
+            links = api.trust_after(self.bundle.version)
+            for envelope in links:
+                successor = self.bundle.open_next(envelope)
+                replace(self._files, self._path, envelope)
+                self.bundle = successor
+            if not links:
+                return

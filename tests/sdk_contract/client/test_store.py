@@ -4,7 +4,7 @@ import pytest
 
 from sdk_contract.client.errors import Busy, StateDamaged
 from sdk_contract.client.record import MAX_OUTBOX, Record
-from sdk_contract.client.reports import event_id, queue
+from sdk_contract.client.reports import event_id, queue, sendable, usable
 from sdk_contract.client.store import Store
 from sdk_contract.wire import Event
 from tests.sdk_contract.client.simulator import sha
@@ -84,6 +84,13 @@ def test_a_full_queue_gives_up_metrics_before_states():
         queue(record, Event(event_id=event_id(number), state=kind, seq=number))
     assert len(record.outbox) == MAX_OUTBOX
     assert [event.state for event in record.outbox].count("committed") == 1
+
+
+def test_odd_metrics_and_texts_are_left_out_or_made_sendable():
+    odd = {"quality": 0.5, "bad name": 1.0, "nan": float("nan"), "inf": float("inf"), "": 1.0}
+    assert usable(odd) == {"quality": 0.5}
+    assert len(usable({f"m{number}": 1.0 for number in range(99)})) == 32
+    assert sendable("\udcff" + "x" * 5000) == "?" + "x" * 999
 
 
 def test_event_ids_are_uuids_of_version_7_that_sort_by_time():
