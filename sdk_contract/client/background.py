@@ -9,12 +9,14 @@ from sdk_contract.client.errors import Busy
 from sdk_contract.client.host import jittered
 from sdk_contract.client.outcome import Outcome
 from sdk_contract.client.runtime import Activator
+from sdk_contract.client.steps import disk_fault
 
 DEFAULT_PERIOD_S = 6 * 3600.0
 LONGEST_PERIOD_S = 24 * 3600.0
 SHORTEST_PERIOD_S = 1.0
 BACK_OFF_BASE_S = 30.0
 BACK_OFF_CAP_S = 6 * 3600.0
+BUSY_S = 60
 MAX_FIRST_POLL_S = 600.0
 
 
@@ -68,7 +70,10 @@ class Background:
             try:
                 outcome = self.agent.update(activator=self.activator)
             except Busy as busy:
-                outcome = Outcome("waiting", busy.code, code=busy.code, next_poll_s=60)
+                outcome = Outcome("waiting", busy.code, code=busy.code, next_poll_s=BUSY_S)
+            except OSError as error:
+                fault = disk_fault(error)
+                outcome = Outcome("failed", fault.code, code=fault.code, detail=fault.detail)
             self.tell(outcome)
             delay = next_delay(outcome, back_off)
             back_off = 0.0 if outcome.ok else delay

@@ -17,6 +17,7 @@ from sdk_contract.client.activation import Trial
 from sdk_contract.client.agent import Agent, default_settings
 from sdk_contract.client.background import Background
 from sdk_contract.client.command import Commands
+from sdk_contract.client.machine import Machine
 from sdk_contract.client.outcome import Outcome
 from sdk_contract.documents import TrustBundle
 from sdk_contract.errors import ContractError
@@ -74,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--low-storage", action="store_true", help="patch files in place; stops the model"
         )
+        command.add_argument("--metered", action="store_true", help="somebody pays for each byte here")
+        command.add_argument("--byte-budget", type=int, metavar="N", help="most bytes of one update")
         command.add_argument(
             "--health", metavar="CMD", help="0 means that the model works; may print metrics"
         )
@@ -187,8 +190,13 @@ def _modules(options: argparse.Namespace) -> int:
 
 
 def _agent(options: argparse.Namespace) -> Agent:
-    trial = Trial(probation_s=options.probation)
-    return Agent(options.dir, replace(default_settings(), trial=trial, low_storage=options.low_storage))
+    chosen = replace(
+        default_settings(),
+        host=Machine(metered=options.metered, byte_budget=options.byte_budget),
+        trial=Trial(probation_s=options.probation),
+        low_storage=options.low_storage,
+    )
+    return Agent(options.dir, chosen)
 
 
 def _commands(options: argparse.Namespace) -> Commands:

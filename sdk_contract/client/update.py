@@ -8,7 +8,7 @@ from sdk_contract.client.activation import Activation
 from sdk_contract.client.asking import Asker
 from sdk_contract.client.errors import KnownBad, Superseded
 from sdk_contract.client.gather import Gather, OrderChanged
-from sdk_contract.client.outcome import Outcome
+from sdk_contract.client.outcome import Outcome, Status
 from sdk_contract.client.record import Attempt, InPlaceStep, Record, Release
 from sdk_contract.client.states import ON_RESTART, TRANSITIONS, Restart, State, require
 from sdk_contract.client.steps import Steps, disk_fault, now
@@ -63,7 +63,16 @@ class Update:
             except OSError as error:
                 raise disk_fault(error) from error
         except ContractError as fault:
+            return self._noted(fault)
+
+    def _noted(self, fault: ContractError) -> Outcome:
+        """Write down why we stop; on a disk that refuses even that, the next start finds the last step instead."""
+        try:
             return self._stopped(fault)
+        except OSError as error:
+            refusal = disk_fault(error)
+            status: Status = "waiting" if refusal.reaction is Reaction.WAIT else "failed"
+            return Outcome(status, refusal.code, code=refusal.code, detail=f"{refusal}, after {fault}")
 
     def _resume_or_poll(self) -> Outcome:
         restart = ON_RESTART[self.steps.store.read().state]

@@ -117,6 +117,19 @@ def test_a_disk_that_refuses_any_one_operation_costs_a_retry_at_most(device, tmp
         shutil.rmtree(directory)
 
 
+def test_a_disk_that_refuses_from_some_operation_on_is_an_outcome_and_no_exception(device, tmp_path):
+    total = operations(device, tmp_path)
+    for at in range(1, total + 1, 1 if LONG else 5):
+        directory = device(f"dead-{at}")
+        disk = Disk(tmp_path / f"trash-{at}", at=at, error=FULL, times=10**9)
+        outcome = Agent(directory, settings(disk, limits=PATIENCE)).update(Reads())
+        assert outcome.code == "no_space" or disk.count < at or outcome.status == "updated"
+        disk.power_off(lose=False)
+        whole(directory)
+        converge(directory)
+        shutil.rmtree(directory)
+
+
 def test_a_second_power_cut_during_the_recovery_is_no_worse(device, tmp_path):
     total = operations(device, tmp_path)
     dice = random.Random(7)
