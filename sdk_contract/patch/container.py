@@ -1,11 +1,15 @@
 """The front of a `GLP1` patch: header, file digests and the index of blocks (see `README.md`)."""
 
 import hashlib
+import operator
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import accumulate
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
 
 from sdk_contract.patch.errors import IndexMismatch, PatchCorrupt, PatchTooLarge, PatchUnsupported
 
@@ -15,6 +19,21 @@ FLAG_REVERSIBLE = 1
 HEADER = struct.Struct("<8sHHIQQQIIQII")
 DIGESTS_SIZE = 64
 RECORD = struct.Struct("<IIQQIBBH16s16s16s")
+# The same 80 bytes as columns: an index of thousands of blocks is checked before the first byte is used,
+# and a loop over them in Python would take longer than the first block.
+COLUMNS = np.dtype(
+    [
+        ("target_size", "<u4"),
+        ("payload_size", "<u4"),
+        ("source_offset", "<u8"),
+        ("source_span", "<u8"),
+        ("source_size", "<u4"),
+        ("op", "u1"),
+        ("flags", "u1"),
+        ("zero", "<u2"),
+        ("digests", "V48"),
+    ]
+)
 PREAMBLE_SIZE = HEADER.size + DIGESTS_SIZE
 DIGEST_SIZE = 16
 EMPTY_DIGEST = bytes(DIGEST_SIZE)
@@ -148,6 +167,39 @@ class Record:
         )
 
 
+class RecordTable(Sequence[Record]):
+    """The records of a checked index; each is made when it is asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        """Keep the bytes; they were checked."""
+        self._raw = raw
+
+    def __len__(self) -> int:
+        """How many blocks there are."""
+        return len(self._raw) // RECORD.size
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        """One block's record, or several."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = operator.index(index)
+        number += len(self) if number < 0 else 0
+        if not 0 <= number < len(self):
+            raise IndexError(index)
+        fields = RECORD.unpack_from(self._raw, number * RECORD.size)
+        target, payload, offset, span, read, op, flags, _, payload_digest, source_digest, target_digest = (
+            fields
+        )
+        digests = (payload_digest, source_digest, target_digest)
+        return Record(Op(op), bool(flags), target, payload, offset, span, read, *digests)
+
+
 @dataclass(frozen=True, slots=True)
 class PatchIndex:
     """A checked header and index.
@@ -161,23 +213,16 @@ class PatchIndex:
     header: Header
     records: Sequence[Record]
     sha256: bytes
-    _target_offsets: list[int] = field(init=False, repr=False)
-    _payload_offsets: list[int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Lay out the ranges once: records carry lengths only, so ranges cannot overlap or leave gaps."""
-        targets = accumulate((r.target_size for r in self.records), initial=0)
-        payloads = accumulate((r.payload_size for r in self.records), initial=self.header.head_size)
-        object.__setattr__(self, "_target_offsets", list(targets))
-        object.__setattr__(self, "_payload_offsets", list(payloads))
+    _target_offsets: npt.NDArray[np.int64] = field(repr=False, compare=False)
+    _payload_offsets: npt.NDArray[np.int64] = field(repr=False, compare=False)
 
     def target_offset(self, block: int) -> int:
         """First target byte of a block; of block `block_count`, the end of the target."""
-        return self._target_offsets[block]
+        return int(self._target_offsets[block])
 
     def payload_offset(self, block: int) -> int:
         """First byte of a block's payload in the patch file; a device resumes its download here."""
-        return self._payload_offsets[block]
+        return int(self._payload_offsets[block])
 
 
 def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Header:
@@ -234,9 +279,15 @@ def open_patch(
     digest = hashlib.sha256(front).digest()
     if index_sha256 is not None and digest != index_sha256:
         raise IndexMismatch
-    records = [_record(raw, header, limits) for raw in RECORD.iter_unpack(front[PREAMBLE_SIZE:])]
-    _check_sums(header, records)
-    return PatchIndex(header, records, digest)
+    raw = front[PREAMBLE_SIZE:]
+    columns = np.frombuffer(raw, COLUMNS)
+    _check_records(columns, header, limits)
+    # Lengths only: ranges cannot overlap or leave gaps. At most 2**20 records of 32 bits each: no overflow.
+    targets = _offsets(columns["target_size"], 0)
+    payloads = _offsets(columns["payload_size"], header.head_size)
+    records = RecordTable(raw)
+    _check_sums(header, columns, records, int(targets[-1]), int(payloads[-1]) - header.head_size)
+    return PatchIndex(header, records, digest, targets, payloads)
 
 
 def pack_head(header: Header, records: Iterable[Record]) -> bytes:
@@ -244,50 +295,42 @@ def pack_head(header: Header, records: Iterable[Record]) -> bytes:
     return header.pack() + b"".join(record.pack() for record in records)
 
 
-def _record(raw: tuple[int | bytes, ...], header: Header, limits: Limits) -> Record:
-    target, payload, offset, span, read, op, flags, zero, payload_digest, source_digest, target_digest = raw
-    if op not in Op.__members__.values() or int(flags) & ~FLAG_REVERSIBLE or zero:
-        raise PatchUnsupported(f"operation {op!r}, flags {flags!r}")
-    record = Record(
-        Op(int(op)),
-        bool(flags),
-        int(target),
-        int(payload),
-        int(offset),
-        int(span),
-        int(read),
-        bytes(payload_digest),
-        bytes(source_digest),
-        bytes(target_digest),
-    )
-    _check_record(record, header, limits)
-    return record
+def _offsets(sizes: npt.NDArray[np.uint32], begin: int) -> npt.NDArray[np.int64]:
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets + begin
 
 
-def _check_record(record: Record, header: Header, limits: Limits) -> None:
-    if record.target_size == 0:
-        raise PatchCorrupt("a block without target bytes")
-    if record.source_offset > header.source_size:
-        raise PatchCorrupt("a block starts behind the source")
-    if record.source_span > header.source_size - record.source_offset:
+def _check_records(columns: npt.NDArray[np.void], header: Header, limits: Limits) -> None:
+    """Every rule of `README.md` on single records, all records at once."""
+    op, target, payload = columns["op"], columns["target_size"], columns["payload_size"]
+    offset, span, read = columns["source_offset"], columns["source_span"], columns["source_size"]
+    known = (op <= max(Op)) & (columns["flags"] & ~np.uint8(FLAG_REVERSIBLE) == 0) & (columns["zero"] == 0)
+    if not known.all():
+        raise PatchUnsupported("an unknown operation or flag")
+    source_size = np.uint64(header.source_size)
+    if (offset > source_size).any() or (span > source_size - offset).any():
         raise PatchCorrupt("a block reads behind the source")
-    if record.op is not Op.CODED:
-        whole = record.target_size if record.op is Op.COPY else 0
-        if record.payload_size or record.source_size != whole or record.source_span != whole:
-            raise PatchCorrupt("a plain block with a payload or a wrong source range")
-        return
-    if record.target_size > header.block_limit:
+    if (target == 0).any():
+        raise PatchCorrupt("a block without target bytes")
+    coded = op == Op.CODED
+    whole = np.where(op == Op.COPY, target, 0)
+    if (~coded & ((payload != 0) | (read != whole) | (span != whole))).any():
+        raise PatchCorrupt("a plain block with a payload or a wrong source range")
+    if (target[coded] > header.block_limit).any():
         raise PatchCorrupt("a block above the announced limit")
-    if record.payload_size > header.block_limit + (64 << 10) or record.source_size > limits.source_bytes:
-        raise PatchTooLarge(f"payload {record.payload_size}, source {record.source_size} bytes")
+    if (payload > header.block_limit + (64 << 10)).any() or (read[coded] > limits.source_bytes).any():
+        raise PatchTooLarge("a block of too large a payload or source")
 
 
-def _check_sums(header: Header, records: Sequence[Record]) -> None:
-    if sum(record.target_size for record in records) != header.target_size:
+def _check_sums(
+    header: Header, columns: npt.NDArray[np.void], records: RecordTable, target: int, payload: int
+) -> None:
+    if target != header.target_size:
         raise PatchCorrupt("the blocks do not add up to the target")
-    if sum(record.payload_size for record in records) != header.payload_size:
+    if payload != header.payload_size:
         raise PatchCorrupt("the payloads do not add up")
-    if header.reversible and not all(record.reversible for record in records):
+    if header.reversible and not columns["flags"].all():
         raise PatchCorrupt("reversible, but not in every block")
     last = records[-1].target_digest if records else header.target_sha256[:DIGEST_SIZE]
     if last != header.target_sha256[:DIGEST_SIZE]:
