@@ -8,6 +8,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from service.errors import Refusal
+
 
 def config(url: str) -> Config:
     """Alembic's configuration for one database; there is no alembic.ini."""
@@ -51,7 +53,7 @@ def head() -> str | None:
     return ScriptDirectory(str(Path(__file__).parent)).get_current_head()
 
 
-class StaleSchema(RuntimeError):
+class StaleSchema(Refusal):
     """The database is not at the revision that the code asks for."""
 
 

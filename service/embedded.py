@@ -29,6 +29,7 @@ from pydantic import SecretStr
 
 from service import blobs
 from service.config import Settings
+from service.errors import Refusal
 
 START_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 3.0
@@ -37,7 +38,7 @@ POSTGRES = {"max_connections": "200", "shared_buffers": "256MB", "timezone": "UT
 ROOT_HOME = Path("/var/lib/graylag")
 
 
-class EmbeddedError(RuntimeError):
+class EmbeddedError(Refusal):
     """A server did not start; the message names it, its log and the last lines of it."""
 
 

@@ -6,7 +6,11 @@ Knows no framework: `api/problems.py` renders these as RFC 9457 problems.
 from typing import Any
 
 
-class ServiceError(Exception):
+class Refusal(Exception):
+    """A "no" that is meant for a person: the command line shows its text as one line, without a trace."""
+
+
+class ServiceError(Refusal):
     """A named refusal.
 
     Attributes:

@@ -73,9 +73,9 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     if not isinstance(error, RequestValidationError | ValidationError):
         raise error
     fault = error.errors()[0]
-    loc = fault["loc"]
-    # The framework puts the place of the parameter in front; a field may have such a name, too.
-    where = [str(part) for part in (loc[1:] if loc[:1] and loc[0] in ("body", "query", "path") else loc)]
+    # The framework puts in front where it found the parameter: body, query or path.
+    skipped = 1 if isinstance(error, RequestValidationError) else 0
+    where = [str(part) for part in fault["loc"][skipped:]]
     return render(Invalid(str(fault["msg"]), field=".".join(where) or "body"))
 
 

@@ -5,12 +5,14 @@ from typing import Any, Self
 
 import httpx2
 
+from service.errors import Refusal
+
 URL_VARIABLE = "GRAYLAG_URL"
 TOKEN_VARIABLE = "GRAYLAG_TOKEN"  # noqa: S105 - a variable's name
 TIMEOUT_S = 60.0
 
 
-class CliError(Exception):
+class CliError(Refusal):
     """What went wrong, as one line for a person.
 
     Attributes:
