@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 
 import migrations
 from service.embedded import Endpoints, Stack
@@ -40,6 +41,13 @@ def pytest_unconfigure(config):
     """End what this process started."""
     if _stack in config.stash:
         _stop(config.stash[_stack][0])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs():
+    """Tracebacks as text: the default renderer draws every local variable, which takes half a minute each."""
+    renderer = structlog.processors.KeyValueRenderer()
+    structlog.configure(processors=[structlog.processors.format_exc_info, renderer])
 
 
 @pytest.fixture(scope="session")

@@ -109,8 +109,8 @@ class Job:
 
 
 Handler = Callable[[Job], None]
-Bury = Callable[[WorkerContext, dict[str, Any], dict[str, Any]], None]
-"""(context, args, problem): put down what depends on a job that will never succeed."""
+Bury = Callable[[Session, dict[str, Any], dict[str, Any]], None]
+"""(session, args, problem): put down what depends on a job that will never succeed, in the job's last transaction."""
 
 
 def run_job(context: WorkerContext, job_id: UUID, handlers: Mapping[str, tuple[Handler, Bury]]) -> None:
@@ -134,13 +134,11 @@ def _carry_through(job: Job, handler: Handler, bury: Bury) -> None:
         _log.warning("job.lost", job=str(job.id), kind=job.kind)
     except Rejected as error:
         _log.info("job.rejected", job=str(job.id), kind=job.kind, problem=error.problem)
-        bury(job.context, job.args, error.problem)
-        _fail(job, error.problem, retryable=False)
+        _fail(job, error.problem, bury, retryable=False)
     except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its job, never the worker
         problem = _problem(error)
         _log.warning("job.failed", job=str(job.id), kind=job.kind, problem=problem, exc_info=error)
-        if _fail(job, problem, retryable=True):
-            bury(job.context, job.args, problem)
+        _fail(job, problem, bury, retryable=True)
     else:
         _log.info("job.done", job=str(job.id), kind=job.kind, seconds=round(time.monotonic() - started, 3))
 
@@ -151,11 +149,11 @@ def _problem(error: Exception) -> dict[str, Any]:
     return {"code": "internal", "detail": f"{type(error).__name__}: {error}"[:500]}
 
 
-def _fail(job: Job, problem: dict[str, Any], *, retryable: bool) -> bool:
+def _fail(job: Job, problem: dict[str, Any], bury: Bury, *, retryable: bool) -> None:
+    """Both or neither; and neither if the job has gone to somebody else, who may well succeed."""
     with database.transaction(job.context.engine) as session:
-        return job_operations.fail(
-            session, job.id, job.fence, now=utc_now(), error=problem, retryable=retryable
-        )
+        if job_operations.fail(session, job.id, job.fence, now=utc_now(), error=problem, retryable=retryable):
+            bury(session, job.args, problem)
 
 
 @contextmanager

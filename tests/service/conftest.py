@@ -20,7 +20,7 @@ from service.main import create_app
 from service.operations import access, devices, trust
 from service.store.jobs import JobRow
 from workers.context import WorkerContext
-from workers.tasks import bells
+from workers.tasks import bells, ticks
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -74,12 +74,19 @@ class LiveService:
         headers = {"Authorization": f"Bearer {self.tokens[scope]}"}
         return self.client.request(method, path, json=body, headers=headers)
 
-    def run_jobs(self) -> list[tuple[str, str]]:
+    def run_ticks(self) -> None:
+        """Do what beat asks for: look at gates, sweep; and let polls see it."""
+        ticks.evaluate_rollouts(self.worker)
+        ticks.sweep(self.worker)
+        self.client.app.state.process.snapshots.refresh()
+
+    def run_jobs(self, *, except_for: str = "") -> list[tuple[str, str]]:
         """Run what is queued, and what that leads to; returns (kind, state) of each job that was run."""
         done: list[UUID] = []
         while True:
             with database.read_only(self.engine) as session:
-                waiting = [row.id for row in session.query(JobRow).filter(JobRow.state == "queued").all()]
+                queued = session.query(JobRow).filter(JobRow.state == "queued", JobRow.kind != except_for)
+                waiting = [row.id for row in queued.all()]
             fresh = [job for job in waiting if job not in done]
             if not fresh:
                 break

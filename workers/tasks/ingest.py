@@ -7,6 +7,8 @@ breaks the rules of its own format rejects the version.
 import hashlib
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from service import database
 from service.blobs import BlobReader, blob_key
 from service.errors import NotFound
@@ -32,16 +34,25 @@ def run(job: Job) -> None:
     total = sum(blob.size for blob in pending.values())
     done = 0
     for sha256, blob in pending.items():
-        _take_in(job, sha256, blob, done, total)
+        try:
+            _take_in(job, sha256, blob, done, total)
+        except (NotFound, Rejected):
+            # Another version with the same file may have been ingested meanwhile, and its upload moved.
+            if not _is_stored(context, sha256):
+                raise
         done += blob.size
     with job.closing() as session:
         versions.ask_for_signature(session, context.bell, version_id)
 
 
-def bury(context: WorkerContext, args: dict[str, Any], problem: dict[str, Any]) -> None:
+def bury(session: Session, args: dict[str, Any], problem: dict[str, Any]) -> None:
     """The version is rejected and says why; its label may be used again."""
-    with database.transaction(context.engine) as session:
-        versions.reject(session, args["version_id"], problem=problem, now=utc_now())
+    versions.reject(session, args["version_id"], problem=problem, now=utc_now())
+
+
+def _is_stored(context: WorkerContext, sha256: str) -> bool:
+    with database.read_only(context.engine) as session:
+        return uploads.is_stored(session, sha256)
 
 
 def _take_in(job: Job, sha256: str, blob: Pending, done: int, total: int) -> None:
@@ -53,7 +64,7 @@ def _take_in(job: Job, sha256: str, blob: Pending, done: int, total: int) -> Non
         layout = _inspect(BlobReader(blobs, blob.key, blob.size), blob.component)
     except Rejected:
         with database.transaction(job.context.engine) as session:
-            uploads.drop(session, blobs, sha256)
+            uploads.drop(session, blobs, sha256, blob.key)
         raise
     blobs.copy(blob.key, blob_key(sha256))
     with database.transaction(job.context.engine) as session:

@@ -4,6 +4,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from sdk_contract.documents import Bytes, PatchDescriptor, timestamp
 from sdk_contract.patch import apply_patch
 from service import database, signing
@@ -11,7 +13,7 @@ from service.blobs import BlobStore, blob_key
 from service.operations import patches
 from service.operations.patches import ProvedPatch
 from service.tokens import utc_now
-from workers.context import Job, Rejected, WorkerContext
+from workers.context import Job, Rejected
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 from workers.delta.ranges import LocalFile
 
@@ -50,10 +52,9 @@ def run(job: Job) -> None:
         patches.record(session, patch_id, _proved(built, descriptor), now=utc_now())
 
 
-def bury(context: WorkerContext, args: dict[str, Any], problem: dict[str, Any]) -> None:
+def bury(session: Session, args: dict[str, Any], problem: dict[str, Any]) -> None:
     """There will be no patch; devices get the full file."""
-    with database.transaction(context.engine) as session:
-        patches.give_up(session, args["patch_id"], state="failed", stats=problem, now=utc_now())
+    patches.give_up(session, args["patch_id"], state="failed", stats=problem, now=utc_now())
 
 
 def _fetch(blobs: BlobStore, sha256: str, path: Path) -> Path:

@@ -36,10 +36,12 @@ def sweep(context: WorkerContext) -> None:
     with database.transaction(context.engine) as session:
         if not database.alone(session, _SWEEP_LOCK):
             return
-        dead = jobs.sweep(session, context.bell, now=now)
+        for job in jobs.sweep(session, context.bell, now=now):
+            _, bury = bells.HANDLERS[job.kind]
+            bury(session, job.args, job.problem)
         attempts.expire(session, now=now)
-        uploads.expire(session, context.blobs, before=now - UPLOAD_LIFETIME)
         events.prepare_partitions(session, days=PARTITIONS_AHEAD)
-    for job in dead:
-        _, bury = bells.HANDLERS[job.kind]
-        bury(context, job.args, job.problem)
+    # Last and alone: an object store that is away must not keep jobs and leases waiting.
+    with database.transaction(context.engine) as session:
+        if database.alone(session, _SWEEP_LOCK):
+            uploads.expire(session, context.blobs, before=now - UPLOAD_LIFETIME)
