@@ -25,7 +25,7 @@ from sdk_contract.patch.transforms import Bytes
 
 SAMPLE = 4096
 SPARSE = 0.16
-PALETTE_SIZE = 14
+PALETTE_SIZE = 40
 _local = threading.local()
 
 
