@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from sdk_contract import strict_json
 from sdk_contract.client import transport
-from sdk_contract.client.errors import Refused, Unreachable
+from sdk_contract.client.errors import Pending, Refused, Unreachable
 from sdk_contract.client.identity import Configuration, DeviceKey
 from sdk_contract.wire import Event, EventsAnswer, PollAnswer, TokenAnswer, TokenRequest
 
@@ -98,7 +98,7 @@ class DeviceApi:
 
     def _bearer(self) -> str:
         if self._token is None:
-            raise Refused(403, "device_pending", "an operator has to accept this device first")
+            raise Pending("an operator has to accept this device first")
         return self._token
 
     def _post(self, path: str, body: bytes, *, token: str | None) -> transport.Reply:

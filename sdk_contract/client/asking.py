@@ -3,6 +3,7 @@
 import secrets
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from sdk_contract.client import reports
 from sdk_contract.client.api import DeviceApi
@@ -11,7 +12,7 @@ from sdk_contract.client.identity import Configuration
 from sdk_contract.client.record import Record
 from sdk_contract.client.store import Store
 from sdk_contract.client.trust import TrustStore
-from sdk_contract.client.verify import Order, Question, check_answer
+from sdk_contract.client.verify import Order, Question, agree, check_answer, moment
 from sdk_contract.errors import ContractError
 from sdk_contract.wire import Event, PollAnswer, PollRequest
 
@@ -55,7 +56,7 @@ class Asker:
         except ContractError as fault:
             self._report(answer, fault)
             raise
-        self.store.change(lambda entry: _remember(entry, order, self.host.now().timestamp()))
+        self.store.change(lambda entry: _remember(entry, order, self.host.now()))
         return order
 
     def _request(self, record: Record, model: str | None, nonce: str) -> PollRequest:
@@ -85,8 +86,9 @@ class Asker:
         self.store.change(lambda record: reports.queue(record, event))
 
 
-def _remember(record: Record, order: Order, now: float) -> None:
+def _remember(record: Record, order: Order, now: datetime) -> None:
     record.model = order.directive.model
-    record.newest_issued = max(record.newest_issued, order.issued)
-    record.last_checked = now
+    if agree(moment(order.directive.issued), now):
+        record.newest_issued = max(record.newest_issued, order.directive.issued)
+    record.last_checked = now.timestamp()
     record.next_poll_s = order.directive.next_poll_s

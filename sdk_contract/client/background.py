@@ -17,6 +17,8 @@ SHORTEST_PERIOD_S = 1.0
 BACK_OFF_BASE_S = 30.0
 BACK_OFF_CAP_S = 6 * 3600.0
 BUSY_S = 60
+LONGEST_WAIT_S = 900.0
+"""A device that waits for its charger or for room looks again after this, whatever the server's period."""
 MAX_FIRST_POLL_S = 600.0
 
 
@@ -37,6 +39,8 @@ def next_delay(outcome: Outcome, previous_s: float) -> float:
     """
     if outcome.ok:
         period = outcome.next_poll_s or DEFAULT_PERIOD_S
+        if outcome.status == "waiting":
+            period = min(period, LONGEST_WAIT_S)
         return jittered(min(LONGEST_PERIOD_S, max(SHORTEST_PERIOD_S, period)), low=1.0, high=1.2)
     widest = max(BACK_OFF_BASE_S, 3 * previous_s)
     wait = BACK_OFF_BASE_S + jittered(widest - BACK_OFF_BASE_S, low=0.0, high=1.0)

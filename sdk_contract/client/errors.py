@@ -81,6 +81,12 @@ class InsecureServer(ContractError):
     code, number, reaction = "insecure_server", 1009, Reaction.STOP
 
 
+class Pending(ContractError):
+    """An operator has to accept this device first."""
+
+    code, number, reaction = "device_pending", 1010, Reaction.WAIT
+
+
 class NoSpace(ContractError):
     """The disk has no room for what the update needs."""
 

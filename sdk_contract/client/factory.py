@@ -40,7 +40,6 @@ def install_shipped(store: Store, folder: Path, trust: TrustBundle, modules: lis
         record.model = manifest.model
         record.current = release
         record.floor = max(record.floor, manifest.floor)
-        record.newest_issued = max(record.newest_issued, manifest.issued)
 
     store.change(step)
 

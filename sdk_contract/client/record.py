@@ -88,6 +88,7 @@ class Attempt(BaseModel):
         wasted: downloaded and thrown away.
         strikes: how often a trial of this release began and did not end well.
         seq: of the last event.
+        hindrance: code of what kept it waiting last; each is reported once.
         started_at: wall clock in seconds, for durations only.
         probation_since: wall clock of the last start of the app with this version.
         probation_s: how long it may take from then to a good word.
@@ -96,6 +97,7 @@ class Attempt(BaseModel):
     attempt_id: str | None
     release: Release
     rollback: bool = False
+    hindrance: str | None = None
     no_patch: list[str] = Field(default_factory=list)
     in_place: list[InPlaceStep] = Field(default_factory=list)
     way: str | None = None
@@ -115,7 +117,7 @@ class Record(BaseModel):
         current: what runs, and what a restart loads.
         previous: what ran before; kept until something newer has proved itself.
         floor: highest floor of any manifest ever accepted; nothing below it is installed.
-        newest_issued: latest `issued` of any verified document: time was at least this.
+        newest_issued: latest `issued` of a directive that agreed with our clock: time was at least this.
         bad: manifest digest -> code, for versions that failed their trial here.
         outbox: events that the server has not confirmed, oldest first.
     """

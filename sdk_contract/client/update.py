@@ -183,7 +183,8 @@ class Update:
         if self._carrying_out and record.attempt is not None and record.state not in _OVER:
             target = _TARGETS.get(fault.reaction, State.FAILED)
             if target in TRANSITIONS[record.state]:
-                self.steps.move(target, _event_of(target, fault), fault=fault)
+                event = _event_of(target, fault, record.attempt)
+                self.steps.move(target, event, fault=fault, edit=lambda entry: _hinder(entry, fault))
             if target is State.FAILED:
                 self.steps.settle()
         return Outcome(
@@ -199,10 +200,18 @@ class Update:
 _TARGETS = {Reaction.WAIT: State.WAITING, Reaction.RETRY: State.PAUSED}
 
 
-def _event_of(target: State, fault: ContractError) -> EventState | None:
+def _event_of(target: State, fault: ContractError, attempt: Attempt) -> EventState | None:
+    """What the server hears: silence would count as a failure, the same hindrance at every poll as noise."""
     if target is not State.FAILED:
-        return None
+        if attempt.hindrance == fault.code:
+            return None
+        return "acknowledged" if target is State.WAITING else "downloading"
     return "rejected" if fault.number // 1000 == POLICY else "failed"
+
+
+def _hinder(record: Record, fault: ContractError) -> None:
+    if record.attempt is not None:
+        record.attempt.hindrance = fault.code
 
 
 def _plan(record: Record, steps: list[InPlaceStep]) -> None:

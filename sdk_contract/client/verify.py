@@ -77,7 +77,6 @@ class Order:
     release: Release | None = None
     manifest_envelope: bytes = b""
     floor: int = 0
-    issued: str = ""
     routes: dict[str, list[Route]] = field(default_factory=dict)
     conditions: Conditions | None = None
     skipped: tuple[str, ...] = ()
@@ -93,14 +92,14 @@ def check_answer(
     """
     directive = check_directive(strict_json.dumps(answer.directive), question, trust)
     if directive.action not in ("install", "rollback"):
-        return Order(directive, issued=directive.issued)
+        return Order(directive)
     if answer.manifest is None:
         raise WrongManifest(f"the directive says {directive.action} but no manifest came")
     envelope = strict_json.dumps(answer.manifest.envelope)
     manifest = _open_manifest(envelope, directive, trust)
-    moment = trusted_time(directive.issued, record.newest_issued, now)
-    require_fresh(trust, moment)
-    require_fresh(manifest, moment)
+    present = trusted_time(directive.issued, record.newest_issued, now)
+    require_fresh(trust, present)
+    require_fresh(manifest, present)
     require_allowed(manifest, record, rollback=directive.action == "rollback")
     release = _release(manifest, directive, question.modules)
     routes, skipped = _routes(release.components, answer.downloads, trust)
@@ -109,7 +108,6 @@ def check_answer(
         release,
         envelope,
         manifest.floor,
-        max(directive.issued, manifest.issued),
         routes,
         answer.conditions,
         skipped,
@@ -132,7 +130,7 @@ def check_directive(envelope: bytes, question: Question, trust: TrustBundle) -> 
     if directive.request_sha256 != hashlib.sha256(question.body).hexdigest():
         raise WrongRequest("made for other request bytes")
     # The nonce proves freshness without a clock: it was signed at most `elapsed_s` ago.
-    require_fresh(directive, _moment(directive.issued) + timedelta(seconds=question.elapsed_s))
+    require_fresh(directive, moment(directive.issued) + timedelta(seconds=question.elapsed_s))
     return directive
 
 
@@ -156,9 +154,16 @@ def trusted_time(issued: str, newest_issued: str, now: datetime) -> datetime:
     A directive's `issued` was signed in answer to this poll, so it is true within the round trip, unless
     the director's key is lost; then a sane clock and the newest signature ever seen still hold.
     """
-    floor = max(_moment(issued), _moment(newest_issued) if newest_issued else _moment(issued))
-    sane = abs(now - floor) <= CLOCK_IS_SANE
-    return max(floor, now) if sane else floor
+    floor = max(moment(issued), moment(newest_issued) if newest_issued else moment(issued))
+    return max(floor, now) if agree(floor, now) else floor
+
+
+def agree(signed: datetime, now: datetime) -> bool:
+    """Do a signature's time and the device's clock say the same? Only then is either worth remembering.
+
+    One server with a wrong clock must not make a fleet believe, for ever, that everything has expired.
+    """
+    return abs(now - signed) <= CLOCK_IS_SANE
 
 
 def open_shipped(envelope: bytes, trust: TrustBundle, modules: list[str] | None) -> tuple[Manifest, Release]:
@@ -230,5 +235,6 @@ def _route(way: Way, component: Component, trust: TrustBundle) -> Route:
     return Route(way, descriptor)
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """A document's timestamp as a time."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

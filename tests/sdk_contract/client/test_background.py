@@ -31,6 +31,10 @@ def test_a_period_out_of_bounds_is_brought_back_into_them(said, least, most):
     assert least <= next_delay(Outcome("none", "x", next_poll_s=said), 0) <= most
 
 
+def test_a_device_that_waits_looks_again_soon():
+    assert next_delay(Outcome("waiting", "conditions_unmet", next_poll_s=86_400), 0) <= 1.2 * 900
+
+
 def test_failures_back_off_with_growing_room_and_a_ceiling():
     delay = 0.0
     for _ in range(200):

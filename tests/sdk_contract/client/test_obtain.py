@@ -126,6 +126,11 @@ def test_an_update_waits_until_the_device_is_as_the_server_asks(server, agent, a
     outcome = reopened(agent, host=found).update()
     assert (outcome.status, outcome.code, outcome.bytes_downloaded) == ("waiting", "conditions_unmet", 0)
     assert agent.status()["state"] == "waiting"
+    reopened(agent, host=found).update()
+    assert [(event.state, event.code) for event in server.events] == [
+        ("acknowledged", None),
+        ("acknowledged", "conditions_unmet"),
+    ]
     assert agent.update().status == "updated"
 
 

@@ -6,7 +6,7 @@ import pytest
 from sdk_contract.client import transport
 from sdk_contract.client.errors import InsecureServer, Refused, ServerBusy, Unreachable
 from sdk_contract.errors import Oversize
-from tests.sdk_contract.client.simulator import Toxic
+from tests.sdk_contract.client.loopback import Toxic
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,18 @@
 
 import base64
 import json
+import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sdk_contract.client import Agent
-from tests.sdk_contract.client.conftest import content, settings, tuned, weights
+from sdk_contract.client.host import PlainHost
+from sdk_contract.client.verify import Question, check_answer, trusted_time
+from sdk_contract.documents import timestamp
+from sdk_contract.errors import ContractError
+from sdk_contract.wire import PollAnswer, PollRequest
+from tests.sdk_contract.client.conftest import LONG, content, settings, tuned, weights
 from tests.sdk_contract.client.simulator import Key, later, sha
 
 BASE = weights(1, 60_000)
@@ -173,3 +180,86 @@ def test_new_keys_that_only_vouch_for_themselves_are_refused(server, agent):
 def test_an_answer_that_is_none_is_an_error_with_a_name(server, agent, body):
     server.poll_answers.append((200, body, {}))
     assert agent.update().code == "unreachable"
+
+
+NOW = datetime(2030, 6, 15, tzinfo=UTC)
+
+
+def at(**delta):
+    return timestamp(NOW + timedelta(**delta))
+
+
+@pytest.mark.parametrize(
+    ("issued", "newest", "expected"),
+    [
+        (at(), "", NOW),
+        (at(minutes=-5), "", NOW),
+        (at(minutes=5), "", NOW + timedelta(minutes=5)),
+        (at(days=30), "", NOW + timedelta(days=30)),
+        (at(days=-30), "", NOW - timedelta(days=30)),
+        (at(days=-30), at(hours=-1), NOW),
+    ],
+    ids=[
+        "clock and signature agree",
+        "clock is ahead",
+        "clock is behind",
+        "clock is far behind and not asked",
+        "clock is far ahead and not asked",
+        "an old signature cannot turn back what a newer one proved",
+    ],
+)
+def test_the_time_that_expiry_is_compared_with(issued, newest, expected):
+    assert trusted_time(issued, newest, NOW) == expected
+
+
+def test_one_server_with_a_wrong_clock_does_not_stop_updates_for_ever(server, agent):
+    ahead = {"issued": later(days=400), "expires": later(days=401)}
+    server.alter_directive = lambda fields: fields | ahead
+    assert agent.update().code == "expired"
+    server.alter_directive = lambda fields: fields
+    assert agent.update().status == "updated"
+
+
+def test_a_device_without_a_clock_is_updated_all_the_same(server, agent):
+    class Stopped(PlainHost):
+        def now(self):
+            return datetime(1970, 1, 1, tzinfo=UTC)
+
+    assert Agent(agent._store.directory, settings(host=Stopped())).update().status == "updated"
+
+
+def test_no_change_to_an_answer_makes_the_device_accept_another_order(server, agent):
+    server.patch(BASE, NEXT)
+    body = PollRequest(
+        device_id="device",
+        current_version="v1",
+        components={"backbone": sha(BASE)},
+        nonce="N" * 32,
+        accepts=["glp1", "full"],
+    )
+    body = body.model_dump_json(exclude_none=True).encode()
+    question = Question(body, "device", "demo", "N" * 32, 0.1)
+    text = json.dumps(server.answer(body)).encode()
+    trust, record, now = agent._trust.bundle, agent._store.read(), datetime.now(UTC)
+    good = check_answer(PollAnswer.model_validate_json(text), question, trust, record, now)
+    assert [route.way.format for route in good.routes["backbone"]] == ["glp1", "full"]
+    dice = random.Random(17)
+    accepted = 0
+    for _ in range(20_000 if LONG else 2500):
+        mutant = bytearray(text)
+        for _ in range(dice.randint(1, 4)):
+            place = dice.randrange(len(mutant))
+            mutant[place : place + dice.randint(0, 2)] = dice.randbytes(dice.randint(0, 2))
+        try:
+            answer = PollAnswer.model_validate_json(bytes(mutant))
+        except ValueError:
+            continue
+        try:
+            order = check_answer(answer, question, trust, record, now)
+        except ContractError:
+            continue
+        accepted += 1
+        assert (order.directive, order.release, order.floor) == (good.directive, good.release, good.floor)
+        proved = [route.descriptor for route in good.routes["backbone"]]
+        assert all(route.descriptor in proved for route in order.routes["backbone"])
+    assert accepted > 0
