@@ -127,7 +127,7 @@ def test_imports_stand_at_the_top():
 def test_no_function_body_is_longer_than_a_screen():
     long = [
         f"{path.relative_to(ROOT)}:{function.lineno} {function.name} has {_body_lines(function)} lines"
-        for path in [*SOURCES, *TESTS]
+        for path in SOURCES
         if path.parent.name != "versions"
         for function in _functions(_tree(path))
         if _body_lines(function) > MAX_BODY_LINES
@@ -152,7 +152,7 @@ def test_no_source_puts_work_off():
 
 
 def test_every_exception_from_a_check_names_its_code_and_its_reason():
-    bare = re.compile(r"#\s*(?:noqa(?!:\s*[A-Z]+\d+.*\s-\s)|type:\s*ignore(?!\[[\w,-]+\]\s+#))")
+    bare = re.compile(r"#\s*(?:noqa(?!:\s*[A-Z]+\d+.*\s[-#]\s)|type:\s*ignore(?!\[[\w,-]+\]\s+#))")
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in SOURCES

@@ -1,0 +1,63 @@
+"""What `deploy/README.md` says is what the code does."""
+
+import re
+import shlex
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from service.api import health
+from service.cli.main import build
+from service.config import Settings
+from tests.deploy.settings_table import README, table, variable, written
+
+TEXT = README.read_text(encoding="utf-8")
+OTHER_VARIABLES = {"GRAYLAG_KEY_PASSPHRASE", "GRAYLAG_URL", "GRAYLAG_TOKEN"}
+COMMANDS = sorted(
+    set(re.findall(r"^(?:docker .*?)?graylag(?::local)? ([a-z].*?)(?:\s*#.*)?$", TEXT, re.MULTILINE))
+)
+SOURCES = [path for package in ("service", "workers") for path in (README.parents[1] / package).rglob("*.py")]
+
+
+def test_the_table_of_settings_is_that_of_the_code():
+    assert written() == table()
+
+
+def test_every_variable_in_the_text_exists():
+    known = {variable(name) for name in Settings.model_fields} | OTHER_VARIABLES
+    assert set(re.findall(r"GRAYLAG_[A-Z0-9_]*[A-Z0-9]", TEXT)) <= known
+
+
+def test_the_page_shows_how_to_run_it():
+    assert {command.split()[0] for command in COMMANDS} >= {
+        "api",
+        "worker",
+        "beat",
+        "migrate",
+        "keys",
+        "token",
+    }
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_in_the_text_exists_with_its_options(line):
+    command, words = typer.main.get_command(build()), shlex.split(line)
+    context = typer.Context(command, info_name="graylag")
+    while isinstance(command, TyperGroup):
+        name, command, words = command.resolve_command(context, words)
+        context = typer.Context(command, parent=context, info_name=name)
+    assert command.make_context(name, words, parent=context).params is not None
+
+
+def test_every_route_that_ops_are_told_to_watch_exists():
+    paths = {route.path for route in health.router.routes}
+    watched = {path for path in ("/health", "/ready", "/metrics") if f"`{path}`" in TEXT}
+    assert watched == paths
+
+
+def test_every_line_of_the_log_that_ops_are_told_to_watch_is_written():
+    written_somewhere = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    events = re.findall(r"^\| log `([a-z_.]+)`", TEXT, re.MULTILINE)
+    assert events
+    assert [event for event in events if f'"{event}"' not in written_somewhere] == []
