@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ def demo(
 
     Ends with status 0 only if every device in a cohort runs verified bytes of the new version.
     """
+    started = time.monotonic()
     console = Console(stderr=True, highlight=False)
     place = keep or DEFAULT_PLACE
     _require_ours(place)
@@ -48,7 +50,7 @@ def demo(
         stack.remove()
         running = start_service(stack, settings=PACE)
         story = Story.begin(running, stack.directory / "story", console, devices)
-        result = story.tell()
+        result = story.tell(started)
         console.print(story.table(result))
         if as_json:
             print(json.dumps(result), flush=True)

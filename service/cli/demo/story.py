@@ -53,18 +53,20 @@ class Story:
 
     @classmethod
     def begin(cls, running: Running, directory: Path, console: Console, count: int) -> "Story":
-        """Everything ready, nothing done."""
+        """The servers run, and nothing else has happened."""
         task = Task.generate(SEED)
         devices = fleet.make_fleet(directory / "devices", count, task)
         return cls(running, directory, console, AdminApi(running.api_url, running.admin_token), task, devices)
 
-    def tell(self) -> dict[str, Any]:
+    def tell(self, started: float) -> dict[str, Any]:
         """All steps; the result as the JSON line has it.
+
+        Args:
+            started: `time.monotonic()` when the person pressed Enter.
 
         Raises:
             CliError: a step did not come to its end.
         """
-        started = time.monotonic()
         self._train_and_publish()
         self._enrol()
         self._roll_out()
@@ -141,14 +143,14 @@ class Story:
 
     def _poll_until_over(self) -> None:
         deadline = time.monotonic() + ROLLOUT_PATIENCE_S
-        shown = -1
+        shown = 0
         while time.monotonic() < deadline:
             fleet.poll_all([device for device in self.devices if device.version() != "v1.1"])
             rollout = self.api.call("GET", f"/v1/admin/rollouts/{ROLLOUT}")
-            if rollout["stage"] != shown and rollout["state"] == "running":
-                shown = rollout["stage"]
-                cohort, percent = STAGES[shown]
-                self.console.print(f"  stage {shown + 1}: {percent} % of {cohort}")
+            reached = len(STAGES) if rollout["state"] == "completed" else rollout["stage"] + 1
+            for index, (cohort, percent) in enumerate(STAGES[shown:reached], shown + 1):
+                self.console.print(f"  stage {index}: {percent} % of {cohort}")
+            shown = reached
             if rollout["state"] == "halted":
                 raise CliError(f"the rollout halted: {rollout['reason']}")
             if rollout["state"] == "completed" and not self._behind():
