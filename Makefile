@@ -24,11 +24,11 @@ demo: setup  ## The main job on real servers: two versions, 200 devices, one sta
 up: setup  ## The whole service in one terminal, data in .graylag/
 	@$(BIN)/graylag up $(ARGS)
 
-test: check  ## All tests, against the real servers
+test: setup lint  ## All tests, against the real servers
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: setup lint  ## Lint, types, import contracts, fast tests
-	$(BIN)/python -m pytest -q -m "not servers" -n 2 tests/sdk_contract tests/service/domain tests/workers/delta tests/test_house.py
+	$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check --quiet .

@@ -1,5 +1,6 @@
 """Simulated devices: each with its own directory, key and model, all running the reference client."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,6 +70,16 @@ class Device:
         """What it runs."""
         installed = self.opened().installed()
         return installed.version if installed else None
+
+    def runs(self, digests: Mapping[str, str]) -> bool:
+        """Whether the files of what it runs are, byte for byte, those of a version: component -> sha256."""
+        installed = self.opened().installed()
+        if installed is None or installed.components.keys() != digests.keys():
+            return False
+        return all(
+            hashlib.sha256(path.read_bytes()).hexdigest() == digests[name]
+            for name, path in installed.components.items()
+        )
 
     def accuracy(self) -> float:
         """Of what it runs, on its own inputs."""

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ class Story:
         running: the service.
         directory: for models and devices.
         console: where progress goes.
+        digests: component -> sha256 of the version that was published last.
     """
 
     running: Running
@@ -50,6 +51,7 @@ class Story:
     api: AdminApi
     task: Task
     devices: list[Device]
+    digests: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, running: Running, directory: Path, console: Console, count: int) -> "Story":
@@ -86,6 +88,7 @@ class Story:
         (folder / "labels.json").write_text(json.dumps(LABELS))
         components = {fleet.WEIGHTS: folder / "classifier.safetensors", "labels": folder / "labels.json"}
         files = hash_components(components, self.console)
+        self.digests = {file.name: file.sha256 for file in files}
         release = Release(MODEL, label, [LocalVariant("default", {}, 0, files)])
         publish_release(self.api, release, self.console)
 
@@ -170,7 +173,7 @@ class Story:
 
     def _result(self, seconds: float) -> dict[str, Any]:
         inside = self._in_cohort()
-        updated = [device for device in inside if device.version() == "v1.1"]
+        updated = [device for device in inside if device.runs(self.digests)]
         for device in updated:
             device.accuracy_after = device.accuracy()
         full = sum(path.stat().st_size for path in (self.directory / "v1.1").iterdir())
