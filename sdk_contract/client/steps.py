@@ -1,6 +1,5 @@
 """Transitions: the new state, what belongs to it, and the event that reports it, as one write."""
 
-import errno
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from sdk_contract.client.errors import NoSpace, StorageFailed
 from sdk_contract.client.fetch import Meter
 from sdk_contract.client.record import Attempt, Record
 from sdk_contract.client.states import State, require
-from sdk_contract.client.store import Store
+from sdk_contract.client.store import FULL_DISK, Store
 from sdk_contract.errors import ContractError
 from sdk_contract.wire import EventState
 
@@ -66,6 +65,7 @@ class Steps:
             record.attempt = None
 
         self.store.collect(self.store.change(step))
+        self.store.fill_reserve()
 
     def _count(self, record: Record) -> None:
         if record.attempt is None:
@@ -82,6 +82,6 @@ def now() -> float:
 
 def disk_fault(error: OSError) -> ContractError:
     """An error of the disk under the name that is reported."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL_DISK:
         return NoSpace(str(error))
     return StorageFailed(str(error))

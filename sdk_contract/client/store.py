@@ -1,7 +1,7 @@
 """The directory of one device: objects by digest, the record, and who may touch them.
 
 ```
-state.json, state.copy   the record, and the one before it
+state.json, state.copy   the record, and the one before it; reserve: room for it on a full disk
 update.lock              held while an update runs; state.lock: for milliseconds
 objects/<sha256>         verified files, never modified
 partial/<sha256>         on the way; named by the digest they shall have
@@ -11,6 +11,7 @@ in_place/<sha256>        a file on its way from one version to the next, its und
 ```
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -24,6 +25,9 @@ from sdk_contract.client.files import DiskFiles, Files, replace
 from sdk_contract.client.record import MAX_RECORD, Record, Release
 
 CHUNK = 1 << 20
+RESERVE = 64 * 1024
+"""Bytes of room kept for the record; two copies of it fit many times."""
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,14 @@ class Store:
         self.releases = directory / "releases"
         self.manifests = directory / "manifests"
         self.in_place = directory / "in_place"
+        self._reserve = directory / "reserve"
 
     def create(self) -> None:
         """Make the directories; fine if they exist."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.objects, self.partial, self.releases, self.manifests, self.in_place):
             self.files.make_directory(path)
+        self.fill_reserve()
         self.files.sync_directory(self.directory)
         self.files.sync_directory(self.directory.parent)
 
@@ -93,8 +99,26 @@ class Store:
             step(record)
             after = record.to_bytes()
             if after != before:
-                self._save(before, after)
+                self._save_in_any_room(before, after)
             return record
+
+    def _save_in_any_room(self, before: bytes, after: bytes) -> None:
+        """A full disk must not keep us from noting that we go back: then the reserve gives its room."""
+        try:
+            self._save(before, after)
+        except OSError as error:
+            if error.errno not in FULL_DISK or not self._reserve.exists():
+                raise
+            self.files.unlink(self._reserve)
+            self._save(before, after)
+
+    def fill_reserve(self) -> None:
+        """Set room aside for the record; on a disk that is full already there is none to set aside."""
+        if self._reserve.exists():
+            return
+        with suppress(OSError):
+            # Random bytes: a file system that compresses would keep no room for zeros.
+            replace(self.files, self._reserve, os.urandom(RESERVE))
 
     def _save(self, before: bytes, after: bytes) -> None:
         # The copy is for rot, not for power cuts (those are `replace`'s work), so it needs no sync.

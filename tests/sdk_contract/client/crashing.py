@@ -47,6 +47,7 @@ class _OpenFile:
         self._write(offset, data)
 
     def _write(self, offset, data):
+        self.disk.need_room(offset + len(data) - os.fstat(self.inner._fd).st_size)
         before = self.inner.read(offset, len(data))
         size = os.fstat(self.inner._fd).st_size
         self.inner.write(offset, data)
@@ -92,6 +93,7 @@ class Disk:
         at: number of the operation, from 1; 0 for never.
         error: fail with this errno instead of losing power.
         times: how many operations fail in a row.
+        home, capacity: bytes that the files under `home` may have together; no bound without `home`.
         zeros: unsynced content comes back as zeros of the new length, as some file systems do it.
         trash: folder on the same disk, for what undo needs.
     """
@@ -102,6 +104,8 @@ class Disk:
     times: int = 1
     zeros: bool = False
     free: int | None = None
+    home: Path | None = None
+    capacity: int = 0
     count: int = 0
     dead: bool = False
     changes: list[_Change] = field(default_factory=list)
@@ -146,6 +150,13 @@ class Disk:
         self.changes.clear()
         self.fds.clear()
         shutil.rmtree(self.trash)
+
+    def need_room(self, growth):
+        if self.home is None or growth <= 0:
+            return
+        used = sum(path.lstat().st_size for path in self.home.rglob("*") if path.is_file())
+        if used + growth > self.capacity:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def last(self, place):
         self.changes = [change for change in self.changes if change.place != place]

@@ -266,6 +266,21 @@ def test_a_disk_that_fills_up_during_the_move_gives_the_old_version_back_and_bla
     assert agent.update(Reads()).status == "updated"
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0])
+def test_a_disk_that_others_fill_during_the_move_never_leaves_the_device_without_a_version(
+    device, tmp_path, share
+):
+    directory = device("crowded")
+    used = sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())
+    room = int(share * 60_000)
+    disk = Disk(tmp_path / "trash", home=directory, capacity=used + room)
+    outcome = Agent(directory, frugal(disk)).update(Reads())
+    assert outcome.status in {"updated", "rolled_back", "waiting"}
+    assert content(Agent(directory, frugal(disk))) in (OLD, NEW)
+    disk.power_off(lose=False)
+    converge(directory)
+
+
 def test_files_do_not_move_while_work_on_them_goes_on(device):
     class Bytes(Reads):
         def load(self, installed):
