@@ -5,6 +5,7 @@ the others, nor the snapshot before it, down.
 """
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -81,10 +82,12 @@ class SnapshotKeeper:
         self._check_every_s = check_every_s
         self.current = Snapshot()
         self.fresh = False
+        self._refreshing = threading.Lock()
 
     def refresh(self) -> None:
         """Rebuild if the epoch has moved. Blocking; the database's errors pass through."""
-        with read_only(self._engine) as session:
+        # One at a time: an older view that took longer must not replace a newer one.
+        with self._refreshing, read_only(self._engine) as session:
             if self.current.epoch != store.rollouts.epoch(session) or not self.fresh:
                 self.current = build(session)
         self.fresh = True

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,15 @@ class LiveService:
         """One request to the admin API."""
         headers = {"Authorization": f"Bearer {self.tokens[scope]}"}
         return self.client.request(method, path, json=body, headers=headers)
+
+    @contextmanager
+    def worker_with(self, **changes: Any) -> Iterator[None]:
+        """Another worker for a while, for example one without keys."""
+        usual, self.worker = self.worker, replace(self.worker, **changes)
+        try:
+            yield
+        finally:
+            self.worker = usual
 
     def run_ticks(self) -> None:
         """Do what beat asks for: look at gates, sweep; and let polls see it."""
