@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from service.cli.builds import builds_from
 from service.cli.http import AdminApi, CliError
 from service.cli.upload import bar, bring, sha256_of
 
@@ -49,11 +50,15 @@ class Release:
 def publish(
     model: Annotated[str, typer.Argument(help="Name of the model.")],
     version: Annotated[str, typer.Argument(help="Label of the version, for example v1.3.")],
-    component: Annotated[list[str], typer.Option(help="NAME=FILE; repeat for each component.")],
+    component: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE; repeat for each component of the build.")
+    ] = None,
     variant: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            exists=True, dir_okay=False, help='JSON file: {"name", "selector", "priority"} of this build.'
+            exists=True,
+            dir_okay=False,
+            help="SELECTOR.json: for which devices the build is. Repeat it, with components inside, for several builds.",
         ),
     ] = None,
     floor: Annotated[str | None, typer.Option(help="Devices may never go below this version again.")] = None,
@@ -64,16 +69,19 @@ def publish(
 ) -> None:
     """Upload a version and wait until it is ready for rollouts.
 
-    Files go straight to the object store in parallel parts; what is known there is not sent again.
+    Files go straight to the object store in parallel parts; what is known there is not sent again, so running
+    the same command again after a kill goes on where it was.
     """
     console = Console(stderr=True)
-    files = [_component(text, console) for text in component]
-    chosen = json.loads(variant.read_text()) if variant else {}
-    built = LocalVariant(
-        chosen.get("name", "default"), chosen.get("selector", {}), chosen.get("priority", 0), files
-    )
+    builds = builds_from(component or [], variant or [])
     with AdminApi.from_environment(url, token) as api:
-        result = publish_release(api, Release(model, version, [built], floor, notes), console)
+        variants = [
+            LocalVariant(
+                build.name, build.selector, build.priority, hash_components(build.components, console)
+            )
+            for build in builds
+        ]
+        result = publish_release(api, Release(model, version, variants, floor, notes), console)
     if as_json:
         typer.echo(json.dumps(result))
 
@@ -116,16 +124,6 @@ def hash_components(components: dict[str, Path], console: Console) -> list[Local
     total = sum(path.stat().st_size for path in components.values())
     with bar(console, "hashing", total) as advance:
         return [LocalFile(name, path, sha256_of(path, advance)) for name, path in components.items()]
-
-
-def _component(text: str, console: Console) -> LocalFile:
-    name, separator, place = text.partition("=")
-    path = Path(place)
-    if not separator or not name or not path.is_file():
-        raise CliError(f"--component takes NAME=FILE, and FILE must exist: {text!r}")
-    if path.stat().st_size == 0:
-        raise CliError(f"{path} is empty")
-    return hash_components({name: path}, console)[0]
 
 
 def _declaration(release: Release) -> dict[str, Any]:
