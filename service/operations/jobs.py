@@ -49,7 +49,7 @@ def claim(
     session: Session, job_id: UUID, *, owner: str, now: datetime, lease: timedelta
 ) -> store.jobs.JobRow | None:
     """Take a job; None when it is done, elsewhere, or not due yet."""
-    return store.jobs.claim(session, job_id, owner=owner, now=now, lease=lease)
+    return store.jobs.claim(session, job_id, owner=owner, now=now, lease=lease, max_attempts=MAX_ATTEMPTS)
 
 
 def renew(session: Session, job_id: UUID, fence: int, *, until: datetime, progress: dict[str, Any]) -> bool:

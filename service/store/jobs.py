@@ -108,9 +108,12 @@ def jobs(session: Session, *, state: str | None = None, limit: int = 100) -> Seq
     return session.scalars(query if state is None else query.where(JobRow.state == state)).all()
 
 
-def claim(session: Session, job_id: UUID, *, owner: str, now: datetime, lease: timedelta) -> JobRow | None:
-    """Take a job that is due or whose worker went silent; None when somebody else has it."""
-    free = or_(JobRow.state == "queued", (JobRow.state == "running") & (JobRow.lease_until < now))
+def claim(
+    session: Session, job_id: UUID, *, owner: str, now: datetime, lease: timedelta, max_attempts: int
+) -> JobRow | None:
+    """Take a job that is due or whose worker went silent; None when somebody else has it, or too many had it."""
+    orphaned = (JobRow.state == "running") & (JobRow.lease_until < now) & (JobRow.attempts < max_attempts)
+    free = or_(JobRow.state == "queued", orphaned)
     query = (
         update(JobRow)
         .where(JobRow.id == job_id, free, JobRow.run_after <= now)

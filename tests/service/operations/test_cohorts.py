@@ -1,0 +1,94 @@
+import pytest
+
+from tests.service import actors
+from tests.service.actors import cohort, enrol, ok, publish, refused, roll_out, stage
+
+
+def put(live, name, **body):
+    return live.call("PUT", f"/v1/admin/cohorts/{name}", body, "release-manager")
+
+
+def test_a_cohort_is_a_rule_a_list_or_both(live):
+    publish(live, "v1", b"cohorts")
+    cohort(live, "c", {"attr": "soc", "eq": "x"}, devices=["d1", "d2", "d1"])
+    assert ok(live.call("GET", "/v1/admin/cohorts/c"))["listed"] == 2
+    roll_out(live, "r", "v1", stage("c"))
+    assert enrol(live, "d1").poll()["need_update"]
+    third = enrol(live, "d3")
+    assert third.poll()["reason"] == "not_in_cohort"
+    assert third.poll(attributes={"soc": "x"})["need_update"]
+
+
+def test_a_running_rollout_follows_its_cohort(live):
+    publish(live, "v1", b"cohorts")
+    cohort(live, "c", devices=["d1"])
+    roll_out(live, "r", "v1", stage("c"))
+    device = enrol(live, "d2")
+    assert device.poll()["reason"] == "not_in_cohort"
+    cohort(live, "c", devices=["d1", "d2"])
+    actors.refresh(live)
+    assert device.poll()["need_update"]
+
+
+def test_a_change_that_names_no_list_leaves_the_list_as_it_is(live):
+    cohort(live, "c", devices=["d1"])
+    assert ok(put(live, "c", rule={"attr": "soc", "eq": "x"}))["listed"] == 1
+    assert ok(put(live, "c", devices=[]))["listed"] == 0
+
+
+def test_a_long_list_is_taken(live):
+    assert cohort(live, "c", devices=[f"d{n}" for n in range(12_000)])["listed"] == 12_000
+
+
+@pytest.mark.parametrize(
+    ("rule", "field"),
+    [
+        ({"attr": "ram_mb", "above": 1}, "rule"),
+        ({"all": []}, "rule.all"),
+        ({"any": [{}, {"attr": "a", "semver": "not a range"}]}, "rule.any.1.semver"),
+        ({"cohort": "absent"}, "rule.cohort"),
+        ({"cohort": "self"}, "rule.cohort"),
+    ],
+)
+def test_a_rule_that_cannot_be_read_is_refused_by_its_place(live, rule, field):
+    refused(put(live, "self", rule=rule), 422, "invalid_rule", field)
+    refused(live.call("GET", "/v1/admin/cohorts/self"), 404, "not_found", "cohort")
+
+
+def test_a_rule_nested_without_end_is_refused(live):
+    rule = {}
+    for _ in range(400):
+        rule = {"not": rule}
+    refused(put(live, "deep", rule=rule), 422, "invalid_rule")
+
+
+def test_numbers_and_texts_that_cannot_be_stored_are_refused(live):
+    headers = {"Authorization": f"Bearer {live.tokens['admin']}"}
+    for value in (b"1e999", b"NaN", b'"\\u0000"', b'"\\ud800"'):
+        body = b'{"rule": {"attr": "a", "eq": ' + value + b"}}"
+        refused(live.client.put("/v1/admin/cohorts/c", content=body, headers=headers), 422, "invalid")
+
+
+def test_cohorts_build_on_each_other_and_never_in_a_circle(live):
+    publish(live, "v1", b"cohorts")
+    cohort(live, "inner", devices=["d1"])
+    cohort(live, "outer", {"all": [{"cohort": "inner"}, {"attr": "soc", "eq": "x"}]})
+    refused(put(live, "inner", rule={"not": {"cohort": "outer"}}), 422, "invalid_rule")
+    roll_out(live, "r", "v1", stage("outer"))
+    device = enrol(live, "d1")
+    assert device.poll()["reason"] == "not_in_cohort"
+    assert device.poll(attributes={"soc": "x"})["need_update"]
+
+
+def test_what_is_in_use_is_not_removed(live):
+    publish(live, "v1", b"cohorts")
+    cohort(live, "inner", devices=["d1"])
+    cohort(live, "outer", {"any": [{"cohort": "inner"}]})
+    ok(actors.create_rollout(live, "r", "v1", stage("outer")))
+    refused(live.call("DELETE", "/v1/admin/cohorts/outer"), 409, "still_in_use")
+    refused(live.call("DELETE", "/v1/admin/cohorts/inner"), 409, "still_in_use")
+    cohort(live, "free", devices=["d1"])
+    ok(live.call("DELETE", "/v1/admin/cohorts/free"))
+    refused(live.call("DELETE", "/v1/admin/cohorts/free"), 404, "not_found", "cohort")
+    assert [one["name"] for one in ok(live.call("GET", "/v1/admin/cohorts"))] == ["inner", "outer"]
+    assert actors.rows(live, "select 1 from cohort_members where cohort = 'free'") == []
