@@ -125,7 +125,7 @@ def restore(element: Element, base: Bytes, run: Run, *, forward: bool = True) ->
         run: the symbols; where few are not zero only those values are touched.
         forward: whether the symbols are added or taken away.
     """
-    if run.places is None or 4 * len(run.places) > run.count:
+    if run.places is None or SPARSE_PART * len(run.places) > run.count:
         return _RESTORE[element](element, base, run.dense(), 1 if forward else -1)
     result = base.copy()
     if element is Element.INT4:

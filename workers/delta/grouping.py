@@ -10,7 +10,8 @@ from sdk_contract.patch.groups import (
     BY_EXPONENT,
     BY_LEADER,
     BY_NOTHING,
-    exponent_groups,
+    Units,
+    key_groups,
     leader_classes,
     unit_groups,
 )
@@ -20,8 +21,10 @@ from workers.delta.runs import encode_run, encode_sparse
 KEYED_MIN = 4096
 # Each group costs about a Huffman table; more than eight gain less than two parts in a thousand.
 MAX_EXPONENT_GROUPS = 8
+MAX_LEADER_GROUPS = 5
 GROUP_COST_BITS = 500.0
 SAMPLE = 1 << 14
+LEADER_SAMPLE = 1 << 17
 
 
 def encode_field(
@@ -59,43 +62,52 @@ def _plain(run: Run) -> bytes:
 
 def _by_exponent(element: Element, old: Bytes, symbols: Symbols) -> bytes:
     keys = key_of(element, old)
-    cuts = choose_cuts(keys, symbols)
+    cuts = choose_cuts(keys, symbols, MAX_EXPONENT_GROUPS)
     if not cuts:
         return _plain(Run(len(symbols), None, symbols))
-    runs = [encode_run(symbols[group]) for group in exponent_groups(keys, cuts)]
+    runs = [encode_run(symbols[group]) for group in key_groups(keys, cuts)]
     return bytes((BY_EXPONENT, len(cuts))) + cuts + b"".join(runs)
 
 
 def _by_leader(number: int, leader: Symbols, run: Run, units: int) -> bytes:
     classes = leader_classes(leader, units)
     size = run.count // units
-    parts = _dense_parts(run, classes, size) if run.places is None else _sparse_parts(run, classes, size)
-    return bytes((BY_LEADER, number)) + b"".join(encode_sparse(part) for part in parts)
+    step = max(1, run.count // LEADER_SAMPLE)
+    sampled = run.dense().reshape(-1, size)[::step]
+    cuts = choose_cuts(np.repeat(classes[::step], size), sampled.reshape(-1), MAX_LEADER_GROUPS)
+    if not cuts:
+        return _plain(run)
+    split = _dense_parts if run.places is None else _sparse_parts
+    parts = split(run, list(unit_groups(classes, cuts, size)))
+    return bytes((BY_LEADER, number, len(cuts))) + cuts + b"".join(encode_sparse(part) for part in parts)
 
 
-def _dense_parts(run: Run, classes: Symbols, size: int) -> Iterator[Run]:
-    for group in unit_groups(classes, size):
-        values = run.values.reshape(-1, size)[group.numbers].reshape(-1)
+def _dense_parts(run: Run, groups: list[Units]) -> Iterator[Run]:
+    for group in groups:
+        values = run.values.reshape(-1, group.size)[group.numbers].reshape(-1)
         yield Run(group.count, None, values)
 
 
-def _sparse_parts(run: Run, classes: Symbols, size: int) -> Iterator[Run]:
-    """Each class's share of the changes, at their places among the units of that class."""
-    places = run.places if run.places is not None else np.arange(run.count)
+def _sparse_parts(run: Run, groups: list[Units]) -> Iterator[Run]:
+    """Each group's share of the changes, at their places among the units of that group."""
+    size = groups[0].size
+    places = np.arange(0) if run.places is None else run.places
     unit, inside = np.divmod(places, size)
-    kinds = classes[unit]
-    rank = np.empty(len(classes), np.int64)
-    for number, group in enumerate(unit_groups(classes, size)):
-        rank[group.numbers] = np.arange(len(group.numbers))
-        chosen = np.flatnonzero(kinds == number)
-        yield Run(group.count, rank[unit[chosen]] * size + inside[chosen], run.values[chosen])
+    number_of, rank_of = np.empty(run.count // size, np.uint8), np.empty(run.count // size, np.int64)
+    for number, group in enumerate(groups):
+        number_of[group.numbers] = number
+        rank_of[group.numbers] = np.arange(len(group.numbers))
+    numbers = number_of[unit]
+    for number, group in enumerate(groups):
+        chosen = np.flatnonzero(numbers == number)
+        yield Run(group.count, rank_of[unit[chosen]] * size + inside[chosen], run.values[chosen])
 
 
-def choose_cuts(keys: Bytes, symbols: Symbols) -> bytes:
-    """Exponents that start a new group, such that the groups' entropies add up to least.
+def choose_cuts(keys: Symbols, symbols: Symbols, most: int) -> bytes:
+    """Keys that start a new group, such that the groups' entropies add up to least.
 
-    A sample's histogram per exponent, with larger symbols in classes of a quarter octave, decides; the best
-    split into at most eight ranges of exponents is found by dynamic programming.
+    A sample's histogram per key, with larger symbols in classes of a quarter octave, decides; the best
+    split into at most `most` ranges of keys is found by dynamic programming.
     """
     step = max(1, len(keys) // SAMPLE)
     sampled, small = keys[::step], _classes(symbols[::step])
@@ -104,7 +116,7 @@ def choose_cuts(keys: Bytes, symbols: Symbols) -> bytes:
         return b""
     rows = np.searchsorted(exponents, sampled)
     counts = np.bincount(rows * 64 + small, minlength=64 * len(exponents)).reshape(-1, 64).astype(float)
-    begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / step)
+    begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / step, most)
     return bytes(int(exponents[begin]) for begin in begins[1:])
 
 
@@ -127,10 +139,10 @@ def _range_costs(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(costs)
 
 
-def _best_ranges(costs: npt.NDArray[np.float64]) -> list[int]:
-    """Begins of the ranges, at most eight, that cover everything at least cost."""
+def _best_ranges(costs: npt.NDArray[np.float64], most: int) -> list[int]:
+    """Begins of at most `most` ranges that cover everything at least cost."""
     best, came = [costs[0]], [np.zeros(len(costs), int)]
-    for _ in range(MAX_EXPONENT_GROUPS - 1):
+    for _ in range(most - 1):
         through = best[-1][:, None] + costs
         came.append(np.argmin(through, axis=0))
         best.append(np.min(through, axis=0))
