@@ -66,7 +66,7 @@ def _variant(path: Path) -> Build:
     if not content.keys() & (FIELDS - {"name"}):
         content = {"selector": content}
     if not content.keys() <= FIELDS:
-        raise CliError(f"{path}: unknown field {sorted(content.keys() - FIELDS)[0]!r}")
+        raise CliError(f"{path}: unknown field {min(content.keys() - FIELDS)!r}")
     files = {
         name: _existing(path.parent / place, f"{path}: {name}")
         for name, place in content.get("components", {}).items()
