@@ -4,21 +4,24 @@
 `GRAYLAG_KEY_PASSPHRASE` or not at all.
 """
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sdk_contract import strict_json
 from sdk_contract.documents import RoleKeys, RoleName, TrustBundle, public_key_entry, timestamp
-from sdk_contract.envelope import Signer, key_id
+from sdk_contract.envelope import Role, Signer, key_id, pae, peek
+from sdk_contract.errors import ContractError
+from service.domain.trust_changes import TRUST_LIFETIME
 from service.errors import ServiceError
 
 ROLES: tuple[RoleName, ...] = ("root", "publisher", "director", "patcher")
-TRUST_LIFETIME = timedelta(days=365)
 
 
 class KeyUnusable(ServiceError):
@@ -88,19 +91,69 @@ def create_key(path: Path) -> KeySigner:
     return KeySigner(key)
 
 
-def first_trust_bundle(signers: Mapping[RoleName, Sequence[Signer]], *, now: datetime) -> bytes:
-    """Version 1 of the trust bundle, in an envelope signed by all root keys; every threshold is 1."""
+def first_trust_bundle(
+    signers: Mapping[RoleName, Sequence[Signer]], *, now: datetime, root_threshold: int = 1
+) -> bytes:
+    """Version 1 of the trust bundle, in an envelope signed by all root keys.
+
+    Args:
+        signers: role -> who holds its keys.
+        now: it lives for a year from here.
+        root_threshold: how many root keys have to sign each later bundle; one key of any other role is enough.
+    """
     entries = {
         role: dict(public_key_entry(signer.public_key) for signer in holders)
         for role, holders in signers.items()
     }
+    thresholds = {"root": root_threshold}
     bundle = TrustBundle(
         version=1,
         expires=timestamp(now + TRUST_LIFETIME),
         keys={keyid: key for held in entries.values() for keyid, key in held.items()},
-        roles={role: RoleKeys(keys=list(held), threshold=1) for role, held in entries.items()},
+        roles={
+            role: RoleKeys(keys=list(held), threshold=thresholds.get(role, 1))
+            for role, held in entries.items()
+        },
     )
     return bundle.seal(signers["root"])
+
+
+def countersign(envelope: bytes, signers: Sequence[Signer]) -> bytes:
+    """The envelope with further signatures: root keys lie in different places, and sign one after another.
+
+    Raises:
+        ContractError: not an envelope.
+    """
+    payload = peek(envelope, limit=TrustBundle.limit)
+    outer = strict_json.loads(envelope, limit=TrustBundle.limit)
+    message = pae(outer["payloadType"], payload)
+    fresh = {key_id(signer.public_key): signer.sign(message) for signer in signers}
+    kept = [entry for entry in outer["signatures"] if entry["keyid"] not in fresh]
+    added = [{"keyid": keyid, "sig": base64.b64encode(sig).decode()} for keyid, sig in fresh.items()]
+    return strict_json.dumps({**outer, "signatures": [*kept, *added]})
+
+
+def signed_by(envelope: bytes, role: Role) -> list[str]:
+    """Which keys of a role have signed the trust bundle in an envelope, whether or not they are enough.
+
+    Raises:
+        ContractError: not an envelope.
+    """
+    voices = []
+    for keyid, public_key in role.keys.items():
+        try:
+            TrustBundle.open(_only(envelope, keyid), Role({keyid: public_key}, 1))
+        except ContractError:
+            continue
+        voices.append(keyid)
+    return voices
+
+
+def _only(envelope: bytes, keyid: str) -> bytes:
+    """The envelope with the signatures under one id: another's bad one does not count against it."""
+    outer = strict_json.loads(envelope, limit=TrustBundle.limit)
+    kept = [entry for entry in outer["signatures"] if entry["keyid"] == keyid]
+    return strict_json.dumps({**outer, "signatures": kept})
 
 
 def _from_file(place: str) -> bytes:

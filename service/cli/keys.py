@@ -6,7 +6,7 @@ each later version. Nothing in it is ever overwritten. The root keys may lie els
 
 import json
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -161,7 +161,7 @@ def _sign(ceremony: Ceremony, path: Path, roots: list[Path] | None) -> None:
 def _role(text: str) -> RoleName:
     if text not in signing.ROLES:
         raise CliError(f"{text!r} is no role; one of {', '.join(signing.ROLES)}")
-    return cast(RoleName, text)
+    return text
 
 
 def _facts(bundle: TrustBundle, signed: list[str], path: Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ from sdk_contract.envelope import Signer, peek
 from sdk_contract.errors import ContractError
 from service import signing
 from service.cli.http import CliError
-from service.domain.trust_changes import missing_voices, successor
+from service.domain.trust_changes import InvalidTrustChange, missing_voices, successor
 from service.tokens import utc_now
 
 
@@ -58,8 +58,13 @@ class Ceremony:
         """
         version = self._latest().version + 1
         path = self._free(version)
-        signer = signing.create_key(self.directory / f"{role}-v{version}.pem")
-        self._write(path, [(role, signer.public_key)], [], _only(role, threshold), now)
+        pem = self.directory / f"{role}-v{version}.pem"
+        signer = signing.create_key(pem)
+        try:
+            self._write(path, [(role, signer.public_key)], [], _only(role, threshold), now)
+        except InvalidTrustChange:
+            pem.unlink()
+            raise
         if role == "root":
             path.write_bytes(signing.countersign(path.read_bytes(), [signer]))
         return path

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import migrations
 from service import database
-from service.cli import keys
+from service.cli import trust_files
 from service.embedded import BUCKET, EmbeddedError, Endpoints, Stack, free_ports
 from service.operations import access, devices, trust
 from service.tokens import new_secret, utc_now
@@ -156,7 +156,7 @@ def _keys(directory: Path) -> Path:
         fresh = directory / "keys.new"
         for leftover in fresh.glob("*"):
             leftover.unlink()
-        keys.create_all(fresh)
+        trust_files.create_all(fresh)
         secret = fresh / "access_token_secret"
         secret.touch(mode=0o600)
         secret.write_text(new_secret("acc"))
