@@ -263,7 +263,10 @@ def _turn_back(record: Record, fault: ContractError) -> None:
         return
     if record.current == record.attempt.release:
         record.current, record.previous = record.previous, None
-    if fault.reaction is not Reaction.WAIT:  # a full disk says nothing about the version
+    if fault.reaction is Reaction.FULL:  # the patch failed, not the version: it may come another way
+        failed = [step.patch_sha256 for step in record.attempt.in_place]
+        record.failed_patches = [*record.failed_patches, *failed][-MAX_BAD:]
+    elif fault.reaction is not Reaction.WAIT:  # a full disk says nothing about the version
         record.bad.setdefault(record.attempt.release.manifest_sha256, fault.code)
     for oldest in list(record.bad)[:-MAX_BAD]:
         del record.bad[oldest]

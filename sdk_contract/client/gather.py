@@ -81,10 +81,13 @@ class Gather:
     ) -> dict[str, tuple[InPlaceStep, PatchDescriptor]]:
         """Components that a patch can update inside their own file: one that nothing else refers to."""
         no_patch = self.steps.attempt().no_patch
+        failed = self.steps.store.read().failed_patches
         found = {}
         for part in missing:
             descriptor = _patch_of(order, part.name)
-            if descriptor is not None and part.name not in no_patch and self._is_own(descriptor, order):
+            if descriptor is None or part.name in no_patch or descriptor.patch.sha256 in failed:
+                continue
+            if self._is_own(descriptor, order):
                 found[part.name] = (self._step(part.name, descriptor), descriptor)
         return found
 

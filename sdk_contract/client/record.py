@@ -119,6 +119,7 @@ class Record(BaseModel):
         floor: highest floor of any manifest ever accepted; nothing below it is installed.
         newest_issued: latest `issued` of a directive that agreed with our clock: time was at least this.
         bad: manifest digest -> code, for versions that failed their trial here.
+        failed_patches: digests of patches that could not be applied in place; such a component is made beside.
         outbox: events that the server has not confirmed, oldest first.
     """
 
@@ -131,6 +132,7 @@ class Record(BaseModel):
     floor: int = 0
     newest_issued: str = ""
     bad: dict[str, str] = Field(default_factory=dict)
+    failed_patches: list[str] = Field(default_factory=list)
     outbox: list[Event] = Field(default_factory=list)
     last_checked: float | None = None
     next_poll_s: int = 0

@@ -37,6 +37,8 @@ class _OpenFile:
 
     def read(self, offset, length):
         self.disk.alive()
+        if self.disk.error is not None:  # a read changes nothing, so only a fault makes it an operation
+            self.disk.step("read", self.path)
         return self.inner.read(offset, length)
 
     def write(self, offset, data):

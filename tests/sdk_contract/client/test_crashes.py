@@ -53,8 +53,8 @@ def device(server, enrol, tmp_path):
     return copy
 
 
-def operations(device, tmp_path):
-    disk = Disk(tmp_path / "trash-0")
+def operations(device, tmp_path, error=None):
+    disk = Disk(tmp_path / "trash-0", error=error)
     agent = Agent(device(0), settings(disk, limits=PATIENCE))
     assert agent.update(Reads()).status == "updated"
     disk.power_off(lose=False)
@@ -106,7 +106,7 @@ def test_a_power_cut_at_any_operation_leaves_a_whole_version_and_the_update_ends
 
 @pytest.mark.parametrize("error", [FULL, BROKEN])
 def test_a_disk_that_refuses_any_one_operation_costs_a_retry_at_most(device, tmp_path, error):
-    total = operations(device, tmp_path)
+    total = operations(device, tmp_path, error)
     for at in range(1 if error == FULL else 2, total + 1, 1 if LONG else 4):
         directory = device(f"{error}-{at}")
         disk = Disk(tmp_path / f"trash-{at}", at=at, error=error)

@@ -15,6 +15,7 @@ from sdk_contract.client.fetch import Limits
 from sdk_contract.client.files import DiskFiles
 from sdk_contract.client.host import PlainHost
 from sdk_contract.client.hotswap import HotSwap
+from sdk_contract.documents import Bytes, PatchDescriptor
 from tests.sdk_contract.client.conftest import LONG, content, tuned, weights
 from tests.sdk_contract.client.crashing import BROKEN, FULL, Disk, PowerCut
 from tests.sdk_contract.client.simulator import sha
@@ -138,7 +139,7 @@ def test_a_power_cut_at_any_operation_leaves_a_version_that_can_be_made_whole(de
 
 @pytest.mark.parametrize("error", [FULL, BROKEN])
 def test_a_disk_that_refuses_any_one_operation_costs_a_retry_at_most(device, tmp_path, error):
-    first = Disk(tmp_path / "trash-0")
+    first = Disk(tmp_path / "trash-0", error=error)
     Agent(device("count"), frugal(first)).update(Reads())
     first.power_off(lose=False)
     for at in range(1 if error == FULL else 2, first.count + 1, 1 if LONG else 7):
@@ -279,6 +280,26 @@ def test_a_disk_that_others_fill_during_the_move_never_leaves_the_device_without
     assert content(Agent(directory, frugal(disk))) in (OLD, NEW)
     disk.power_off(lose=False)
     converge(directory)
+
+
+def test_a_genuine_patch_that_does_not_fit_is_undone_and_the_component_comes_another_way(server, device):
+    patch = bytearray(server.patch(OLD["backbone"], NEW["backbone"]))
+    patch[len(patch) // 2] ^= 1
+    key = sha(OLD["backbone"]), sha(NEW["backbone"])
+    good = PatchDescriptor.open(
+        server.descriptors[key], server.trust_bundle(1, server.keys).for_role("patcher")
+    )
+    broken = good.model_copy(update={"patch": Bytes(sha256=sha(patch), size=len(patch))})
+    server.objects[sha(patch)] = bytes(patch)
+    server.descriptors[key] = broken.seal([server.keys["patcher"]])
+    directory = device("broken")
+    outcome = Agent(directory, frugal()).update(Reads())
+    assert (outcome.status, outcome.code, outcome.version) == ("rolled_back", "patch_corrupt", "v1")
+    assert content(Agent(directory, frugal())) == OLD
+    server.attempt = "attempt-2"
+    outcome = Agent(directory, frugal()).update(Reads())
+    assert (outcome.status, outcome.way) == ("updated", "full")
+    assert content(Agent(directory, frugal())) == NEW
 
 
 def test_files_do_not_move_while_work_on_them_goes_on(device):
