@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sdk_contract.patch.codecs import Symbols
+from sdk_contract.patch.codecs import Run, Symbols
 from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST
 from sdk_contract.patch.groups import BY_EXPONENT
 from sdk_contract.patch.plan import Lane, LaneKind, coding_order
@@ -20,6 +20,8 @@ from workers.delta.runs import blob, signed, varint
 
 LITERAL_LEVEL = 6
 SAMPLED = 1 << 15
+# Most tensors differ early; NumPy compares whole arrays.
+GLANCE = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,12 @@ def encode_block(
         at = piece.target_offset - begin
         old = np.frombuffer(source.read(piece.source_offset, piece.source_size), np.uint8)
         parts.append(_part(piece, old, new[at : at + piece.size], reversible=reversible))
-    counts = [part.counted() for part in parts]
-    payload, costs, invertible = _payload(parts, [changed for _, changed in counts], reversible=reversible)
+    payload, shares, invertible = _payload(parts, reversible=reversible)
     encoded = tuple(
-        EncodedPiece(part.piece, part.lane, values, changed, cost)
-        for part, (values, changed), cost in zip(parts, counts, costs, strict=True)
+        EncodedPiece(part.piece, part.lane, part.values, changed, cost)
+        for part, (changed, cost) in zip(parts, shares, strict=True)
     )
-    used = b"".join(part.old.tobytes() for part in parts)
+    used = b"".join(part.old.data for part in parts)
     payload_digest = short_digest(payload) if payload else EMPTY_DIGEST
     return EncodedBlock(encoded, data, used, payload, invertible, short_digest(used), payload_digest)
 
@@ -121,13 +122,10 @@ class _Part:
     old: Bytes
     new: Bytes
 
-    def counted(self) -> tuple[int, int]:
-        """How many values there are, and how many differ from the source's."""
-        size = self.lane.stride if len(self.lane.fields) == 1 else 1
-        values = len(self.new) // size
-        if self.lane.kind is not LaneKind.DELTA:
-            return values, 0 if self.lane == COPY else values
-        return values, int(np.count_nonzero(self.old.view(f"<u{size}") != self.new.view(f"<u{size}")))
+    @property
+    def values(self) -> int:
+        """How many values there are: bytes, where a unit holds several kinds."""
+        return len(self.new) // (self.lane.stride if len(self.lane.fields) == 1 else 1)
 
 
 def _part(piece: Piece, old: Bytes, new: Bytes, *, reversible: bool) -> _Part:
@@ -138,9 +136,9 @@ def _part(piece: Piece, old: Bytes, new: Bytes, *, reversible: bool) -> _Part:
 
 
 def _lane_for(piece: Piece, old: Bytes, new: Bytes) -> Lane:
-    if len(old) == len(new) and np.array_equal(old, new):
+    if len(old) == len(new) and np.array_equal(old[:GLANCE], new[:GLANCE]) and np.array_equal(old, new):
         return COPY
-    if not new.any():
+    if not new[:GLANCE].any() and not new.any():
         return ZERO
     if not piece.source_size:
         return LITERAL
@@ -163,22 +161,22 @@ def _holds_nibbles(old: Bytes, new: Bytes) -> bool:
     return bool(2 * high > low)
 
 
-def _payload(parts: list[_Part], changed: list[int], *, reversible: bool) -> tuple[bytes, list[int], bool]:
-    """The coded bytes, each part's share of them, and whether they can be undone."""
+def _payload(parts: list[_Part], *, reversible: bool) -> tuple[bytes, list[tuple[int, int]], bool]:
+    """The coded bytes; for each part, its changed values and its share of the bytes; whether it can be undone."""
     lanes = sorted({part.lane for part in parts}, key=lambda lane: (lane.kind, lane.stride, lane.fields))
-    costs = [0] * len(parts)
+    shares = [(0, 0)] * len(parts)
     if lanes == [ZERO] or (lanes == [COPY] and _one_range(parts)):
-        return b"", costs, True
+        return b"", shares, True
     coded, invertible = [_front(parts, lanes)], True
     for lane in lanes:
         members = [number for number, part in enumerate(parts) if part.lane == lane]
-        data, safe = _lane_data(lane, [parts[number] for number in members], reversible=reversible)
-        coded.append(data)
-        invertible = invertible and safe
-        total = max(1, sum(changed[number] for number in members))
-        for number in members:
-            costs[number] = len(data) * changed[number] // total
-    return b"".join(coded), costs, invertible
+        made = _lane_data(lane, [parts[number] for number in members], reversible=reversible)
+        coded.append(made.data)
+        invertible = invertible and made.invertible
+        total = max(1, sum(made.changed))
+        for number, changed in zip(members, made.changed, strict=True):
+            shares[number] = changed, len(made.data) * changed // total
+    return b"".join(coded), shares, invertible
 
 
 def _one_range(parts: list[_Part]) -> bool:
@@ -187,16 +185,39 @@ def _one_range(parts: list[_Part]) -> bool:
     return all(part.piece.source_offset == end for part, end in zip(parts[1:], ends, strict=False))
 
 
-def _lane_data(lane: Lane, parts: list[_Part], *, reversible: bool) -> tuple[bytes, bool]:
+@dataclass(frozen=True, slots=True)
+class _LaneData:
+    """A lane's bytes, the changed values of each of its parts, and whether it can be undone."""
+
+    data: bytes
+    changed: list[int]
+    invertible: bool
+
+
+def _lane_data(lane: Lane, parts: list[_Part], *, reversible: bool) -> _LaneData:
+    sizes = [len(part.new) for part in parts]
     if lane.kind is LaneKind.LITERAL:
-        data = b"".join(part.new.tobytes() for part in parts)
-        return min(blob(data), blob(data, level=LITERAL_LEVEL), key=len), True
+        data = b"".join(part.new.data for part in parts)
+        return _LaneData(min(blob(data), blob(data, level=LITERAL_LEVEL), key=len), sizes, invertible=True)
     if lane.kind is LaneKind.BSDIFF:
-        return b"".join(encode_bsdiff(part.old.tobytes(), part.new.tobytes()) for part in parts), False
+        data = b"".join(encode_bsdiff(part.old.tobytes(), part.new.tobytes()) for part in parts)
+        return _LaneData(data, sizes, invertible=False)
     if lane.kind is LaneKind.DELTA:
         old, new = (_join([part.old for part in parts]), _join([part.new for part in parts]))
-        return _delta(lane, old, new, reversible=reversible)
-    return b"", True
+        data, invertible, run = _delta(lane, old, new, reversible=reversible)
+        return _LaneData(data, _changes(parts, run), invertible)
+    return _LaneData(b"", [0] * len(parts), invertible=True)
+
+
+def _changes(parts: list[_Part], run: Run | None) -> list[int]:
+    """How many values of each part changed: counted from the symbols where they are one per value."""
+    if run is None or run.count != sum(part.values for part in parts):
+        return [int(np.count_nonzero(part.old != part.new)) for part in parts]
+    ends = np.cumsum([part.values for part in parts])
+    if run.places is not None:
+        return [int(count) for count in np.diff(np.searchsorted(run.places, ends), prepend=0)]
+    begins = [0, *ends[:-1]]
+    return [int(np.count_nonzero(run.values[b:e])) for b, e in zip(begins, ends, strict=True)]
 
 
 def _join(parts: list[Bytes]) -> Bytes:
@@ -238,13 +259,14 @@ def _segments(parts: list[_Part]) -> list[tuple[Lane, Piece]]:
     return segments
 
 
-def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[bytes, bool]:
+def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[bytes, bool, Run | None]:
+    """The lane's bytes, whether they can be undone, and the symbols of a lane of one field."""
     units = len(old) // lane.stride
     leaders: dict[int, Symbols] = {}
-    coded, invertible = [], True
+    coded, invertible, run = [], True, None
+    single = len(lane.fields) == 1
     for number in coding_order(lane):
         field = lane.fields[number]
-        single = len(lane.fields) == 1
         before, after = (side if single else take_field(side, lane.stride, field) for side in (old, new))
         run = differences(field.element, before, after)
         data = encode_field(field.element, before, run, units, leaders, reversible=reversible)
@@ -252,4 +274,4 @@ def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[byt
         coded.append(data)
         if has_key(field.element):
             leaders[number] = run.dense()
-    return b"".join(coded), invertible
+    return b"".join(coded), invertible, run if single else None

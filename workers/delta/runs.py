@@ -76,6 +76,22 @@ def _compressor(level: int | None) -> zstandard.ZstdCompressor:
 
 def encode_run(values: Symbols, depth: int = 0) -> bytes:
     """The bytes that `sdk_contract.patch.codecs.read_run` turns back into `values`."""
+    coded = _encoded(values, depth)
+    if depth == 0 and len(coded) > max(len(values) * values.dtype.itemsize // 2, 64):
+        # What a sample says may be wrong; a reader's limits are not.
+        plain = _bounded(values)
+        coded = min(coded, plain, key=len)
+    return coded
+
+
+def _bounded(values: Symbols) -> bytes:
+    """Four bits a symbol where that is enough, else the symbols as they are."""
+    if values.dtype.itemsize == 1 and int(values.max()) < 16:
+        return _packed(values, 2, 0, 0)
+    return bytes((PLAIN,)) + blob(values.tobytes())
+
+
+def _encoded(values: Symbols, depth: int) -> bytes:
     count = len(values)
     if count == 0:
         return b""

@@ -109,3 +109,16 @@ def test_an_unknown_mode_is_refused():
 def test_broken_runs_are_named_errors(data):
     with pytest.raises(PatchCorrupt):
         read_run(cursor(data), 8, np.dtype("<u1"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [("<u1", 15), ("<u1", 255), ("<u2", 65535), ("<u4", 2**32 - 1)]
+)
+def test_numbers_that_a_sample_does_not_show_cost_no_more_than_plain_ones(dtype, largest):
+    rng = np.random.default_rng(21)
+    values = rng.integers(0, largest, 1 << 20, endpoint=True).astype(dtype)
+    values[::256] = 0
+    data = encode_run(values)
+    bits = 4 if largest == 15 else 8 * values.dtype.itemsize
+    assert len(data) <= len(values) * bits // 8 + 64
+    np.testing.assert_array_equal(decoded(data, len(values), dtype), values)
