@@ -186,6 +186,18 @@ class Agent:
             activation = self._activation(activator or FilesOnly())
             return activation.health(good=good, metrics=metrics or {}, detail=detail)
 
+    def describe(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Change facts about the device, for example after an update of the app; others stay as they are.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        merged = {**self._configuration.attributes, **attributes}
+        changed = self._configuration.model_copy(update={"attributes": merged})
+        if changed != self._configuration:
+            changed.save(self._store.directory, self._store.files)
+            self._configuration = changed
+
     def want_modules(self, modules: list[str] | None) -> None:
         """Choose the components that this device holds; None for all.
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     modules = commands.add_parser("modules", help="choose the components that this device holds")
     modules.set_defaults(command=_modules)
     modules.add_argument("names", nargs="*", metavar="NAME", help="none for all")
+    describe = commands.add_parser("describe", help="change facts about the device")
+    describe.set_defaults(command=_describe)
+    describe.add_argument("facts", nargs="+", metavar="K=V")
     for command in (update, background):
         command.add_argument(
             "--probation", type=float, default=0.0, metavar="S", help="time for `health`, seconds"
@@ -81,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
             "--health", metavar="CMD", help="0 means that the model works; may print metrics"
         )
         command.add_argument("--patience", type=float, default=60.0, metavar="S", help="for health, seconds")
-    for command in (update, background, status, health, modules):
+    for command in (update, background, status, health, modules, describe):
         command.add_argument("--dir", type=Path, required=True, help="of the device")
         command.add_argument("--json", action="store_true", help="one JSON object per line")
     return parser
@@ -134,13 +138,11 @@ def _enroll(options: argparse.Namespace) -> int:
 
 
 def _attribute(text: str) -> tuple[str, AttributeValue]:
-    """`ram_mb=8192` is a number, `region=eu` a text, `rooted=false` a truth value."""
+    """`ram_mb=8192` is a number, `rooted=false` a truth value, all else text: version 5.10 is not 5.1."""
     name, _, value = text.partition("=")
-    try:
-        parsed = json.loads(value)
-    except ValueError:
-        return name, value
-    return name, parsed if isinstance(parsed, str | int | float | bool) else value
+    if value in ("true", "false"):
+        return name, value == "true"
+    return name, int(value) if re.fullmatch(r"-?\d{1,15}", value, re.ASCII) else value
 
 
 def _update(options: argparse.Namespace) -> int:
@@ -186,6 +188,11 @@ def _health(options: argparse.Namespace) -> int:
 def _modules(options: argparse.Namespace) -> int:
     Agent(options.dir).want_modules(options.names or None)
     print("the next update fetches what is missing")
+    return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    Agent(options.dir).describe(dict(_attribute(text) for text in options.facts))
     return 0
 
 

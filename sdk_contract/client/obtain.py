@@ -15,7 +15,8 @@ from sdk_contract.client.store import Store
 from sdk_contract.client.verify import Route
 from sdk_contract.documents import Bytes, Component, PatchDescriptor
 from sdk_contract.errors import ContractError, InputHashMismatch, OutputHashMismatch, Reaction
-from sdk_contract.patch import Applier, FileRange, PatchIndex, open_patch
+from sdk_contract.patch import Applier, FileRange, PatchIndex, open_patch, parse_header
+from sdk_contract.patch.container import PREAMBLE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,15 +197,18 @@ class Patching:
         return Applier(source, self.target, index_sha256=expected), b""
 
     def _feed(self, applier: Applier, head: bytes, chunk: bytes) -> bytes:
-        """Feed, and keep the head until it is known to be whole: a resume needs it."""
-        before = applier.index
-        if before is None:
+        """Feed; the head is kept, since a resume needs it, and compared before a single block is made.
+
+        Blocks of zeros need no payload: a head that was not compared first could fill the disk at once.
+        """
+        if applier.index is None:
             head += chunk
-        applier.feed(chunk)
-        index = applier.index
-        if before is None and index is not None:
+            if len(head) < PREAMBLE_SIZE or len(head) < parse_header(head).head_size:
+                return head
+            index = open_patch(head, index_sha256=bytes.fromhex(self.descriptor.index_sha256 or ""))
             self._check_index(index)
-            head = head[: index.header.head_size]
+            chunk, head = head, head[: index.header.head_size]
+        applier.feed(chunk)
         return head
 
     def _check_index(self, index: PatchIndex) -> None:

@@ -82,6 +82,7 @@ class Attempt(BaseModel):
     Attributes:
         release: what shall run in the end.
         rollback: the server ordered an older version.
+        proved: digests of objects that were read and compared in this attempt.
         no_patch: components whose patch failed; they are fetched whole now.
         in_place: components whose old file is, or was, turned into the new one.
         bytes: downloaded so far, wasted ones included.
@@ -98,6 +99,7 @@ class Attempt(BaseModel):
     release: Release
     rollback: bool = False
     hindrance: str | None = None
+    proved: list[str] = Field(default_factory=list)
     no_patch: list[str] = Field(default_factory=list)
     in_place: list[InPlaceStep] = Field(default_factory=list)
     way: str | None = None

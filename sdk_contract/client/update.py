@@ -13,12 +13,15 @@ from sdk_contract.client.record import Attempt, InPlaceStep, Record, Release
 from sdk_contract.client.states import ON_RESTART, TRANSITIONS, Restart, State, require
 from sdk_contract.client.steps import Steps, disk_fault, now
 from sdk_contract.client.verify import Order
+from sdk_contract.documents import Component
 from sdk_contract.errors import ContractError, MixedVersions, Reaction
 from sdk_contract.wire import EventState
 
 CHANGES_OF_MIND = 3
 POLICY = 5
 """Thousands digit of codes that say "we will not" rather than "we cannot"."""
+_FOR_NOW = frozenset({"degraded", "paced", "paused", "outside_window", "patch_building"})
+"""Reasons that will pass: what was downloaded is kept for the next order."""
 _OVER = frozenset(
     {State.IDLE, State.APPLYING, State.ACTIVATING, State.PROBATION, State.COMMITTED, State.ROLLING_BACK}
 )
@@ -117,7 +120,7 @@ class Update:
 
     def _nothing_to_install(self, order: Order, record: Record) -> Outcome:
         action, reason = order.directive.action, order.directive.reason
-        if record.attempt is not None and action == "none":
+        if record.attempt is not None and action == "none" and reason not in _FOR_NOW:
             self.steps.move(State.CANCELLED, "superseded")
             self.steps.settle()
         return Outcome(
@@ -161,7 +164,7 @@ class Update:
     def _stage(self, order: Order, release: Release) -> None:
         """Have every component here and proved; what is here already is read and compared, not trusted."""
         store = self.steps.store
-        missing = [part for part in release.components if not store.intact(part.sha256, part.size)]
+        missing = self._missing(release)
         steps: list[InPlaceStep] = []
         if missing:
             steps = self.gather.fetch(order, missing)
@@ -173,6 +176,16 @@ class Update:
             return
         store.installed(release)
         self.steps.move(State.STAGED, "staged")
+
+    def _missing(self, release: Release) -> list[Component]:
+        """Components to get; each that is here is read once per attempt, not again after every pause."""
+        store, proved = self.steps.store, set(self.steps.attempt().proved)
+        here = [part for part in release.components if store.has(part.sha256, part.size)]
+        fresh = [part for part in here if part.sha256 not in proved and store.intact(part.sha256, part.size)]
+        if fresh:
+            store.change(lambda record: _note_proved(record, fresh))
+        proved |= {part.sha256 for part in fresh}
+        return [part for part in release.components if part not in here or part.sha256 not in proved]
 
     def _stopped(self, fault: ContractError) -> Outcome:
         """Wait and retry keep the attempt and its files; all else ends it, and is reported.
@@ -212,6 +225,11 @@ def _event_of(target: State, fault: ContractError, attempt: Attempt) -> EventSta
 def _hinder(record: Record, fault: ContractError) -> None:
     if record.attempt is not None:
         record.attempt.hindrance = fault.code
+
+
+def _note_proved(record: Record, parts: list[Component]) -> None:
+    if record.attempt is not None:
+        record.attempt.proved += [part.sha256 for part in parts]
 
 
 def _plan(record: Record, steps: list[InPlaceStep]) -> None:

@@ -2,7 +2,7 @@
 
 Reads lines `DIRECTORY LOW_STORAGE SECONDS`: runs an update, kills it after so many seconds (0: never), and
 answers with its exit status.
-`measure DIRECTORY LOW_STORAGE` instead prints memory before and after, in KiB.
+`measure DIRECTORY LOW_STORAGE` instead prints what came of it, seconds, and memory before and at its peak, in KiB.
 """
 
 import json
@@ -46,9 +46,10 @@ def memory(field):
 
 
 def measure(directory, low_storage):
-    before = memory("VmRSS")
+    before, began = memory("VmRSS"), time.monotonic()
     outcome = update(directory, low_storage == "1", Limits())
-    sys.stdout.write(json.dumps([outcome.status, outcome.way, before, memory("VmHWM")]))
+    took = time.monotonic() - began
+    sys.stdout.write(json.dumps([outcome.status, outcome.way, took, before, memory("VmHWM")]))
 
 
 if __name__ == "__main__":

@@ -107,6 +107,17 @@ def test_modules_are_chosen_on_the_command_line(server, directory, capsys):
     assert server.polls[-1].modules == ["backbone"]
 
 
+def test_facts_about_the_device_can_change_and_others_stay(server, directory):
+    assert main(["describe", "--dir", directory, "app_version=5.10", "ram_mb=4096", "rooted=false"]) == 0
+    main(["update", "--dir", directory])
+    assert server.polls[-1].attributes == {
+        "ram_mb": 4096,
+        "region": "eu",
+        "app_version": "5.10",
+        "rooted": False,
+    }
+
+
 def test_run_polls_until_it_is_stopped(server, directory, tmp_path):
     server.target = "v2"
     command = [

@@ -104,6 +104,17 @@ def test_a_withdrawn_offer_ends_the_attempt(server, agent):
     assert list(agent._store.partial.iterdir()) == []
 
 
+@pytest.mark.parametrize("reason", ["degraded", "paused", "paced", "patch_building"])
+def test_a_reason_that_will_pass_does_not_throw_away_what_came(server, agent, reason):
+    server.toxics.extend([Toxic(cut=1_000_000), Toxic(status=500)])
+    agent.update()
+    server.target = None
+    server.alter_directive = lambda fields: fields | {"reason": reason}
+    assert agent.update().reason == reason
+    server.target, server.alter_directive = "v2", lambda fields: fields
+    assert agent.update().bytes_downloaded == len(NEXT) - 1_000_000
+
+
 class Phone(PlainHost):
     def __init__(self, **found):
         self.found = Surroundings(**found)
