@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from pydantic import ValidationError
+
 from sdk_contract.client.activation import Trial
 from sdk_contract.client.agent import Agent, default_settings
 from sdk_contract.client.background import Background
@@ -42,6 +44,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"graylag-agent: {fault}", file=sys.stderr)
     except OSError as error:
         print(f"graylag-agent: {error}", file=sys.stderr)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        print(f"graylag-agent: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        return USAGE
     return FAILED
 
 

@@ -118,6 +118,14 @@ def test_facts_about_the_device_can_change_and_others_stay(server, directory):
     }
 
 
+@pytest.mark.parametrize("wrong", ["--device-id=../../etc", "--attribute=bad name=1", "--module=a/b"])
+def test_a_value_that_the_contract_does_not_know_is_wrong_use_and_says_where(server, tmp_path, capsys, wrong):
+    (tmp_path / "trust.json").write_bytes(server.trust_chain[0])
+    options = ["--dir", str(tmp_path / "d"), "--server", server.base, "--token", "let-me-in"]
+    assert main(["enroll", *options, "--trust", str(tmp_path / "trust.json"), wrong]) == 2
+    assert capsys.readouterr().err.startswith("graylag-agent: ")
+
+
 def test_run_polls_until_it_is_stopped(server, directory, tmp_path):
     server.target = "v2"
     command = [
