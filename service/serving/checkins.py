@@ -55,15 +55,16 @@ _WRITE = text(
 class Checkins:
     """The newest check-in of each device and model since the last flush."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        """Start with none."""
+    def __init__(self, engine: AsyncEngine, *, max_kept: int = MAX_KEPT) -> None:
+        """Start with none; keep at most `max_kept` between two flushes."""
         self._engine = engine
+        self._max_kept = max_kept
         self._latest: dict[tuple[str, str], Checkin] = {}
 
     def note(self, checkin: Checkin) -> None:
         """Remember one; when there are too many, the newcomer is dropped and comes again at its next poll."""
         key = checkin.device_id, checkin.model
-        if key in self._latest or len(self._latest) < MAX_KEPT:
+        if key in self._latest or len(self._latest) < self._max_kept:
             self._latest[key] = checkin
 
     async def run(self) -> None:

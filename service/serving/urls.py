@@ -12,9 +12,15 @@ class DownloadUrls:
     """Presigned URLs that are good for at least two thirds of their life when they are handed out."""
 
     def __init__(
-        self, blobs: BlobStore, lifetime_s: int, clock: Callable[[], float] = time.monotonic
+        self,
+        blobs: BlobStore,
+        lifetime_s: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        max_kept: int = MAX_KEPT,
     ) -> None:
-        """Sign with `blobs`, for `lifetime_s` seconds."""
+        """Sign with `blobs`, for `lifetime_s` seconds; keep at most `max_kept` URLs."""
+        self._max_kept = max_kept
         self._blobs = blobs
         self._lifetime_s = lifetime_s
         self._clock = clock
@@ -26,7 +32,7 @@ class DownloadUrls:
         kept = self._kept.get(key)
         if kept is not None and now - kept[0] < self._lifetime_s / 3:
             return kept[1]
-        if len(self._kept) >= MAX_KEPT:
+        if len(self._kept) >= self._max_kept:
             self._kept.clear()
         url = self._blobs.download_url(key, expires_s=self._lifetime_s)
         self._kept[key] = (now, url)

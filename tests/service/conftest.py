@@ -42,7 +42,7 @@ def settings(endpoints: Endpoints, database_url: str, tmp_path: Path) -> Setting
         patcher_key=f"file:{tmp_path}/patcher.pem",
         publisher_key=f"file:{tmp_path}/publisher.pem",
         access_token_secret=SecretStr("s" * 40),
-        snapshot_check_s=0.05,
+        snapshot_check_s=60,
         upload_part_bytes=5 * 2**20,
         poll_interval_s=3600,
         scratch_dir=tmp_path,

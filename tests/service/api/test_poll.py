@@ -275,8 +275,6 @@ def test_what_has_stopped_gives_nothing_even_to_a_process_that_has_not_heard_of_
     """The grant looks at the tables, so that a stale snapshot can at most cost a poll."""
     publish(live, "v1", OLD)
     roll_out(live, "r", "v1")
-    stale = actors.process(live).snapshots
-    stale.refresh = lambda: None
     actors.write(live, "update devices set status = 'suspended'")
     assert device.poll()["reason"] == "suspended"
     actors.write(live, "update devices set status = 'accepted'")

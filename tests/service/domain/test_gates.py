@@ -92,11 +92,17 @@ def test_silence_counts_as_failure():
 def test_each_rate_counts_its_own_outcomes():
     crashed = Tally(committed=5, rolled_back=5)
     assert verdict([Gate("timeout_rate", 0)], own=crashed).outcome == "advance"
-    assert verdict([Gate("rollback_rate", 0.4)], own=crashed).outcome == "breach"
+    assert verdict([Gate("rollback_rate", 0.1)], own=crashed).outcome == "breach"
 
 
-def test_one_bad_report_is_an_accident():
-    assert verdict([Gate("failure_rate", 0.0)], own=Tally(committed=1, failed=1)).outcome == "advance"
+def test_one_bad_report_is_an_accident_that_holds_and_does_not_halt():
+    assert verdict([Gate("failure_rate", 0.0)], own=Tally(committed=1, failed=1)).outcome == "hold"
+    assert verdict([Gate("failure_rate", 0.0)], own=Tally(committed=1, failed=2)).outcome == "breach"
+
+
+def test_a_rate_above_its_bound_holds_until_the_evidence_convinces():
+    assert verdict([Gate("failure_rate", 0.25)], own=Tally(committed=2, failed=2)).outcome == "hold"
+    assert verdict([Gate("failure_rate", 0.25)], own=Tally(committed=20, failed=20)).outcome == "breach"
 
 
 def test_a_rate_at_its_bound_is_no_breach():

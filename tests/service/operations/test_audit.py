@@ -1,6 +1,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import pytest
+
 from service import database
 from service.operations import audit
 
@@ -54,10 +56,13 @@ def test_a_changed_or_missing_entry_shows(engine):
     assert broken_links(chain(engine)) == [changed, behind_the_gap]
 
 
+def record_in_vain(engine):
+    with database.transaction(engine) as session:
+        audit.record(session, actor="a", verb="v", subject="s", now=NOW)
+        raise LookupError
+
+
 def test_an_entry_shares_the_fate_of_what_it_tells_about(engine):
-    try:
-        with database.transaction(engine) as session:
-            audit.record(session, actor="a", verb="v", subject="s", now=NOW)
-            raise LookupError
-    except LookupError:
-        assert chain(engine) == []
+    with pytest.raises(LookupError):
+        record_in_vain(engine)
+    assert chain(engine) == []

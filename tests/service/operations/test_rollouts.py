@@ -140,7 +140,7 @@ def test_without_reports_a_stage_holds_however_long_it_lasts(live):
 def test_a_breach_halts_and_takes_back_what_is_open(live):
     publish(live, "v1", DATA)
     cohort(live)
-    gates = [{"metric": "failure_rate", "max": 0.25}]
+    gates = [{"metric": "failure_rate", "max": 0.01}]
     roll_out(live, "r", "v1", stage(gates=gates, hold={"reports": 100}))
     waiting = enrol(live, "slow")
     open_attempt = waiting.poll()["attempt_id"]
@@ -148,7 +148,7 @@ def test_a_breach_halts_and_takes_back_what_is_open(live):
     finish(live, 2, "rolled_back", start=2)
     live.run_ticks()
     halted = rollout(live, "r")
-    assert (halted["state"], halted["reason"]) == ("halted", "failure_rate 2/4 is above 25.00%")
+    assert (halted["state"], halted["reason"]) == ("halted", "failure_rate 2/4 is above 1.00%")
     assert halted["stages"][0]["outcomes"]["withdrawn"] == 1
     assert halted["history"][-1]["actor"] == "gates"
     answer = waiting.poll()
@@ -196,7 +196,7 @@ def test_an_approval_is_waited_for_and_behind_the_last_stage_there_is_the_end(li
 
 def test_silence_is_counted_once_its_lease_is_over(live):
     publish(live, "v1", DATA)
-    gates = [{"metric": "timeout_rate", "max": 0.5}]
+    gates = [{"metric": "timeout_rate", "max": 0.05}]
     cohort(live)
     roll_out(live, "r", "v1", stage(gates=gates, hold={"reports": 10}))
     for name in ("d1", "d2"):

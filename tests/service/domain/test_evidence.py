@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.evidence import convincing, rate_above
+
+RUNS = 400
+LOOK_EVERY = 20
+END = 5000
+
+
+def halts(true_rate: float, bound: float, until: int, seed: int) -> float:
+    """Share of runs that a gate halts when it looks after every 20 reports."""
+    draws = np.random.default_rng(seed).random((RUNS, until)) < true_rate
+    bad = draws.cumsum(axis=1)[:, LOOK_EVERY - 1 :: LOOK_EVERY]
+    reports = np.arange(LOOK_EVERY, until + 1, LOOK_EVERY)
+    halted = [
+        any(convincing(rate_above(int(b), int(n), bound)) for b, n in zip(row, reports, strict=True))
+        for row in bad
+    ]
+    return sum(halted) / RUNS
+
+
+def test_a_good_rollout_is_hardly_ever_halted_however_often_one_looks():
+    assert halts(0.02, 0.05, END, seed=1) <= 0.05
+
+
+def test_a_rollout_exactly_at_its_bound_is_halted_in_at_most_alpha_of_all_cases():
+    assert halts(0.05, 0.05, END, seed=2) <= 0.05
+
+
+def test_a_rate_twice_the_bound_is_caught_early():
+    assert halts(0.10, 0.05, 800, seed=3) >= 0.95
+
+
+def test_a_disaster_is_caught_after_a_handful_of_reports():
+    assert convincing(rate_above(4, 5, 0.05))
+    assert not convincing(rate_above(1, 5, 0.05))
+
+
+def test_where_no_failure_is_allowed_one_is_proof():
+    assert rate_above(1, 1000, 0.0) == math.inf
+    assert rate_above(0, 1000, 0.0) == 0
+
+
+def test_where_everything_is_allowed_nothing_is_proof():
+    assert rate_above(1000, 1000, 1.0) == 0
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0.001, 0.999))
+def test_evidence_is_a_number_for_every_count(bad, good, bound):
+    assert math.isfinite(rate_above(bad, bad + good, bound))
+
+
+@given(st.integers(0, 500), st.integers(1, 500), st.floats(0.01, 0.9))
+def test_more_bad_reports_among_as_many_are_never_less_evidence(bad, more, bound):
+    reports = bad + more + 10
+    assert rate_above(bad + more, reports, bound) >= rate_above(bad, reports, bound)
+
+
+@pytest.mark.parametrize("bound", [0.01, 0.05, 0.3])
+def test_before_the_first_report_there_is_no_evidence(bound):
+    assert rate_above(0, 0, bound) == pytest.approx(0.0)
