@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from service.domain import evidence
 from service.errors import InvalidGate
 
 Outcome = Literal["advance", "hold", "breach"]
@@ -16,6 +17,8 @@ METRICS = {
     "timeout_rate": ("timed_out",),
 }
 """Rate -> the outcomes that count against it."""
+MIN_BAD = 2
+"""One bad report is an accident, even where none is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,10 @@ class Tally:
     def reports(self) -> int:
         """Attempts whose outcome is known; silence past the lease is one."""
         return self.committed + self.failed + self.rolled_back + self.timed_out
+
+    def against(self, metric: str) -> int:
+        """Reports that count against a rate."""
+        return sum(getattr(self, name) for name in METRICS[metric])
 
     def plus(self, other: "Tally") -> "Tally":
         """Both together."""
@@ -96,7 +103,10 @@ def parse_gate(raw: Any, path: str) -> Gate:
 
 
 def judge(gates: Sequence[Gate], hold: Hold, own: Tally, all_stages: Tally, age: timedelta) -> Verdict:
-    """Look at a stage.
+    """Look at a stage; looking often does no harm (see `evidence`).
+
+    A gate is in breach when the evidence against it is convincing; a rate that is merely above its bound
+    holds the stage back until more reports have decided.
 
     Args:
         gates: bounds that must hold.
@@ -105,11 +115,15 @@ def judge(gates: Sequence[Gate], hold: Hold, own: Tally, all_stages: Tally, age:
         all_stages: outcomes of the whole rollout so far; the gates look at these.
         age: how long the stage has been running.
     """
+    doubts = []
     for gate in gates:
-        bad = sum(getattr(all_stages, name) for name in METRICS[gate.metric])
-        if all_stages.reports and _certainly_above(bad, all_stages.reports, gate.max):
-            return Verdict("breach", f"{gate.metric} {bad}/{all_stages.reports} is above {gate.max:.2%}")
-    return _ripe(hold, own, age)
+        bad, reports = all_stages.against(gate.metric), all_stages.reports
+        said = f"{gate.metric} {bad}/{reports} is above {gate.max:.2%}"
+        if bad >= MIN_BAD and evidence.convincing(evidence.rate_above(bad, reports, gate.max)):
+            return Verdict("breach", said)
+        if reports and bad / reports > gate.max:
+            doubts.append(said)
+    return Verdict("hold", f"{doubts[0]}, not yet for certain") if doubts else _ripe(hold, own, age)
 
 
 def _ripe(hold: Hold, own: Tally, age: timedelta) -> Verdict:
@@ -120,12 +134,3 @@ def _ripe(hold: Hold, own: Tally, age: timedelta) -> Verdict:
     if hold.approval:
         return Verdict("hold", "waits for promote")
     return Verdict("advance", f"{own.reports} reports, all gates hold")
-
-
-MIN_BAD = 2
-"""One bad report is an accident."""
-
-
-def _certainly_above(bad: int, reports: int, bound: float) -> bool:
-    """A first cut: the plain rate, once at least two reports are bad."""
-    return bad >= MIN_BAD and bad / reports > bound
