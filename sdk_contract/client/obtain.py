@@ -4,6 +4,7 @@ A patch is applied while it downloads; what was written is noted every few MiB (
 costs little. The final name is given only after the digest of the whole file was compared.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -35,10 +36,13 @@ class Supply:
     pause: Callable[[float], None]
 
     def chunks(self, url: str, offset: int, size: int) -> Iterator[bytes]:
-        """As `fetch.fetch`, asking the host between chunks."""
+        """As `fetch.fetch`, asking the host now and then whether the conditions still hold."""
+        asked = time.monotonic()
         for chunk in fetch(url, offset, size, meter=self.meter, limits=self.limits, pause=self.pause):
-            self.check()
             yield chunk
+            if time.monotonic() - asked >= self.limits.check_every_s:
+                self.check()
+                asked = time.monotonic()
 
 
 def obtain(supply: Supply, component: Component, route: Route) -> None:
