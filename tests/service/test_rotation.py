@@ -32,8 +32,9 @@ def version_bytes(number):
 @contextmanager
 def listening(settings, port=0):
     """The real application behind a real socket, as one API process."""
+    eager = settings.model_copy(update={"snapshot_check_s": 0.05})
     server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=2)
+        uvicorn.Config(create_app(eager), log_config=None, access_log=False, timeout_graceful_shutdown=2)
     )
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -67,7 +68,7 @@ class Fleet:
         )
 
     def release(self, number):
-        """A version that everybody is offered."""
+        """A version that everybody is offered; the process that devices reach sees it within its period."""
         ready = actors.publish(self.live, f"v{number}", version_bytes(number))
         assert ready["state"] == "ready", ready
         actors.roll_out(self.live, f"to-v{number}", f"v{number}")
@@ -110,7 +111,7 @@ def updated(agent, label):
 
     def ask():
         outcomes.append(agent.update())
-        assert outcomes[-1].ok, outcomes[-1]
+        assert outcomes[-1].ok or "unknown_model" in outcomes[-1].detail, outcomes[-1]
         return outcomes[-1].version == label
 
     until(ask)
