@@ -128,6 +128,8 @@ def _parse(envelope: bytes, limit: int) -> tuple[str, bytes, list[tuple[str, byt
     outer = strict_json.loads(envelope, limit=limit)
     try:
         kind, payload, entries = outer["payloadType"], outer["payload"], outer["signatures"]
+        if not isinstance(entries, list):
+            raise Malformed("signatures are a list")
         signatures = [(entry["keyid"], _decode(entry["sig"])) for entry in entries]
         parsed = kind, _decode(payload), signatures
     except (KeyError, TypeError, AttributeError) as error:

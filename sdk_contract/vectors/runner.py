@@ -99,12 +99,22 @@ def _ordered(order: Order) -> Verdict:
 
 
 def _patch(case: Case) -> Verdict:
-    target = _Memory(b"")
     expected = bytes.fromhex(case["inputs"]["index_sha256"])
-    applier = Applier(_Memory(_bytes(case, "source")), target, index_sha256=expected)
-    applier.feed(_bytes(case, "patch"))
+    made = apply_in_memory(_bytes(case, "source"), _bytes(case, "patch"), expected)
+    return {"sha256": hashlib.sha256(made).hexdigest(), "size": len(made)}
+
+
+def apply_in_memory(source: bytes, patch: bytes, index_sha256: bytes | None = None) -> bytes:
+    """The target of a small patch.
+
+    Raises:
+        PatchError: the patch is not what it should be.
+    """
+    target = _Memory(b"")
+    applier = Applier(_Memory(source), target, index_sha256=index_sha256)
+    applier.feed(patch)
     applier.finish()
-    return {"sha256": hashlib.sha256(target.data).hexdigest(), "size": len(target.data)}
+    return bytes(target.data)
 
 
 class _Memory:

@@ -1,0 +1,33 @@
+"""All scenarios, in the order in which an SDK author meets them."""
+
+from sdk_contract.conformance.scenario import Scenario
+from sdk_contract.conformance.scenarios import (
+    backwards,
+    everyday,
+    forgery,
+    freshness,
+    living,
+    mixing,
+    network,
+    parsing,
+    patchwork,
+    sizes,
+    talking,
+    trusting,
+)
+
+_BOOKS = (
+    everyday,
+    talking,
+    forgery,
+    freshness,
+    backwards,
+    trusting,
+    mixing,
+    parsing,
+    sizes,
+    network,
+    patchwork,
+    living,
+)
+SCENARIOS: tuple[Scenario, ...] = tuple(scenario for book in _BOOKS for scenario in book.BOOK)
