@@ -103,6 +103,8 @@ def differences(element: Element, old: Bytes, new: Bytes) -> Run:
     """
     dtype = dtype_of(element)
     before, after = old.view(dtype), new.view(dtype)
+    if has_key(element):
+        return Run(len(before), None, difference(element, old, new))  # grouping wants them all
     count = len(before) * (2 if element is Element.INT4 else 1)
     differ = before != after
     if SPARSE_PART * np.count_nonzero(differ) > len(before):
@@ -150,8 +152,9 @@ def _touch_nibbles(result: Bytes, places: Places, symbols: Symbols, sign: int) -
 
 
 def _zigzag(delta: Words, kind: _Kind) -> Words:
-    signed = delta.view(kind.signed)
-    return np.asarray((delta << 1) ^ (signed >> (8 * kind.width - 1)).view(delta.dtype))
+    folded: Words = (delta.view(kind.signed) >> (8 * kind.width - 1)).view(delta.dtype)
+    folded ^= delta << 1
+    return folded
 
 
 def _unzigzag(symbols: Words) -> Words:
@@ -164,9 +167,10 @@ def _unzigzag(symbols: Words) -> Words:
 
 def _ordered(words: Words, kind: _Kind) -> Words:
     """Sign and magnitude to two's-complement order; its own inverse."""
-    sign = words.view(kind.signed) >> (8 * kind.width - 1)
-    mask = words.dtype.type((1 << (8 * kind.width - 1)) - 1)
-    return np.asarray(words ^ (sign.view(words.dtype) & mask))
+    flip: Words = (words.view(kind.signed) >> (8 * kind.width - 1)).view(words.dtype)
+    flip &= words.dtype.type((1 << (8 * kind.width - 1)) - 1)
+    flip ^= words
+    return flip
 
 
 def _integer_difference(element: Element, old: Bytes, new: Bytes) -> Words:

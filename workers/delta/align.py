@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from sdk_contract.patch.plan import Lane
 from workers.delta.lanes import BSDIFF, BYTES, LITERAL, delta_lane
 from workers.delta.layouts.layout import Layout, RangeReader, Tensor
@@ -13,6 +15,10 @@ from workers.delta.rows import RowRun, by_position, match_rows
 WINDOW = 4 << 20
 MAX_SORTED = 32 << 20
 TARGET_WINDOW = 1 << 20
+COMPARED = 64 << 10
+MIN_COMMON = 256
+LOOKS, LOOKED_AT = 16, 4 << 10
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +62,73 @@ class Alignment:
         for tensor in self.new.tensors:
             match = matched.get(tensor.name)
             source_end = match.offset if match else source_at
-            yield from between(at, tensor.offset, source_at, max(source_end, source_at))
+            yield from self._between(at, tensor.offset, source_at, max(source_end, source_at))
             if tensor.size:
                 yield from self._tensor(tensor, match)
             at = tensor.offset + tensor.size
             source_at = match.offset + match.size if match else source_at
-        yield from between(at, self.new.size, source_at, self.old.size)
+        yield from self._between(at, self.new.size, source_at, self.old.size)
+
+    def _between(self, begin: int, end: int, source_begin: int, source_end: int) -> Iterator[Piece]:
+        """What lies between two tensors, against what lies between the same two in the source."""
+        size, source_size = end - begin, source_end - source_begin
+        if not size or not source_size:
+            yield from [Piece(LITERAL, begin, size)] * bool(size)
+            return
+        front = self._common(begin, source_begin, min(size, source_size), 1)
+        back = self._common(end, source_end, min(size, source_size) - front, -1)
+        if front:
+            yield Piece(BYTES, begin, front, source_begin, front)
+        if size > front + back:
+            middle = source_begin + front, source_end - back
+            yield from self._changed(begin + front, end - back, middle, (source_begin, source_end))
+        if back:
+            yield Piece(BYTES, end - back, back, source_end - back, back)
+
+    def _common(self, at: int, source_at: int, most: int, step: int) -> int:
+        """How many bytes are equal from two places on, or before them; none when it is not worth a piece.
+
+        bsdiff takes seconds for a mebibyte, and most of a header or a vocabulary stays as it is.
+        """
+        same = 0
+        while same < most:
+            length = min(COMPARED, most - same)
+            ahead = same if step > 0 else -same - length
+            old, new = self.source.read(source_at + ahead, length), self.target.read(at + ahead, length)
+            if old != new:
+                differ = np.flatnonzero(np.frombuffer(old, np.uint8) != np.frombuffer(new, np.uint8))
+                same += int(differ[0]) if step > 0 else length - 1 - int(differ[-1])
+                break
+            same += length
+        return same if same >= MIN_COMMON else 0
+
+    def _changed(self, begin: int, end: int, middle: Range, whole: Range) -> Iterator[Piece]:
+        """Bytes of no known meaning: searched by bsdiff, or, too many for that, compared in place."""
+        size, source_size = end - begin, middle[1] - middle[0]
+        if size <= MAX_SORTED:
+            yield from _windows(begin, size, middle, whole)
+            return
+        shared = min(size, source_size)
+        at_end = size != source_size and self._equal(end, middle[1], shared, -1) > self._equal(
+            begin, middle[0], shared, 1
+        )
+        first = size - shared if at_end else 0
+        if at_end and first:
+            yield Piece(LITERAL, begin, first)
+        if shared:
+            yield Piece(BYTES, begin + first, shared, middle[1] - shared if at_end else middle[0], shared)
+        if not at_end and size > shared:
+            yield Piece(LITERAL, begin + shared, size - shared)
+
+    def _equal(self, at: int, source_at: int, size: int, step: int) -> int:
+        """Equal bytes in an even sample of two ranges that begin, or end, at two places."""
+        equal, length = 0, min(LOOKED_AT, size)
+        for look in range(LOOKS):
+            ahead = (size - length) * look // LOOKS
+            ahead = ahead if step > 0 else -ahead - length
+            old, new = self.source.read(source_at + ahead, length), self.target.read(at + ahead, length)
+            equal += int(np.count_nonzero(np.frombuffer(old, np.uint8) == np.frombuffer(new, np.uint8)))
+        return equal
 
     def _match_rows(self, matched: dict[str, Tensor]) -> None:
         """Rows of tensors that grew or shrank; large rows first, since their scales follow them."""
@@ -118,27 +185,11 @@ def _same_rows(old: Tensor, new: Tensor) -> bool:
     return whole and rows[0] != rows[1] and (new.size // rows[1]) % lane.stride == 0
 
 
-def between(begin: int, end: int, source_begin: int, source_end: int) -> Iterator[Piece]:
-    """What lies between two tensors, against what lies between the same two in the source."""
-    size, source_size = end - begin, source_end - source_begin
-    if size == 0:
-        return
-    if source_size == 0:
-        yield Piece(LITERAL, begin, size)
-    elif size <= MAX_SORTED:
-        yield from _windows(begin, size, source_begin, source_size)
-    else:
-        shared = min(size, source_size)
-        yield Piece(BYTES, begin, shared, source_begin, shared)
-        if size > shared:
-            yield Piece(LITERAL, begin + shared, size - shared)
-
-
-def _windows(begin: int, size: int, source_begin: int, source_size: int) -> Iterator[Piece]:
+def _windows(begin: int, size: int, middle: Range, whole: Range) -> Iterator[Piece]:
     """Windows of the target, each against the part of the source around the same place."""
+    span = min(WINDOW, whole[1] - whole[0])
     for at in range(0, size, TARGET_WINDOW):
         length = min(TARGET_WINDOW, size - at)
-        span = min(WINDOW, source_size)
-        middle = (at + length // 2) * source_size // size
-        first = min(max(middle - span // 2, 0), source_size - span)
-        yield Piece(BSDIFF, begin + at, length, source_begin + first, span)
+        centre = middle[0] + (at + length // 2) * (middle[1] - middle[0]) // size
+        first = min(max(centre - span // 2, whole[0]), whole[1] - span)
+        yield Piece(BSDIFF, begin + at, length, first, span)

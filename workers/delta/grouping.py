@@ -114,7 +114,9 @@ def choose_cuts(keys: Symbols, symbols: Symbols, most: int) -> bytes:
     exponents = np.unique(sampled)
     if len(exponents) == 1:
         return b""
-    rows = np.searchsorted(exponents, sampled)
+    row_of = np.zeros(256, np.int64)
+    row_of[exponents] = np.arange(len(exponents))
+    rows = row_of[sampled]
     counts = np.bincount(rows * 64 + small, minlength=64 * len(exponents)).reshape(-1, 64).astype(float)
     begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / step, most)
     return bytes(int(exponents[begin]) for begin in begins[1:])

@@ -16,6 +16,8 @@ CHUNK = 4 << 20
 MAX_DIFFERENT = 0.25
 LOOK = 4
 MAX_BREAKS = 256
+# A sign word for each row is kept; more rows than any vocabulary has are not looked into.
+MAX_ROWS = 1 << 21
 Signs = npt.NDArray[np.uint64]
 
 
@@ -46,6 +48,9 @@ def match_rows(
     Raises:
         EOFError, OSError: a file cannot be read.
     """
+    row = new.size // new.shape[0]
+    if row > CHUNK or max(old.shape[0], new.shape[0]) > MAX_ROWS:
+        return by_position(old.shape[0], new.shape[0])
     before, count = _signs(source, old, lane)
     after, _ = _signs(target, new, lane)
     if count < MIN_SIGNS:
@@ -140,7 +145,6 @@ def _sign_bytes(lane: Lane, row: int) -> npt.NDArray[np.int64]:
         field = field if field.length > 1 or lane.stride == 1 else lane.fields[-1]
     size = width(field.element)
     inside = np.arange(field.offset + size - 1, field.offset + field.length, size)
-    places = (np.arange(0, row, lane.stride)[:, None] + inside[None, :]).reshape(-1)
-    if len(places) <= SIGNS:
-        return places
-    return places[np.linspace(0, len(places) - 1, SIGNS).astype(np.int64)]
+    count = row // lane.stride * len(inside)
+    chosen = np.linspace(0, count - 1, min(count, SIGNS)).astype(np.int64)
+    return np.asarray(chosen // len(inside) * lane.stride + inside[chosen % len(inside)])
