@@ -1,7 +1,7 @@
 """Patches in the `GLP1` container: what a device needs to check and apply one (see `README.md`)."""
 
-from sdk_contract.patch.apply import AppliedPatch, Applier, FileRange, apply_patch
-from sdk_contract.patch.container import Header, Limits, PatchIndex, Record, open_patch, parse_header
+from sdk_contract.patch.apply import Applier
+from sdk_contract.patch.container import Header, Limits, Record, parse_header
 from sdk_contract.patch.errors import (
     BaseMismatch,
     BaseMissing,
@@ -14,6 +14,8 @@ from sdk_contract.patch.errors import (
     PatchUnsupported,
     TargetMismatch,
 )
+from sdk_contract.patch.files import AppliedPatch, FileRange, apply_patch
+from sdk_contract.patch.index import PatchIndex, open_patch
 from sdk_contract.patch.reverse import read_index, reverse_patch
 
 __all__ = [

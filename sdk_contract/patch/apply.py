@@ -1,14 +1,7 @@
 """Applying a patch: block by block, while it arrives, from any block on, in bounded memory."""
 
-import contextlib
 import hashlib
-import os
-import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import zstandard
 
@@ -19,9 +12,7 @@ from sdk_contract.patch.container import (
     PREAMBLE_SIZE,
     Limits,
     Op,
-    PatchIndex,
     Record,
-    open_patch,
     parse_header,
 )
 from sdk_contract.patch.errors import (
@@ -32,6 +23,7 @@ from sdk_contract.patch.errors import (
     TargetMismatch,
 )
 from sdk_contract.patch.heap import keep_heap
+from sdk_contract.patch.index import PatchIndex, open_patch
 
 PIECE = 1 << 20
 
@@ -219,93 +211,3 @@ class Applier:
         if len(data) != length:
             raise BaseMissing(f"{length} bytes at {offset}")
         return data
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedPatch:
-    """What `apply_patch` did."""
-
-    blocks: int
-    bytes_written: int
-    seconds: float
-    target_sha256: bytes
-
-
-class FileRange:
-    """A local file, read and written by range."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        """Use an open file; the caller closes it."""
-        self._fd = file.fileno()
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`."""
-        data = os.pread(self._fd, length, offset)
-        if len(data) != length:
-            raise EOFError(f"{length} bytes at {offset}")
-        return data
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Store the bytes at `offset`."""
-        left = memoryview(data)
-        while left:
-            written = os.pwrite(self._fd, left, offset)
-            left, offset = left[written:], offset + written
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path` that becomes it when the block ends well, and vanishes when not.
-
-    A file that some process has mapped is never written to: the rename gives the name to new blocks.
-    """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            yield file.file  # type: ignore[misc]  # typeshed's wrapper hides the real file
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def apply_patch(
-    source_path: Path,
-    patch_path: Path,
-    target_path: Path,
-    *,
-    index_sha256: bytes | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-) -> AppliedPatch:
-    """Make the target file from the source file and a patch file.
-
-    The target appears only when every digest is right: it is written beside, synced and renamed.
-
-    Args:
-        source_path: the old file.
-        patch_path: the patch.
-        target_path: where the new file goes; replaced when it exists.
-        index_sha256: the index digest from the signed descriptor, when there is one.
-        limits: what the caller is willing to spend.
-
-    Raises:
-        PatchError: the patch, the source or the result is not what it should be.
-        OSError: a file cannot be opened or written.
-    """
-    started = time.perf_counter()
-    with source_path.open("rb") as source, patch_path.open("rb") as patch, replacing(target_path) as target:
-        applier = Applier(FileRange(source), FileRange(target), index_sha256=index_sha256, limits=limits)
-        while chunk := patch.read(PIECE):
-            applier.feed(chunk)
-        applier.finish()
-        index = applier.index
-    if index is None:
-        raise PatchTruncated("no index")
-    seconds = time.perf_counter() - started
-    return AppliedPatch(len(index.records), index.header.target_size, seconds, index.header.target_sha256)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 import zstandard
 
-from sdk_contract.patch.apply import PIECE, AppliedPatch, FileRange, Source, Target, replacing
+from sdk_contract.patch.apply import PIECE, Source, Target
 from sdk_contract.patch.block import make_source
 from sdk_contract.patch.container import (
     DEFAULT_LIMITS,
@@ -16,9 +16,7 @@ from sdk_contract.patch.container import (
     PREAMBLE_SIZE,
     Limits,
     Op,
-    PatchIndex,
     Record,
-    open_patch,
     parse_header,
 )
 from sdk_contract.patch.errors import (
@@ -29,6 +27,8 @@ from sdk_contract.patch.errors import (
     PatchTruncated,
     TargetMismatch,
 )
+from sdk_contract.patch.files import AppliedPatch, FileRange, replacing
+from sdk_contract.patch.index import PatchIndex, open_patch
 
 
 def read_index(

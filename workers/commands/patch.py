@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sdk_contract.patch import PatchError, apply_patch, reverse_patch
-from sdk_contract.patch.apply import replacing
+from sdk_contract.patch.files import replacing
 from workers.delta.bsdiff40 import ExportedPatch, export_bsdiff40
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 from workers.delta.inspect import Inspection, inspect_patch

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from sdk_contract.patch.container import Header, Limits, Op, Record, open_patch, pack_head, parse_header
+from sdk_contract.patch.container import Header, Limits, Op, Record, pack_head, parse_header
 from sdk_contract.patch.errors import IndexMismatch, PatchCorrupt, PatchTooLarge, PatchUnsupported
+from sdk_contract.patch.index import open_patch
 
 TARGET = hashlib.sha256(b"target").digest()
 
