@@ -101,6 +101,10 @@ class Line:
     patches: Mapping[tuple[str, str], tuple[Patch, ...]] = field(default_factory=dict)
 
     def released(self) -> Version | None:
-        """The newest version whose rollout has been completed."""
-        done = [rollout.version for rollout in self.rollouts if rollout.state == "completed"]
+        """The newest version whose rollout has been completed, and that has not been revoked since."""
+        done = [
+            rollout.version
+            for rollout in self.rollouts
+            if rollout.state == "completed" and not rollout.version.revoked
+        ]
         return max(done, key=lambda version: version.counter, default=None)

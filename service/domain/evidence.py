@@ -15,6 +15,9 @@ import math
 ALPHA = 0.05
 """Chance that a rollout whose rate is within its bound is ever stopped by that gate."""
 
+ANYTHING = 1 - 1e-9
+"""A bound this close to 1 allows everything; nearer, the alternatives could not be told from it."""
+
 ALTERNATIVES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """Odds ratios to the bound over which the mixture spreads: small excesses need many reports, large ones few."""
 
@@ -32,7 +35,7 @@ def rate_above(bad: int, reports: int, bound: float) -> float:
     """
     if bound <= 0:
         return math.inf if bad else 0.0
-    if bound >= 1:
+    if bound >= ANYTHING:
         return 0.0
     logs = [_log_ratio(bad, reports, bound, odds) for odds in ALTERNATIVES]
     greatest = max(logs)

@@ -5,7 +5,7 @@ Every "no" has a name. The same function answers the poll and the operator who a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sdk_contract.documents import Action
 from sdk_contract.wire import Reason
@@ -86,7 +86,7 @@ def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
     """Answer one poll.
 
     The first rollout that admits the device and has something newer decides; else the most telling
-    refusal of all of them.
+    refusal of all of them. A device on a revoked version is brought to a good one in any case.
 
     Args:
         line: the model, as of the snapshot.
@@ -98,6 +98,20 @@ def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
     if line.killed:
         return Decision("killed", "hold")
     current = line.versions.get(facts.current or "")
+    if current is None or not current.revoked:
+        return _newer(line, current, facts, waiting_since)
+    # It must not stay: it does not wait for patches in the making.
+    newer = _newer(line, current, facts, datetime.max.replace(tzinfo=UTC))
+    return newer if newer.offered else _refuge(line, current, facts)
+
+
+def refuge(line: Line, facts: Facts) -> Decision | None:
+    """Where a device goes whose version has been revoked, rollouts left aside; None where that is not so."""
+    current = line.versions.get(facts.current or "")
+    return _refuge(line, current, facts) if current is not None and current.revoked else None
+
+
+def _newer(line: Line, current: Version | None, facts: Facts, waiting_since: datetime) -> Decision:
     refusals: list[Decision] = []
     for rollout in line.rollouts:
         decision = _ask(line, rollout, current, facts, waiting_since)
@@ -105,6 +119,36 @@ def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
             return decision
         refusals.append(decision)
     return max(refusals, key=lambda decision: _TELLING.index(decision.reason), default=Decision("no_rollout"))
+
+
+def _refuge(line: Line, revoked: Version, facts: Facts) -> Decision:
+    """Something good in place of a revoked version, needing no rollout; else the device keeps what it has."""
+    for version in _refuges(line, revoked):
+        variant = choose_variant(version, facts)
+        if variant is not None:
+            action: Action = "install" if version.counter > revoked.counter else "rollback"
+            deliveries = _deliveries(line, facts, variant)
+            return Decision("revoked", action, None, version, variant, 0, deliveries)
+    return Decision("revoked", "hold")
+
+
+def _refuges(line: Line, revoked: Version) -> list[Version]:
+    """Good versions for devices that must leave a revoked one, best first.
+
+    Those that were released to everyone come first, the newest before older ones; then what came before the
+    revoked one, such as the version that shipped inside the app and never had a rollout. What a rollout was
+    stopped over is no refuge, and the floor of the revoked version still holds: devices would refuse.
+    """
+    released = {item.version.id for item in line.rollouts if item.state == "completed"}
+    stopped = {item.version.id for item in line.rollouts if item.state in {"halted", "rolled_back"}}
+    good = [
+        version
+        for version in line.versions.values()
+        if not version.revoked
+        and version.counter >= revoked.floor
+        and (version.id in released or (version.counter < revoked.counter and version.id not in stopped))
+    ]
+    return sorted(good, key=lambda version: (version.id in released, version.counter), reverse=True)
 
 
 _FINAL = ("patch_building", "no_variant")
@@ -160,12 +204,21 @@ def _offer(line: Line, rollout: Rollout, stage: int, facts: Facts, waiting_since
     variant = choose_variant(version, facts)
     if variant is None:
         return Decision("no_variant", rollout=rollout, version=version)
-    wanted = [part for part in variant.components if facts.modules is None or part.name in facts.modules]
     sources = _sources(line, facts)
-    if any(_worth_waiting(line, sources, part, facts.accepts, waiting_since) for part in wanted):
+    if any(
+        _worth_waiting(line, sources, part, facts.accepts, waiting_since) for part in _wanted(variant, facts)
+    ):
         return Decision("patch_building", rollout=rollout, version=version, variant=variant, stage=stage)
-    deliveries = tuple(_deliver(line, sources, part, facts.accepts) for part in wanted)
-    return Decision("update", "install", rollout, version, variant, stage, deliveries)
+    return Decision("update", "install", rollout, version, variant, stage, _deliveries(line, facts, variant))
+
+
+def _wanted(variant: Variant, facts: Facts) -> list[Component]:
+    return [part for part in variant.components if facts.modules is None or part.name in facts.modules]
+
+
+def _deliveries(line: Line, facts: Facts, variant: Variant) -> tuple[Delivery, ...]:
+    sources = _sources(line, facts)
+    return tuple(_deliver(line, sources, part, facts.accepts) for part in _wanted(variant, facts))
 
 
 def choose_variant(version: Version, facts: Facts) -> Variant | None:
