@@ -1,0 +1,183 @@
+"""Applying: while it arrives, nothing unchecked is written, and every refusal has its name."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from sdk_contract.patch import (
+    Applier,
+    BaseMismatch,
+    BaseMissing,
+    NotReversible,
+    PatchCorrupt,
+    PatchTruncated,
+    apply_patch,
+    reverse_patch,
+)
+from sdk_contract.patch.apply import PIECE
+from sdk_contract.patch.container import Header, Op, Record, pack_head
+
+OLD = bytes(range(256)) * 10_000
+NOTHING = bytes(16)
+
+
+class Memory:
+    """A file in memory, read and written by range."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = bytearray(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if length > len(self.data) - offset:
+            raise EOFError(offset)
+        return bytes(self.data[offset : offset + length])
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.data[offset : offset + len(data)] = data
+
+
+def short(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:16]
+
+
+def literal(data: bytes) -> bytes:
+    """The payload of a coded block of one literal segment (below 128 bytes)."""
+    return bytes((1, 2, 1, 0, len(data), 0)) + data
+
+
+def patch(blocks: list[tuple[Op, int, bytes]], notes: bytes = b"") -> tuple[bytes, bytes]:
+    """A patch and its target. A block is a copy or zeros of a size, from an offset, or literal bytes."""
+    records, payloads, target = [], [], b""
+    offset = 0
+    for op, size, data in blocks:
+        payload = literal(data) if op is Op.CODED else b""
+        made = {Op.COPY: OLD[offset : offset + size], Op.ZERO: bytes(size), Op.CODED: data}[op]
+        target += made
+        read = size if op is Op.COPY else 0
+        digest = short(payload) if payload else NOTHING
+        begin = offset if read else 0
+        records.append(
+            Record(
+                op,
+                True,
+                len(made),
+                len(payload),
+                begin,
+                read,
+                read,
+                digest,
+                short(made if read else b""),
+                short(target),
+            )
+        )
+        payloads.append(payload)
+        offset += read
+    header = Header(
+        reversible=offset == len(OLD),
+        source_size=len(OLD),
+        target_size=len(target),
+        source_sha256=hashlib.sha256(OLD).digest(),
+        target_sha256=hashlib.sha256(target).digest(),
+        payload_size=sum(map(len, payloads)),
+        block_count=len(records),
+        block_limit=1 << 20,
+        working_set=1 << 20,
+        notes_size=len(notes),
+    )
+    return pack_head(header, records) + b"".join(payloads) + notes, target
+
+
+MIXED = [
+    (Op.CODED, 0, b"hello"),
+    (Op.COPY, 2 * PIECE + 17, b""),
+    (Op.ZERO, PIECE + 3, b""),
+    (Op.CODED, 0, b"end"),
+]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000, 1 << 20])
+def test_blocks_of_every_kind_are_made_whatever_the_chunks(chunk):
+    data, target = patch(MIXED)
+    new = Memory()
+    applier = Applier(Memory(OLD), new)
+    for at in range(0, len(data), chunk):
+        assert applier.wanted == at
+        applier.feed(data[at : at + chunk])
+    applier.finish()
+    assert bytes(new.data) == target
+    assert applier.blocks == 4
+
+
+def test_notes_behind_the_last_payload_need_not_be_fetched_and_do_no_harm():
+    data, target = patch(MIXED, notes=b"for people")
+    for fed in (data, data[: -len(b"for people")], data + bytes(100)):
+        new = Memory()
+        applier = Applier(Memory(OLD), new)
+        applier.feed(fed)
+        applier.finish()
+        assert bytes(new.data) == target
+
+
+def test_the_first_blocks_are_there_before_the_last_bytes_arrive():
+    data, target = patch(MIXED)
+    new = Memory()
+    applier = Applier(Memory(OLD), new)
+    assert applier.feed(data[:-1]) == 3
+    assert bytes(new.data) == target[:-3]
+    with pytest.raises(PatchTruncated):
+        applier.finish()
+
+
+def test_a_patch_without_a_whole_head_is_truncated():
+    applier = Applier(Memory(OLD), Memory())
+    assert applier.feed(patch(MIXED)[0][:100]) == 0
+    with pytest.raises(PatchTruncated):
+        applier.finish()
+
+
+def test_a_damaged_payload_is_refused_before_it_is_decoded_and_nothing_is_written():
+    data, _ = patch([(Op.CODED, 0, b"hello")])
+    new = Memory()
+    with pytest.raises(PatchCorrupt):
+        Applier(Memory(OLD), new).feed(data[:-1] + b"!")
+    assert not new.data
+
+
+def test_a_source_that_is_too_short_or_another_one_is_named():
+    data, _ = patch(MIXED)
+    with pytest.raises(BaseMissing):
+        Applier(Memory(OLD[:PIECE]), Memory()).feed(data)
+    with pytest.raises(BaseMismatch):
+        Applier(Memory(bytes(len(OLD))), Memory()).feed(data)
+
+
+def test_files_are_applied_and_taken_back(tmp_path: Path):
+    data, target = patch([(Op.COPY, len(OLD), b""), (Op.CODED, 0, b"appended")])
+    for name, content in (("old", OLD), ("patch", data)):
+        (tmp_path / name).write_bytes(content)
+    done = apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "new")
+    assert (tmp_path / "new").read_bytes() == target
+    assert (done.blocks, done.bytes_written) == (2, len(target))
+    reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == OLD
+
+
+def test_going_back_from_another_file_is_refused(tmp_path: Path):
+    data, target = patch([(Op.COPY, len(OLD), b"")])
+    (tmp_path / "patch").write_bytes(data)
+    (tmp_path / "new").write_bytes(target[:-1] + b"!")
+    with pytest.raises(BaseMismatch):
+        reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "back")
+    (tmp_path / "new").write_bytes(target[:-1])
+    with pytest.raises(BaseMissing):
+        reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "back")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "patch"]
+
+
+def test_a_patch_that_is_not_marked_reversible_is_not_taken_back(tmp_path: Path):
+    data, target = patch(MIXED)
+    (tmp_path / "patch").write_bytes(data)
+    (tmp_path / "new").write_bytes(target)
+    with pytest.raises(NotReversible):
+        reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "back")
