@@ -224,6 +224,12 @@ class ActBody(Body):
     reason: str = Field(default="", max_length=1000)
 
 
+class ReasonBody(Body):
+    """Why, for those who will ask."""
+
+    reason: str = Field(min_length=1, max_length=1000)
+
+
 class StageView(View):
     """A step and how it went."""
 

@@ -14,6 +14,7 @@ from service.api.dependencies import (
     Now,
     Publisher,
     ReadOnly,
+    ReleaseManager,
     Transaction,
     Viewer,
 )
@@ -24,13 +25,14 @@ from service.api.schemas import (
     PartsBody,
     PartUrls,
     PatchView,
+    ReasonBody,
     UploadBody,
     UploadView,
     VersionBody,
     VersionView,
 )
 from service.errors import Invalid
-from service.operations import patches, uploads, versions
+from service.operations import patches, rollouts, uploads, versions
 from service.operations.views import version_view
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES)
@@ -112,6 +114,20 @@ def submit_version(
 ) -> VersionView:
     """A worker re-hashes and inspects the files; then the version becomes ready, or rejected with a reason."""
     row = versions.submit(session, bell, model, label, actor=caller.name, now=now)
+    return VersionView.model_validate(version_view(session, row))
+
+
+@router.post("/models/{model}/versions/{label}/revoke", summary="Recall a version")
+def revoke_version(
+    model: ModelName,
+    label: VersionLabel,
+    body: ReasonBody,
+    session: Transaction,
+    caller: ReleaseManager,
+    now: Now,
+) -> VersionView:
+    """Its rollouts end; devices that run it are ordered, signed, to the newest good version. Not undone."""
+    row = rollouts.revoke(session, model, label, actor=caller.name, reason=body.reason, now=now)
     return VersionView.model_validate(version_view(session, row))
 
 

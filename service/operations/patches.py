@@ -36,7 +36,7 @@ def plan_for(session: Session, bell: Bell, version_id: int, *, bases: int) -> li
     census = store.devices.census(session, version.model)
     earlier = [
         Base(row.label, _files(row), census.get(row.label, 0))
-        for row in store.versions.earlier_ready(session, version, limit=max(50, bases))
+        for row in store.versions.earlier_served(session, version, limit=max(50, bases))
     ]
     pairs = plan(_files(version), earlier, limit=bases)
     for pair in pairs:

@@ -140,6 +140,22 @@ def act(
     return row
 
 
+def revoke(
+    session: Session, model: str, label: str, *, actor: str, reason: str, now: datetime
+) -> store.versions.VersionRow:
+    """Revoke a version, end its rollouts, and take back what has been offered of it; again changes nothing.
+
+    Raises:
+        UnknownModel, NotFound, WrongState: as `versions.revoke`.
+    """
+    version = versions.revoke(session, model, label, actor=actor, reason=reason, now=now)
+    for row in store.rollouts.of_version(session, version.id):
+        verb = next((verb for verb in ("halt", "cancel") if row.state in life.VERBS[verb][0]), None)
+        if verb is not None:
+            act(session, row.name, verb, actor=actor, reason=f"version revoked: {reason}", now=now)
+    return version
+
+
 def evaluate(session: Session, rollout_id: UUID, *, now: datetime) -> gates.Verdict | None:
     """Look at a running rollout's gates and do what they say; None when it is not running."""
     row = store.rollouts.rollout(session, rollout_id, lock=True)

@@ -339,6 +339,35 @@ def reject(session: Session, version_id: int, *, problem: dict[str, Any], now: d
     )
 
 
+def revoke(
+    session: Session, model: str, label: str, *, actor: str, reason: str, now: datetime
+) -> store.versions.VersionRow:
+    """Nobody is offered the version any more, and devices that run it are brought to a good one.
+
+    It stays known: its manifest, so that devices are understood, and the patches that lead away from it.
+
+    Raises:
+        UnknownModel, NotFound: no such version.
+        WrongState: devices cannot run it, since it was never ready.
+    """
+    version = require(session, model, label, lock=True)
+    if version.state == "revoked":
+        return version
+    if version.state != "ready":
+        raise WrongState(f"{model} {label} is {version.state}; no device has it", state=version.state)
+    version.state = "revoked"
+    session.flush()
+    audit.record(
+        session,
+        actor=actor,
+        verb="version.revoke",
+        subject=f"version:{model}/{label}",
+        now=now,
+        detail={"reason": reason},
+    )
+    return version
+
+
 def reopen(session: Session, kind: str, args: dict[str, Any]) -> None:
     """A job that was given up gets another round: what had been rejected with it is in work again."""
     if kind not in (INGEST_VERSION, SIGN_VERSION):

@@ -13,7 +13,7 @@ from sdk_contract.envelope import Signer
 from sdk_contract.wire import Download, ManifestReference, PollAnswer, PollRequest, Reason, Way
 from service.blobs import blob_key, manifest_key
 from service.domain.catalogue import Line, Version
-from service.domain.offers import Decision, Delivery, Facts, decide
+from service.domain.offers import Decision, Delivery, Facts, decide, refuge
 from service.errors import DeviceSuspended, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.grants import Grant, Wish
@@ -88,13 +88,15 @@ class PollDesk:
         decision = decide(line, facts, waiting_since=question.now - self._pace.patch_wait)
         self._note(line, question)
         attempt = None
-        if decision.offered:
+        # Leaving a revoked version is no part of a rollout: no attempt is counted, and no database is asked.
+        if decision.offered and decision.rollout is not None:
             grant = await self._grants.submit(self._wish(line, decision, question))
             if not grant.known:
                 raise UnknownDevice("this device has not enrolled here", field="device_id")
             attempt = grant.attempt_id
             if grant.refusal is not None:
-                decision = replace(decision, reason=grant.refusal, action="none", deliveries=())
+                refused = replace(decision, reason=grant.refusal, action="none", deliveries=())
+                decision = refuge(line, facts) or refused
         return self._compose(snapshot, line, decision, attempt, question)
 
     def _note(self, line: Line, question: Question) -> None:

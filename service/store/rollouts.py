@@ -259,6 +259,12 @@ def running(session: Session) -> Sequence[UUID]:
     ).all()
 
 
+def of_version(session: Session, version_id: int) -> Sequence[RolloutRow]:
+    """Every rollout of a version, whatever its state, oldest first."""
+    query = select(RolloutRow).where(RolloutRow.version_id == version_id)
+    return session.scalars(query.order_by(RolloutRow.created_at)).all()
+
+
 def uses_of_cohort(session: Session, name: str) -> int:
     """How many stages of unfinished rollouts name a cohort."""
     query = (

@@ -157,11 +157,15 @@ def served_versions(session: Session) -> Sequence[VersionRow]:
     return session.scalars(query.order_by(VersionRow.model, VersionRow.counter)).all()
 
 
-def earlier_ready(session: Session, of: VersionRow, *, limit: int) -> Sequence[VersionRow]:
-    """The ready versions below `of`, newest first."""
+def earlier_served(session: Session, of: VersionRow, *, limit: int) -> Sequence[VersionRow]:
+    """The versions below `of` that devices may run, newest first: revoked ones too, since devices have to leave them."""
     query = (
         select(VersionRow)
-        .where(VersionRow.model == of.model, VersionRow.state == "ready", VersionRow.counter < of.counter)
+        .where(
+            VersionRow.model == of.model,
+            VersionRow.state.in_(("ready", "revoked")),
+            VersionRow.counter < of.counter,
+        )
         .order_by(VersionRow.counter.desc())
         .limit(limit)
         .options(_whole())
