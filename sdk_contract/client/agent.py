@@ -19,12 +19,17 @@ from sdk_contract.client.host import Host, PlainHost
 from sdk_contract.client.identity import Configuration, DeviceKey
 from sdk_contract.client.modules import keep_only
 from sdk_contract.client.outcome import Outcome
+from sdk_contract.client.record import Record
 from sdk_contract.client.runtime import Activator, FilesOnly, OneShot, Runtime
+from sdk_contract.client.states import State
 from sdk_contract.client.steps import Steps
 from sdk_contract.client.store import Installed, Store
 from sdk_contract.client.trust import TrustStore
 from sdk_contract.client.update import Update
 from sdk_contract.wire import AttributeValue, Event
+
+SOON_S = 90.0
+"""How long a start waits for a poll that is under way in another process; a download does not hold it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +157,11 @@ class Agent:
             Busy: another process updates in this directory.
             StateDamaged: the record cannot be read.
         """
-        with self._store.exclusive():
-            release = self._activation(FilesOnly()).starting()
+        record = self._store.read()
+        release = record.current
+        if record.state is State.PROBATION or _moves_files(record):
+            with self._store.exclusive(SOON_S):
+                release = self._activation(FilesOnly()).starting()
         return self._store.installed(release) if release else None
 
     def started(self) -> None:
@@ -182,7 +190,7 @@ class Agent:
         Raises:
             Busy: another process updates in this directory.
         """
-        with self._store.exclusive():
+        with self._store.exclusive(SOON_S):
             activation = self._activation(activator or FilesOnly())
             return activation.health(good=good, metrics=metrics or {}, detail=detail)
 
@@ -226,8 +234,8 @@ class Agent:
         """
         record = self._store.read()
         release = record.current
-        if record.attempt is not None and record.attempt.in_place:
-            with self._store.exclusive():
+        if _moves_files(record):
+            with self._store.exclusive(SOON_S):
                 release = self._activation(FilesOnly()).whole()
         return self._store.installed(release) if release else None
 
@@ -271,6 +279,10 @@ class Agent:
             "last_verified_check_at": record.last_checked,
             "next_poll_s": record.next_poll_s,
         }
+
+
+def _moves_files(record: Record) -> bool:
+    return record.attempt is not None and bool(record.attempt.in_place)
 
 
 def default_settings() -> Settings:

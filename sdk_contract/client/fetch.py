@@ -32,6 +32,7 @@ class Limits:
         pause_s: before the second try; grows to `max_pause_s`, with jitter.
         note_every: bytes between two notes of progress: what a cut may cost, against a sync.
         range_bytes: overwritten at a time by an update in place, at most 16 MiB; memory is about six times that.
+        check_every_s: between two questions to the host during a download.
     """
 
     timeout_s: float = 30.0
@@ -42,6 +43,7 @@ class Limits:
     max_pause_s: float = 60.0
     note_every: int = 8 << 20
     range_bytes: int = 8 << 20
+    check_every_s: float = 1.0
 
 
 @dataclass(slots=True)

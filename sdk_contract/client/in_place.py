@@ -124,6 +124,7 @@ class _Work:
                 raise OutputHashMismatch("the patch leads elsewhere")
             start = sum(index.target_offset(block + 1) <= self.done for block in range(len(index.records)))
             applier = Applier(_Old(self, new), new, index=index, start_block=start)
+            applier.feed(b"")  # blocks without a payload need no byte of the patch
             stream.seek(applier.wanted)
             while applier.blocks < len(index.records) and (chunk := stream.read(CHUNK)):
                 applier.feed(chunk)

@@ -173,6 +173,8 @@ class Patching:
             raise BaseMissing(f"{self.component.name}: {base.sha256[:12]} is not here")
         with (store.objects / base.sha256).open("rb") as source:
             applier, head = self._resume(FileRange(source))
+            if applier.index is not None:
+                applier.feed(b"")  # blocks without a payload need no byte of the patch
             noted = applier.wanted
             try:
                 for chunk in self.supply.chunks(url, noted, self.descriptor.patch.size):

@@ -15,8 +15,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from sdk_contract.client.files import DiskFiles, Files, replace
 from sdk_contract.client.record import MAX_RECORD, Record, Release
 
 CHUNK = 1 << 20
+LOCK_PAUSE_S = 0.02
 RESERVE = 64 * 1024
 """Bytes of room kept for the record; two copies of it fit many times."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -132,13 +134,25 @@ class Store:
         replace(self.files, self.directory / "state.json", after)
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, wait_s: float = 0.0) -> Iterator[None]:
         """Be the only one who updates in this directory.
 
+        Args:
+            wait_s: how long to wait for another one to end.
+
         Raises:
-            Busy: another thread or process is.
+            Busy: another thread or process still is.
         """
-        with self._lock("update.lock", blocking=False):
+        deadline = time.monotonic() + wait_s
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(self._lock("update.lock", blocking=False))
+                    break
+                except Busy:
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(LOCK_PAUSE_S)
             yield
 
     @contextmanager

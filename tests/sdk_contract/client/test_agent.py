@@ -214,6 +214,12 @@ def test_two_updates_in_one_directory_exclude_each_other(server, enrol):
         Agent(agent._store.directory, settings()).update()
 
 
+def test_an_app_can_start_while_another_process_downloads(server, enrol):
+    agent = enrol("v1")
+    with agent._store.exclusive():
+        assert Agent(agent._store.directory, settings()).starting().version == "v1"
+
+
 def test_a_wrong_enrolment_token_is_refused(server, enrol):
     with pytest.raises(Refused) as refusal:
         enrol("v1", token="guess")

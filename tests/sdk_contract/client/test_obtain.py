@@ -1,6 +1,7 @@
 """A whole update over a network that does what networks do."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -143,6 +144,25 @@ def test_an_update_waits_until_the_device_is_as_the_server_asks(server, agent, a
         ("acknowledged", "conditions_unmet"),
     ]
     assert agent.update().status == "updated"
+
+
+def test_a_download_pauses_when_the_device_leaves_its_network_and_goes_on_later(server, agent):
+    class Leaving(PlainHost):
+        asked = 0
+
+        def surroundings(self):
+            self.asked += 1
+            return Surroundings(metered=self.asked > 6)
+
+    asked = Conditions(network="unmetered")
+    server.alter = lambda answer: answer | {"conditions": asked.model_dump()}
+    server.toxics.append(Toxic(slice=50_000))
+    restless = replace(EAGER, check_every_s=0.0)
+    outcome = Agent(agent._store.directory, settings(host=Leaving(), limits=restless)).update()
+    assert (outcome.status, outcome.code) == ("waiting", "conditions_unmet")
+    assert 0 < outcome.bytes_downloaded < len(NEXT)
+    rest = agent.update()
+    assert (rest.status, rest.bytes_downloaded) == ("updated", len(NEXT) - outcome.bytes_downloaded)
 
 
 def test_after_the_deadline_conditions_no_longer_hold_the_update_back(server, agent):

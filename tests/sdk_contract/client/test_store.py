@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -67,6 +68,22 @@ def test_only_one_may_update(store):
         pass
     with store.exclusive():
         pass
+
+
+def test_who_waits_gets_its_turn(store):
+    entered = threading.Event()
+
+    def hold():
+        with store.exclusive():
+            entered.set()
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait()
+    with store.exclusive(wait_s=30):
+        pass
+    thread.join()
 
 
 def test_an_object_that_rotted_is_noticed_when_it_is_read_and_stays_until_it_is_replaced(store):
