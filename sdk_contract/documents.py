@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from sdk_contract import strict_json
 from sdk_contract.envelope import Role, Signer, key_id, peek, seal, unseal
@@ -202,6 +210,13 @@ class Variant(BaseModel):
     priority: int = 0
     components: list[Component] = Field(min_length=1, max_length=64)
 
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        """Two files of one name or path would leave it to each SDK which one wins."""
+        _require_unique("component", [component.name for component in self.components])
+        _require_unique("path", [component.path for component in self.components])
+        return self
+
 
 class Manifest(Document):
     """What a version is: the publisher's word, valid on every device and for ever addressed by digest."""
@@ -218,6 +233,12 @@ class Manifest(Document):
     requires: dict[str, str] = Field(default_factory=dict)
     issued: Timestamp
     expires: Timestamp
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        """A directive names a variant; it has to mean one."""
+        _require_unique("variant", [variant.name for variant in self.variants])
+        return self
 
     def variant(self, name: str) -> Variant | None:
         """The variant of that name, if the manifest has it."""
@@ -299,6 +320,11 @@ def payload_digest(envelope: bytes, *, limit: int = Manifest.limit) -> str:
         Oversize, Malformed: as `envelope.peek`.
     """
     return hashlib.sha256(peek(envelope, limit=limit)).hexdigest()
+
+
+def _require_unique(what: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise ValueError(f"the same {what} is named twice")
 
 
 def _first_fault(error: ValidationError) -> str:

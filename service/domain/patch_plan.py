@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A component's bytes, by what they are."""
+    """A component's bytes, by what they are, and the build that they belong to."""
 
     name: str
     sha256: str
     size: int
+    variant: str = "default"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,12 @@ def _add_gains(gain: dict[Pair, int], target: Sequence[File], base: Base) -> Non
     for file in target:
         if file.sha256 in held:
             continue
-        for source in base.files:
-            if source.name == file.name:
-                pair = Pair(source.sha256, file.sha256)
-                gain[pair] = gain.get(pair, 0) + file.size * max(1, base.devices)
+        for source in _forerunners(file, base):
+            pair = Pair(source.sha256, file.sha256)
+            gain[pair] = gain.get(pair, 0) + file.size * max(1, base.devices)
+
+
+def _forerunners(file: File, base: Base) -> list[File]:
+    """The base's files of that name: of the same build where it has one, for int4 says nothing about int8."""
+    named = [source for source in base.files if source.name == file.name]
+    return [source for source in named if source.variant == file.variant] or named

@@ -2,6 +2,7 @@ import base64
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from pydantic import ValidationError
 
 from sdk_contract import strict_json
 from sdk_contract.documents import (
@@ -10,6 +11,7 @@ from sdk_contract.documents import (
     Manifest,
     PatchDescriptor,
     TrustBundle,
+    Variant,
     payload_digest,
     public_key_entry,
     require_fresh,
@@ -384,3 +386,14 @@ def test_a_role_has_keys_and_a_threshold(entry):
     fields["roles"]["publisher"] = entry
     with pytest.raises(Malformed, match="roles"):
         TrustBundle.from_payload(strict_json.dumps(fields))
+
+
+@pytest.mark.parametrize("field", ["name", "path"])
+def test_a_variant_names_each_component_and_each_path_once(field):
+    twice = [
+        {"name": "backbone", "path": "a.bin", "size": 1, "sha256": "0" * 64},
+        {"name": "vision", "path": "b.bin", "size": 1, "sha256": "1" * 64},
+    ]
+    twice[1][field] = twice[0][field]
+    with pytest.raises(ValidationError, match="twice"):
+        Variant.model_validate({"name": "default", "components": twice})

@@ -22,6 +22,14 @@ def test_a_component_is_patched_from_the_one_of_the_same_name():
     ]
 
 
+def test_a_build_is_patched_from_the_same_build_and_only_without_one_from_another():
+    int4, int8 = File("backbone", "n4", 50, "int4"), File("backbone", "n8", 100, "int8")
+    both = base("v2", File("backbone", "o4", 50, "int4"), File("backbone", "o8", 100, "int8"))
+    assert set(plan([int4, int8], [both], limit=1)) == {Pair("o4", "n4"), Pair("o8", "n8")}
+    one = base("v1", File("backbone", "o8", 100, "int8"))
+    assert set(plan([int4, int8], [one], limit=1)) == {Pair("o8", "n4"), Pair("o8", "n8")}
+
+
 def test_an_unchanged_component_needs_no_patch():
     assert plan(NEW, [base("v2", file("backbone", "b2"), file("tokenizer", "t3"))], limit=3) == [
         Pair("b2", "b3")
