@@ -210,13 +210,6 @@ class Variant(BaseModel):
     priority: int = 0
     components: list[Component] = Field(min_length=1, max_length=64)
 
-    @model_validator(mode="after")
-    def _one_of_each(self) -> Self:
-        """Two files of one name or path would leave it to each SDK which one wins."""
-        _require_unique("component", [component.name for component in self.components])
-        _require_unique("path", [component.path for component in self.components])
-        return self
-
 
 class Manifest(Document):
     """What a version is: the publisher's word, valid on every device and for ever addressed by digest."""
@@ -237,7 +230,8 @@ class Manifest(Document):
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
         """A directive names a variant; it has to mean one."""
-        _require_unique("variant", [variant.name for variant in self.variants])
+        if len({variant.name for variant in self.variants}) != len(self.variants):
+            raise ValueError("the same variant is named twice")
         return self
 
     def variant(self, name: str) -> Variant | None:
@@ -320,11 +314,6 @@ def payload_digest(envelope: bytes, *, limit: int = Manifest.limit) -> str:
         Oversize, Malformed: as `envelope.peek`.
     """
     return hashlib.sha256(peek(envelope, limit=limit)).hexdigest()
-
-
-def _require_unique(what: str, names: list[str]) -> None:
-    if len(set(names)) != len(names):
-        raise ValueError(f"the same {what} is named twice")
 
 
 def _first_fault(error: ValidationError) -> str:
