@@ -9,6 +9,7 @@ import redis.asyncio
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from sdk_contract.envelope import Signer
 from service import database, jobs, signing
 from service.api import cohorts, device, devices, health, office, problems, rollouts, versions
 from service.api.dependencies import Process
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, director: signing.KeySigner, access_tokens: AccessTokens
+    settings: Settings, director: Signer, access_tokens: AccessTokens
 ) -> AsyncIterator[Process]:
     """Everything that lives as long as the process; background loops end with it."""
     engine = database.engine_for(settings.database_url)
@@ -112,7 +113,7 @@ async def _running(
 def _desk(
     *,
     settings: Settings,
-    director: signing.KeySigner,
+    director: Signer,
     snapshots: SnapshotKeeper,
     grants: GroupCommit[Wish, Grant],
     checkins: Checkins,

@@ -1,7 +1,7 @@
 """Keys and who holds them: a signer by URI, and the first trust bundle.
 
 `file:PATH` and `env:NAME` name a PEM with an Ed25519 private key, encrypted with the passphrase in
-`GRAYLAG_KEY_PASSPHRASE` or not at all.
+`GRAYLAG_KEY_PASSPHRASE` or not at all. Other schemes name a key store: see `kms_signing`.
 """
 
 import base64
@@ -20,6 +20,7 @@ from sdk_contract.envelope import Role, Signer, key_id, pae, peek
 from sdk_contract.errors import ContractError
 from service.domain.trust_changes import TRUST_LIFETIME
 from service.errors import ServiceError
+from service.kms_signing import SCHEMES, KeyStoreFailed, KeyStoreSigner, signer_at
 
 ROLES: tuple[RoleName, ...] = ("root", "publisher", "director", "patcher")
 
@@ -51,7 +52,7 @@ class KeySigner:
         return self.key.sign(message)
 
 
-def signer_from(uri: str | None, purpose: str) -> KeySigner:
+def signer_from(uri: str | None, purpose: str) -> KeySigner | KeyStoreSigner:
     """The signer that a setting names.
 
     Raises:
@@ -62,6 +63,8 @@ def signer_from(uri: str | None, purpose: str) -> KeySigner:
             f"no {purpose} key here; set GRAYLAG_{purpose.upper()}_KEY to file:PATH or env:NAME"
         )
     scheme, _, place = uri.partition(":")
+    if scheme in SCHEMES:
+        return _from_store(uri, purpose)
     try:
         pem = {"file": _from_file, "env": _from_environment}[scheme](place)
         key = serialization.load_pem_private_key(pem, _passphrase())
@@ -70,6 +73,13 @@ def signer_from(uri: str | None, purpose: str) -> KeySigner:
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyUnusable(f"the {purpose} key at {uri} is not Ed25519")
     return KeySigner(key)
+
+
+def _from_store(uri: str, purpose: str) -> KeyStoreSigner:
+    try:
+        return signer_at(uri)
+    except KeyStoreFailed as error:
+        raise KeyUnusable(f"the {purpose} key at {uri} cannot be used: {error}") from error
 
 
 def create_key(path: Path) -> KeySigner:
