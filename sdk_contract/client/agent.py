@@ -109,6 +109,7 @@ class Agent:
         chosen = settings or default_settings()
         store = Store(directory, chosen.files)
         store.create()
+        store.forget_damage()
         trusted = TrustStore.install(directory, chosen.files, trust)
         configuration = Configuration(
             server=server.rstrip("/"),

@@ -86,6 +86,18 @@ class Store:
                 return Record.from_bytes(read_bounded(path, MAX_RECORD))
         raise StateDamaged(f"neither of {[path.name for path in present]} is intact")
 
+    def forget_damage(self) -> None:
+        """Begin with a new record where the old one cannot be read: only enrolling again may do that.
+
+        Floor and bad list go with it; the objects stay, and are read before anything uses them.
+        """
+        try:
+            self.read()
+        except StateDamaged:
+            for name in ("state.json", "state.copy"):
+                self.files.unlink(self.directory / name)
+            self.files.sync_directory(self.directory)
+
     def change(self, step: Callable[[Record], None]) -> Record:
         """Change the record; it is on disk when this returns.
 

@@ -37,9 +37,12 @@ class TrustStore:
             ContractError: it does not vouch for itself.
         """
         offered = TrustBundle.open_first(envelope)
-        path = directory / "trust.json"
-        if not path.exists() or cls(directory, files).bundle.version < offered.version:
-            replace(files, path, envelope)
+        try:
+            held = cls(directory, files).bundle.version
+        except StateDamaged:
+            held = -1
+        if held < offered.version:
+            replace(files, directory / "trust.json", envelope)
         return cls(directory, files)
 
     def follow(self, api: DeviceApi, announced: int | None) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -247,6 +248,21 @@ def test_a_token_never_travels_in_the_clear_to_another_machine(server, tmp_path)
 def test_a_directory_that_nobody_enrolled_is_named_as_such(tmp_path):
     with pytest.raises(StateDamaged):
         Agent(tmp_path)
+
+
+def test_a_device_whose_memory_is_gone_is_mended_by_enrolling_again(server, enrol, tmp_path):
+    agent = enrol("v1")
+    server.target = "v2"
+    agent.update()
+    for name in ("state.json", "state.copy", "trust.json"):
+        (agent._store.directory / name).write_bytes(b"rot")
+    with pytest.raises(StateDamaged):
+        Agent(agent._store.directory, settings())
+    shutil.rmtree(tmp_path / "factory-device")
+    again = enrol("v1")
+    assert content(again)["backbone"] == BASE
+    assert again.update().status == "updated"
+    assert content(again)["backbone"] == NEXT
 
 
 def test_a_rotten_state_file_is_replaced_by_its_copy(server, enrol):

@@ -125,7 +125,7 @@ def test_a_power_cut_at_any_operation_leaves_a_version_that_can_be_made_whole(de
     Agent(device("count"), frugal(first)).update(Reads(fail))
     first.power_off(lose=False)
     assert first.count >= 120
-    for at in range(1, first.count + 1, 1 if LONG else 2 if lost == "everything unsynced" else 7):
+    for at in range(1, first.count + 1, 1 if LONG else 3 if lost == "everything unsynced" else 7):
         directory = device(f"{lost[:4]}-{at}")
         disk = Disk(tmp_path / f"trash-{at}", at=at, zeros="zeros" in lost)
         with contextlib.suppress(PowerCut):
