@@ -91,7 +91,7 @@ class Alignment:
         bsdiff takes seconds for a mebibyte, and most of a header or a vocabulary stays as it is.
         """
         same = 0
-        while same < most:
+        while same < most and most >= MIN_COMMON:
             length = min(COMPARED, most - same)
             ahead = same if step > 0 else -same - length
             old, new = self.source.read(source_at + ahead, length), self.target.read(at + ahead, length)

@@ -22,6 +22,7 @@ LITERAL_LEVEL = 6
 SAMPLED = 1 << 15
 # Most tensors differ early; NumPy compares whole arrays.
 GLANCE = 1 << 12
+CLOSE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,8 @@ def encode_block(
     data = target.read(begin, size)
     new = np.frombuffer(data, np.uint8)
     parts = []
-    for piece in pieces:
+    for piece, old in zip(pieces, _sources(pieces, source), strict=True):
         at = piece.target_offset - begin
-        old = np.frombuffer(source.read(piece.source_offset, piece.source_size), np.uint8)
         parts.append(_part(piece, old, new[at : at + piece.size], reversible=reversible))
     payload, shares, invertible = _payload(parts, reversible=reversible)
     encoded = tuple(
@@ -101,6 +101,18 @@ def encode_block(
     used = b"".join(part.old.data for part in parts)
     payload_digest = short_digest(payload) if payload else EMPTY_DIGEST
     return EncodedBlock(encoded, data, used, payload, invertible, short_digest(used), payload_digest)
+
+
+def _sources(pieces: tuple[Piece, ...], source: RangeReader) -> list[Bytes]:
+    """The source bytes of each piece, in one read where they lie close: a read may be a request."""
+    begin = min((piece.source_offset for piece in pieces if piece.source_size), default=0)
+    end = max((piece.source_offset + piece.source_size for piece in pieces if piece.source_size), default=0)
+    if end - begin > 2 * sum(piece.source_size for piece in pieces) + CLOSE:
+        reads = [source.read(piece.source_offset, piece.source_size) for piece in pieces]
+        return [np.frombuffer(data, np.uint8) for data in reads]
+    hull = np.frombuffer(source.read(begin, end - begin), np.uint8)
+    offsets = [piece.source_offset - begin if piece.source_size else 0 for piece in pieces]
+    return [hull[at : at + piece.source_size] for at, piece in zip(offsets, pieces, strict=True)]
 
 
 def short_digest(data: bytes) -> bytes:

@@ -43,7 +43,7 @@ def read_notes(data: bytes) -> tuple[str, int, tuple[TensorChange, ...]]:
         columns = [table[key] for key in ("names", "sizes", "values", "changed", "costs", "ops")]
         rows = list(zip(*columns, strict=True))
         return str(table["format"]), int(table["unchanged"]), tuple(_tensor(row) for row in rows)
-    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PatchCorrupt(f"damaged notes: {error}") from None
 
 

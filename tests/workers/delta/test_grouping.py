@@ -1,0 +1,63 @@
+"""Groups pay: differences of unlike spread cost less apart than together."""
+
+import numpy as np
+import pytest
+import zstandard
+
+from sdk_contract.patch.codecs import Run
+from sdk_contract.patch.cursor import Cursor
+from sdk_contract.patch.groups import BY_EXPONENT, BY_LEADER, BY_NOTHING, FieldContext, read_field
+from sdk_contract.patch.transforms import Element, differences
+from workers.delta.grouping import choose_cuts, encode_field
+
+
+def bf16(values: np.ndarray) -> np.ndarray:
+    return (values.astype(np.float32).view(np.uint32) >> 16).astype("<u2").view(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[np.ndarray, Run]:
+    rng = np.random.default_rng(1)
+    weights = rng.normal(0, 0.05, 200_000)
+    old, new = bf16(weights), bf16(weights + rng.normal(0, 2e-4, len(weights)))
+    return old, differences(Element.BF16, old, new)
+
+
+def back(data: bytes, context: FieldContext) -> np.ndarray:
+    cursor = Cursor(data, zstandard.ZstdDecompressor())
+    run = read_field(cursor, context)
+    assert cursor.left == 0
+    return run.dense()
+
+
+def test_the_same_step_of_training_costs_less_grouped_by_the_exponent_of_the_old_value(trained):
+    old, run = trained
+    grouped = encode_field(Element.BF16, old, run, run.count, {}, reversible=False)
+    plain = encode_field(Element.BF16, old, run, run.count, {}, reversible=True)
+    assert grouped[0] == BY_EXPONENT
+    assert plain[0] == BY_NOTHING
+    assert len(grouped) < 0.85 * len(plain)
+    for data in (grouped, plain):
+        context = FieldContext(Element.BF16, run.count, run.count, old, {})
+        np.testing.assert_array_equal(back(data, context), run.dense())
+
+
+def test_differences_that_do_not_depend_on_the_exponent_are_not_cut():
+    rng = np.random.default_rng(2)
+    keys = rng.integers(110, 125, 100_000).astype(np.uint8)
+    assert choose_cuts(keys, rng.geometric(0.4, 100_000).astype("<u2"), 8) == b""
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3])
+def test_units_whose_scale_moved_are_coded_apart_whether_few_or_many_changed(rate):
+    rng = np.random.default_rng(3)
+    units, size = 4000, 32
+    leader = np.where(rng.random(units) < 0.3, 16, 0).astype("<u2")
+    chance = np.where(leader > 0, 0.5, rate)[:, None]
+    codes = (rng.random((units, size)) < chance).astype("<u1").reshape(-1)
+    places = np.flatnonzero(codes)
+    for run in (Run(len(codes), None, codes), Run(len(codes), places, codes[places])):
+        data = encode_field(Element.INT8, np.zeros(0, np.uint8), run, units, {0: leader}, reversible=False)
+        assert data[0] == BY_LEADER
+        context = FieldContext(Element.INT8, len(codes), units, None, {0: leader})
+        np.testing.assert_array_equal(back(data, context), codes)
