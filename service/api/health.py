@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from sqlalchemy import text
@@ -21,7 +21,9 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", summary="Ready for traffic")
+@router.get(
+    "/ready", summary="Ready for traffic", responses={503: {"description": "Not now; the body says why."}}
+)
 async def ready(held: Held) -> JSONResponse:
     """503 until there is a snapshot and the database takes writes; Valkey is told, and not needed."""
     database = await asyncio.to_thread(_database, held)
@@ -34,7 +36,7 @@ async def ready(held: Held) -> JSONResponse:
     return JSONResponse({"status": "ready" if good else "not_ready", **checks}, 200 if good else 503)
 
 
-@router.get("/metrics", summary="Prometheus metrics")
+@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 def metrics() -> Response:
     """Of this process."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

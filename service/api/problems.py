@@ -82,6 +82,8 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
 async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == 400:
+        return render(Invalid("the body cannot be read as JSON in UTF-8", field="body"))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     body = Problem(
         type=f"/problems/{code}", title=str(error.detail), status=error.status_code, code=code

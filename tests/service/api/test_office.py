@@ -142,3 +142,9 @@ def test_a_body_beyond_the_limit_is_not_read_whoever_sends_it(live):
 def test_what_is_not_there_is_a_problem_too(live):
     refused(live.client.get("/v1/nothing"), 404, "not_found")
     refused(live.client.delete("/health"), 405, "method_not_allowed")
+
+
+def test_a_body_that_is_no_json_is_refused_by_its_name(live):
+    headers = {"Authorization": f"Bearer {live.tokens['admin']}"}
+    for raw in (b"\xff", b"[" * 100_000, b"9" * 5000, b"{", b""):
+        refused(live.client.put("/v1/admin/models/m", content=raw, headers=headers), 422, "invalid")
