@@ -94,6 +94,25 @@ for _words, _path in {
     )
 
 
+@BOOK.scenario("wrong_software")
+def same_variant_twice(stage: Stage) -> None:
+    """A manifest with two variants of one name is refused: which one is meant?"""
+    stage.ready().world.lies.manifest.fields = lambda fields: {**fields, "variants": fields["variants"] * 2}
+    stage.refuses("malformed")
+    stage.honest()
+    stage.updates_to("v2")
+
+
+@BOOK.scenario("mix_and_match")
+def other_model_in_a_no(stage: Stage) -> None:
+    """A no about another model is no answer."""
+    stage.ready().world.offered = None
+    stage.world.lies.directive.fields = lambda fields: {**fields, "model": "other"}
+    stage.refuses("wrong_model")
+    stage.honest()
+    stage.stays("v1")
+
+
 @BOOK.scenario("mix_and_match")
 def no_manifest(stage: Stage) -> None:
     """An order without its manifest is refused."""

@@ -2,6 +2,7 @@
 
 import json
 
+from sdk_contract.conformance.scenarios import SCENARIOS
 from sdk_contract.vectors import FOLDER, digest
 from tests.sdk_contract.vectors.making import (
     directives,
@@ -45,7 +46,7 @@ FAMILIES = {
 
 def main():
     digests = read("digests.json", {})
-    reject = {attack: {"what": what, "ids": []} for attack, what in ATTACKS.items()}
+    reject = {attack: {"what": what, "ids": [], "scenarios": []} for attack, what in ATTACKS.items()}
     for family, cases in FAMILIES.items():
         kept = read(f"{family}.json", {"cases": []})["cases"]
         known = {entry["id"] for entry in kept}
@@ -56,6 +57,9 @@ def main():
         for entry in kept:
             if entry["attack"]:
                 reject[entry["attack"]]["ids"].append(entry["id"])
+    for scenario in SCENARIOS:
+        if scenario.attack:
+            reject[scenario.attack]["scenarios"].append(scenario.name)
     write("digests.json", digests)
     write("attacks.json", reject)
     keys = {key.name: {"keyid": key.id, "seed": b64(key.seed), "public": b64(key.public_key)} for key in KEYS}

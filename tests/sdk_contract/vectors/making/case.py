@@ -9,6 +9,7 @@ ATTACKS = {
     "endless_data": "more bytes, levels or entries than can be meant",
     "wrong_software": "a genuine version for another class of device",
     "key_compromise": "a key of one role signs for another; lost keys; thresholds met by one key",
+    "slow_retrieval": "bytes that trickle, or stop, without an end",
     "malicious_mirror": "addresses and bytes from someone else",
     "replay": "an answer or credential is used again, or elsewhere",
     "parser_differences": "bytes that two libraries read in two ways",

@@ -258,6 +258,7 @@ def fields():
     wholes = {
         "no-variants": manifest(variants=[]),
         "variants-65": manifest(variants=[variant(name=f"v{n}") for n in range(65)]),
+        "same-variant-twice": manifest(variants=[variant(), variant(component("other"))]),
         "no-components": manifest(variants=[{"name": "default", "components": []}]),
         "unknown-field": manifest(colour="blue"),
         "counter-string": {**manifest(), "counter": "5"},
