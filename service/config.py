@@ -19,6 +19,7 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         default="postgresql+psycopg://graylag@127.0.0.1:5432/graylag",
+        repr=False,  # it may hold a password
         description="PostgreSQL, as `postgresql://user:password@host:port/database`.",
     )
     redis_url: SecretStr = Field(

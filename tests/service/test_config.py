@@ -1,0 +1,51 @@
+import pytest
+from pydantic import ValidationError
+
+from service.config import Settings
+
+
+def test_settings_come_from_variables_with_the_prefix(monkeypatch):
+    monkeypatch.setenv("GRAYLAG_S3_BUCKET", "weights")
+    monkeypatch.setenv("S3_BUCKET", "other")
+    assert Settings().s3_bucket == "weights"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_the_database_is_named_as_other_tools_name_it(scheme):
+    url = Settings(database_url=f"{scheme}://u:p@h:5432/d").database_url
+    assert url == "postgresql+psycopg://u:p@h:5432/d"
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch):
+    monkeypatch.setenv("GRAYLAG_S3_ENDPOINT", "")
+    monkeypatch.setenv("GRAYLAG_JOB_LEASE_S", "")
+    assert (Settings().s3_endpoint, Settings().job_lease_s) == (None, 90)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("snapshot_check_s", "0"),
+        ("upload_part_bytes", "1024"),
+        ("download_url_ttl_s", "604801"),
+        ("log_level", "chatty"),
+        ("poll_interval_s", "often"),
+        ("access_token_ttl_s", "1"),
+    ],
+)
+def test_a_value_that_makes_no_sense_stops_the_start_and_names_the_setting(monkeypatch, name, value):
+    monkeypatch.setenv(f"GRAYLAG_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+def test_secrets_are_not_shown():
+    made = Settings(access_token_secret="s" * 40, s3_secret_key="k" * 20, redis_url="redis://:pw@h/0")
+    for secret in ("s" * 40, "k" * 20, "pw@"):
+        assert secret not in repr(made)
+    assert "pa55" not in repr(Settings(database_url="postgresql://u:pa55@h/d"))
+
+
+def test_settings_do_not_change_while_a_process_runs():
+    with pytest.raises(ValidationError):
+        Settings().s3_bucket = "other"
