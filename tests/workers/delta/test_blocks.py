@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.delta.align import Piece
+from sdk_contract.patch.container import DEFAULT_LIMITS
+from workers.delta.align import WINDOW, Piece
 from workers.delta.blocks import cut_blocks
 from workers.delta.lanes import BSDIFF, LITERAL, delta_lane
 
@@ -32,3 +33,10 @@ def test_blocks_are_bounded_and_keep_every_byte_in_order(parts):
 def test_small_tensors_share_a_block():
     pieces = [Piece(delta_lane("i8"), 100 * number, 100, 100 * number, 100) for number in range(30)]
     assert len(list(cut_blocks(pieces, LIMIT))) == 1
+
+
+def test_a_block_reads_no_more_than_a_reader_allows_however_wide_the_windows_are():
+    pieces = [Piece(BSDIFF, 10 * number, 10, number, WINDOW) for number in range(20)]
+    blocks = list(cut_blocks(pieces))
+    assert sum(map(len, blocks)) == 20
+    assert all(sum(piece.source_size for piece in block) <= DEFAULT_LIMITS.source_bytes for block in blocks)
