@@ -129,7 +129,7 @@ def finish(session: Session, blobs: BlobStore, upload_id: UUID) -> None:
         NotFound: no such upload.
         UploadIncomplete: parts are missing or of the wrong length; the message says which.
     """
-    upload = _require_upload(session, upload_id)
+    upload = _require_upload(session, upload_id, lock=True)
     parts = [] if upload.completed else _arrived(blobs, upload)
     if upload.completed:
         return
@@ -152,8 +152,8 @@ def expected_parts(size: int, part_bytes: int) -> dict[int, int]:
     return {n: part_bytes if n < count else size - part_bytes * (count - 1) for n in range(1, count + 1)}
 
 
-def _require_upload(session: Session, upload_id: UUID) -> store.versions.UploadRow:
-    upload = store.versions.upload(session, upload_id)
+def _require_upload(session: Session, upload_id: UUID, *, lock: bool = False) -> store.versions.UploadRow:
+    upload = store.versions.upload(session, upload_id, lock=lock)
     if upload is None:
         raise NotFound("no such upload; it may be done already", field="upload_id")
     return upload

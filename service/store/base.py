@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Text, func
+from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Select, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
@@ -27,6 +27,11 @@ class Table(DeclarativeBase):
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
     }
+
+
+def locked(query: Select[Any]) -> Select[Any]:
+    """The rows locked for change, as they are once the lock is ours: what the session has seen before may be old."""
+    return query.with_for_update().execution_options(populate_existing=True)
 
 
 Serial = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
-from service.store.base import Created, Serial, Table
+from service.store.base import Created, Serial, Table, locked
 
 SERVED = ("running", "completed", "rolled_back")
 """States in which a rollout says something to devices."""
@@ -229,7 +229,7 @@ def member_counts(session: Session) -> dict[str, int]:
 def rollout(session: Session, rollout_id: UUID, *, lock: bool = False) -> RolloutRow | None:
     """A rollout with its stages."""
     query = select(RolloutRow).where(RolloutRow.id == rollout_id).options(selectinload(RolloutRow.stages))
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(locked(query) if lock else query)
 
 
 def rollout_by_name(session: Session, name: str) -> RolloutRow | None:

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, UniqueConstrain
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
-from service.store.base import Created, Serial, Table
+from service.store.base import Created, Serial, Table, locked
 
 
 class ModelRow(Table):
@@ -46,6 +46,7 @@ class VersionRow(Table):
     notes: Mapped[str] = mapped_column(server_default="")
     manifest: Mapped[bytes | None] = mapped_column(LargeBinary)
     manifest_sha256: Mapped[str | None] = mapped_column(unique=True)
+    signed_by_publisher: Mapped[bool] = mapped_column(server_default=text("false"))
     created_by: Mapped[str]
     created_at: Mapped[Created]
     ready_at: Mapped[datetime | None]
@@ -136,13 +137,13 @@ def version(session: Session, model_name: str, label: str, *, lock: bool = False
     query = (
         select(VersionRow).where(VersionRow.model == model_name, VersionRow.label == label).options(_whole())
     )
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(locked(query) if lock else query)
 
 
 def version_by_id(session: Session, version_id: int, *, lock: bool = False) -> VersionRow | None:
     """The same, by id."""
     query = select(VersionRow).where(VersionRow.id == version_id).options(_whole())
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(locked(query) if lock else query)
 
 
 def versions(session: Session, model_name: str, *, limit: int = 100) -> Sequence[VersionRow]:
@@ -184,9 +185,9 @@ def blob(session: Session, sha256: str, *, lock: bool = False) -> BlobRow | None
     return session.get(BlobRow, sha256, with_for_update=lock)
 
 
-def upload(session: Session, upload_id: UUID) -> UploadRow | None:
+def upload(session: Session, upload_id: UUID, *, lock: bool = False) -> UploadRow | None:
     """An upload by its id."""
-    return session.get(UploadRow, upload_id)
+    return session.get(UploadRow, upload_id, with_for_update=lock)
 
 
 def upload_of(session: Session, sha256: str) -> UploadRow | None:
