@@ -12,8 +12,8 @@ from fastapi.routing import APIRoute
 from sdk_contract.envelope import Signer
 from service import database, jobs, signing
 from service.api import cohorts, device, devices, health, office, problems, rollouts, versions
+from service.api.body_limit import BodyLimit
 from service.api.dependencies import Process
-from service.api.limits import BodyLimit
 from service.blobs import BlobStore, S3BlobStore
 from service.config import Settings
 from service.errors import ServiceError
