@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import redis.asyncio
 from fastapi import Depends, Request
@@ -12,11 +12,13 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
+from sdk_contract import strict_json
+from sdk_contract.errors import ContractError
 from sdk_contract.wire import MAX_BODY
 from service import database
 from service.blobs import BlobStore
 from service.config import Settings
-from service.errors import Forbidden, TooLarge, Unauthorized
+from service.errors import Forbidden, Invalid, TooLarge, Unauthorized
 from service.jobs import Bell
 from service.operations import access
 from service.serving.answer import PollDesk
@@ -134,3 +136,15 @@ async def bounded_body(request: Request) -> bytes:
 
 
 Body = Annotated[bytes, Depends(bounded_body)]
+
+
+def envelope_of(parsed: dict[str, Any]) -> bytes:
+    """The bytes of an envelope that came as JSON inside a body.
+
+    Raises:
+        Invalid: something in it that no strict JSON can hold.
+    """
+    try:
+        return strict_json.dumps(parsed)
+    except (ContractError, RecursionError) as error:
+        raise Invalid(str(error)[:200], field="envelope") from error

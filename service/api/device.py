@@ -114,7 +114,7 @@ async def token(body: Body, held: Held, now: Now) -> TokenAnswer:
     def find() -> tuple[bytes, str] | None:
         with database.read_only(held.engine) as session:
             row = devices.find(session, device_id)
-            return (row.public_key, row.status) if row else None
+            return (row.public_key, row.status) if row and row.public_key else None
 
     found = await asyncio.to_thread(find)
     if found is None:

@@ -5,10 +5,17 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 
-from sdk_contract import strict_json
 from sdk_contract.documents import Name
-from sdk_contract.errors import ContractError
-from service.api.dependencies import Admin, JobBell, Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.dependencies import (
+    Admin,
+    JobBell,
+    Now,
+    ReadOnly,
+    ReleaseManager,
+    Transaction,
+    Viewer,
+    envelope_of,
+)
 from service.api.problems import RESPONSES
 from service.api.schemas import (
     ApiTokenBody,
@@ -19,7 +26,6 @@ from service.api.schemas import (
     TrustBody,
     TrustView,
 )
-from service.errors import Invalid
 from service.operations import access, audit, devices, jobs, trust, versions
 
 router = APIRouter(prefix="/v1/admin", tags=["office"], responses=RESPONSES)
@@ -89,12 +95,5 @@ def create_enrolment_token(
 @router.post("/trust", status_code=201, summary="Hand in a trust bundle")
 def add_trust_bundle(body: TrustBody, session: Transaction, caller: Admin, now: Now) -> TrustView:
     """The first one, or version N+1 signed by the roots of N and of N+1."""
-    version = trust.add(session, _envelope(body), actor=caller.name, now=now)
+    version = trust.add(session, envelope_of(body.envelope), actor=caller.name, now=now)
     return TrustView(version=version)
-
-
-def _envelope(body: TrustBody) -> bytes:
-    try:
-        return strict_json.dumps(body.envelope)
-    except (ContractError, RecursionError) as error:
-        raise Invalid(str(error)[:200], field="envelope") from error

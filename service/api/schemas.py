@@ -76,6 +76,13 @@ class VersionBody(Body):
     counter: int | None = Field(default=None, ge=1, lt=2**53)
     floor: Label | None = None
     notes: str = Field(default="", max_length=10_000)
+    signed_by_publisher: bool = False
+
+
+class ManifestBody(Body):
+    """The DSSE envelope that the publisher has signed."""
+
+    envelope: dict[str, Any]
 
 
 class ComponentView(View):
@@ -105,6 +112,7 @@ class VersionView(View):
     Attributes:
         problem: why it was rejected: `code`, `detail`, `field`.
         pending: digests of the files that have not arrived.
+        awaits_manifest: its publisher's signed manifest is all that is missing.
     """
 
     model: str
@@ -120,6 +128,7 @@ class VersionView(View):
     ready_at: datetime | None
     variants: list[VariantView]
     pending: list[str] = Field(default_factory=list)
+    awaits_manifest: bool = False
 
 
 class UploadBody(Body):

@@ -17,9 +17,11 @@ from service.api.dependencies import (
     ReleaseManager,
     Transaction,
     Viewer,
+    envelope_of,
 )
 from service.api.problems import RESPONSES
 from service.api.schemas import (
+    ManifestBody,
     ModelBody,
     ModelView,
     PartsBody,
@@ -32,7 +34,7 @@ from service.api.schemas import (
     VersionView,
 )
 from service.errors import Invalid
-from service.operations import patches, rollouts, uploads, versions
+from service.operations import manifests, patches, rollouts, uploads, versions
 from service.operations.views import version_view
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES)
@@ -76,6 +78,7 @@ def declare_version(
         counter=body.counter,
         floor=body.floor,
         notes=body.notes,
+        signed_by_publisher=body.signed_by_publisher,
         variants=[
             versions.VariantDeclaration(
                 name=variant.name,
@@ -106,6 +109,24 @@ def get_manifest(
 ) -> dict[str, object]:
     """The publisher's envelope, for example to ship a version inside an app."""
     return versions.signed_manifest(session, model, label)
+
+
+@router.post(
+    "/models/{model}/versions/{label}/manifest", status_code=202, summary="Hand in a signed manifest"
+)
+def hand_in_manifest(
+    model: ModelName,
+    label: VersionLabel,
+    body: ManifestBody,
+    session: Transaction,
+    bell: JobBell,
+    caller: Publisher,
+    now: Now,
+) -> VersionView:
+    """For a version declared as `signed_by_publisher`, once it `awaits_manifest`."""
+    envelope = envelope_of(body.envelope)
+    row = manifests.hand_in(session, bell, model, label, envelope, actor=caller.name, now=now)
+    return VersionView.model_validate(version_view(session, row))
 
 
 @router.post("/models/{model}/versions/{label}/submit", summary="All bytes are here")

@@ -10,9 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sdk_contract.envelope import Signer
+from service import signing
 from service.cli.builds import builds_from
 from service.cli.http import AdminApi, CliError
+from service.cli.manifest import signed_manifest
 from service.cli.upload import bar, bring, sha256_of
+from service.tokens import utc_now
 
 POLL_S = 0.3
 
@@ -65,15 +69,23 @@ def publish(
     notes: Annotated[str, typer.Option(help="For people.")] = "",
     url: Annotated[str | None, typer.Option(help="The server; else GRAYLAG_URL.")] = None,
     token: Annotated[str | None, typer.Option(help="API token; better in GRAYLAG_TOKEN.")] = None,
+    sign_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="URI of a publisher's key (file:PATH, env:NAME, hv:...): sign here; repeat for a threshold."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON at the end.")] = False,
 ) -> None:
     """Upload a version and wait until it is ready for rollouts.
 
     Files go straight to the object store in parallel parts; what is known there is not sent again, so running
-    the same command again after a kill goes on where it was.
+    the same command again after a kill goes on where it was. With --sign-with the manifest is made and signed on
+    this machine; else the server's signing worker does it.
     """
     console = Console(stderr=True)
     builds = builds_from(component or [], variant or [])
+    signers = [signing.signer_from(uri, "publisher") for uri in sign_with or []]
     with AdminApi.from_environment(url, token) as api:
         variants = [
             LocalVariant(
@@ -81,13 +93,15 @@ def publish(
             )
             for build in builds
         ]
-        result = publish_release(api, Release(model, version, variants, floor, notes), console)
+        result = publish_release(api, Release(model, version, variants, floor, notes), console, signers)
     if as_json:
         typer.echo(json.dumps(result))
 
 
-def publish_release(api: AdminApi, release: Release, console: Console) -> dict[str, Any]:
-    """Declare, upload what is missing, submit, wait.
+def publish_release(
+    api: AdminApi, release: Release, console: Console, signers: Sequence[Signer] = ()
+) -> dict[str, Any]:
+    """Declare, upload what is missing, submit, sign where there are signers, wait.
 
     Returns:
         `model`, `version`, `counter`, `state`, `sent_bytes`, `known_bytes`, `manifest_sha256`, `seconds`.
@@ -97,13 +111,13 @@ def publish_release(api: AdminApi, release: Release, console: Console) -> dict[s
     """
     started = time.monotonic()
     base = f"/v1/admin/models/{release.model}/versions"
-    api.call("POST", base, _declaration(release))
+    api.call("POST", base, _declaration(release) | {"signed_by_publisher": bool(signers)})
     files = {file.sha256: file.path for variant in release.variants for file in variant.files}
     total = sum(path.stat().st_size for path in files.values())
     with bar(console, f"uploading {release.model} {release.label}", total) as advance:
         sent = sum(bring(api, path, sha256, advance) for sha256, path in files.items())
     api.call("POST", f"{base}/{release.label}/submit")
-    ready = _wait_until_ready(api, f"{base}/{release.label}", console)
+    ready = _wait_until_ready(api, release, console, signers)
     console.print(
         f"{release.model} {release.label} is ready: {sent:,} bytes sent, {total - sent:,} known already"
     )
@@ -151,12 +165,20 @@ def _declaration(release: Release) -> dict[str, Any]:
     }
 
 
-def _wait_until_ready(api: AdminApi, path: str, console: Console) -> dict[str, Any]:
+def _wait_until_ready(
+    api: AdminApi, release: Release, console: Console, signers: Sequence[Signer]
+) -> dict[str, Any]:
+    path = f"/v1/admin/models/{release.model}/versions/{release.label}"
     with console.status("the server hashes, inspects and signs it"):
         while True:
             version: dict[str, Any] = api.call("GET", path)
             if version["state"] == "ready":
                 return version
+            if signers and version["awaits_manifest"]:
+                envelope = signed_manifest(
+                    _declaration(release), release.model, version, signers, now=utc_now()
+                )
+                api.call("POST", f"{path}/manifest", {"envelope": json.loads(envelope)})
             if version["state"] != "ingesting":
                 problem = version["problem"] or {}
                 raise CliError(

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from sdk_contract.documents import TrustBundle
 from sdk_contract.errors import ContractError
 from service import store
-from service.errors import Invalid
+from service.errors import Conflict, Invalid
 from service.operations import audit
 
 
@@ -15,6 +15,24 @@ class InvalidTrustBundle(Invalid):
     """A bundle that devices would refuse; `contract_code` says as what."""
 
     code, title = "invalid_trust_bundle", "Invalid trust bundle"
+
+
+class NoTrustBundle(Conflict):
+    """Nothing here says yet whose signatures count."""
+
+    code, title = "no_trust_bundle", "No trust bundle yet"
+
+
+def newest(session: Session) -> TrustBundle:
+    """The bundle that devices are told to follow.
+
+    Raises:
+        NoTrustBundle: none has been handed in.
+    """
+    chain = store.rollouts.trust_chain(session)
+    if not chain:
+        raise NoTrustBundle("hand in a trust bundle first: graylag keys publish")
+    return TrustBundle.open_first(chain[-1].envelope)
 
 
 def add(session: Session, envelope: bytes, *, actor: str, now: datetime) -> int:

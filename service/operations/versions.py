@@ -68,6 +68,7 @@ class VersionDeclaration:
     Attributes:
         counter: None for the next one.
         floor: label of the oldest version that devices may go back to; None for no floor.
+        signed_by_publisher: the publisher hands a signed manifest in; no key here vouches for the version.
     """
 
     label: str
@@ -75,6 +76,7 @@ class VersionDeclaration:
     counter: int | None = None
     floor: str | None = None
     notes: str = ""
+    signed_by_publisher: bool = False
 
 
 def create_model(
@@ -199,6 +201,7 @@ def _insert(
         floor=_floor(session, model, declaration, counter),
         state="uploading",
         notes=declaration.notes,
+        signed_by_publisher=declaration.signed_by_publisher,
         created_by=actor,
         variants=[_variant(session, variant) for variant in declaration.variants],
     )
@@ -261,6 +264,8 @@ def _require_unique(names: Sequence[str], place: str, what: str) -> None:
 
 def _same(session: Session, row: store.versions.VersionRow, declaration: VersionDeclaration) -> bool:
     if declaration.counter not in (None, row.counter) or declaration.notes != row.notes:
+        return False
+    if declaration.signed_by_publisher != row.signed_by_publisher:
         return False
     if _floor(session, row.model, declaration, row.counter) != row.floor:
         return False
@@ -378,8 +383,44 @@ def reopen(session: Session, kind: str, args: dict[str, Any]) -> None:
 
 
 def ask_for_signature(session: Session, bell: Bell, version_id: int) -> None:
-    """All bytes are in place: the publisher's signature is what is missing."""
+    """All bytes are in place: the publisher's signature is what is missing.
+
+    Where the publisher signs itself, there is nothing to ask for until its manifest has come.
+    """
+    version = require_by_id(session, version_id)
+    if version.signed_by_publisher and version.manifest is None:
+        return
     jobs.enqueue(session, bell, SIGN_VERSION, f"{SIGN_VERSION}:{version_id}", {"version_id": version_id})
+
+
+def is_ingested(version: store.versions.VersionRow) -> bool:
+    """Whether a worker has seen all of its bytes."""
+    return all(component.blob.stored for component in _components(version))
+
+
+def awaits_manifest(version: store.versions.VersionRow) -> bool:
+    """Whether its publisher's signature is all that is missing."""
+    waiting = version.signed_by_publisher and version.manifest is None
+    return waiting and version.state == "ingesting" and is_ingested(version)
+
+
+def publishers_own(version: store.versions.VersionRow) -> bytes | None:
+    """The manifest that the publisher has signed itself; None where that is left to a worker.
+
+    Raises:
+        WrongState: it is the publisher who signs, and has not.
+    """
+    if not version.signed_by_publisher:
+        return None
+    if version.manifest is None:
+        raise WrongState(f"{version.model} {version.label} waits for its publisher's signature")
+    return version.manifest
+
+
+def keep_manifest(session: Session, version: store.versions.VersionRow, envelope: bytes, digest: str) -> None:
+    """Write the publisher's verified manifest down; the version becomes ready in a job of its own."""
+    version.manifest, version.manifest_sha256 = envelope, digest
+    session.flush()
 
 
 def manifest_for(version: store.versions.VersionRow, *, issued: str, expires: str) -> Manifest:
@@ -423,7 +464,7 @@ def publish(
     version = store.versions.version_by_id(session, version_id, lock=True)
     if version is None or version.state != "ingesting":
         raise WrongState(f"version {version_id} is not being ingested")
-    if not all(component.blob.stored for component in _components(version)):
+    if not is_ingested(version):
         raise WrongState(f"{version.model} {version.label} has components that no worker has seen")
     version.state, version.manifest, version.manifest_sha256, version.ready_at = (
         "ready",

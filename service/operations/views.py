@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from service import store
+from service.operations import versions
 
 
 def version_view(session: Session, row: store.versions.VersionRow) -> dict[str, Any]:
@@ -15,6 +16,7 @@ def version_view(session: Session, row: store.versions.VersionRow) -> dict[str, 
         **{name: getattr(row, name) for name in (*fields, *times)},
         "variants": [_variant_view(variant) for variant in row.variants],
         "pending": sorted(_pending(session, row)),
+        "awaits_manifest": versions.awaits_manifest(row),
     }
 
 

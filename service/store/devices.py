@@ -13,15 +13,26 @@ from service.store.base import Created, Serial, Table
 
 
 class DeviceRow(Table):
-    """A device that has enrolled."""
+    """A device that has enrolled.
+
+    Attributes:
+        public_key: what it signs with; absent for a device that has a shared secret instead.
+        pending_key: what it asks to sign with from now on; an operator decides.
+        secret_salt: from which, with the server's secret, the shared one is derived.
+        models: the only ones that it is served; absent for all.
+    """
 
     __tablename__ = "devices"
     __table_args__ = (
         CheckConstraint("status in ('pending','accepted','suspended','decommissioned')", name="status"),
+        CheckConstraint("public_key is not null or secret_salt is not null", name="credential"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    public_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    pending_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    secret_salt: Mapped[bytes | None] = mapped_column(LargeBinary)
+    models: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     status: Mapped[str]
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     admin_attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))

@@ -1,4 +1,7 @@
-"""Vouch for a version: the publisher's signature, the manifest in its place, and `ready`, in that order."""
+"""Vouch for a version: the publisher's signature, the manifest in its place, and `ready`, in that order.
+
+Where the publisher has signed the manifest itself, no key is needed here.
+"""
 
 from datetime import timedelta
 
@@ -17,12 +20,15 @@ def run(job: Job) -> None:
 
     Raises:
         KeyUnusable: this worker does not hold the publisher's key.
+        WrongState: the publisher signs this version itself, and has not.
     """
     context, version_id, now = job.context, job.args["version_id"], utc_now()
     with database.read_only(context.engine) as session:
         version = versions.require_by_id(session, version_id)
         manifest = versions.manifest_for(version, issued=timestamp(now), expires=timestamp(now + LIFETIME))
-    envelope = manifest.seal([signing.signer_from(context.settings.publisher_key, "publisher")])
+        envelope = versions.publishers_own(version)
+    if envelope is None:
+        envelope = manifest.seal([signing.signer_from(context.settings.publisher_key, "publisher")])
     digest = payload_digest(envelope, limit=Manifest.limit)
     context.blobs.put(manifest_key(digest), envelope)
     with job.closing() as session:

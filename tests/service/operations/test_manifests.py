@@ -1,0 +1,188 @@
+"""Versions whose publisher signs: what the server takes, and what it refuses."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from sdk_contract.documents import Manifest, TrustBundle, timestamp
+from service import signing
+from service.cli.http import CliError
+from service.cli.manifest import signed_manifest
+from service.cli.publish import LocalFile, LocalVariant, Release, publish_release
+from tests.service.actors import (
+    bring,
+    component,
+    declare,
+    enrol,
+    ok,
+    publish,
+    refresh,
+    refused,
+    roll_out,
+    sha256,
+    submit,
+    version,
+    version_body,
+)
+
+DATA = b"weights " * 4096
+
+
+@pytest.fixture
+def publisher(live):
+    return signing.signer_from(live.settings.publisher_key, "publisher")
+
+
+@pytest.fixture
+def waiting(live):
+    """A version that waits for its publisher, on a server whose workers hold no publisher's key."""
+    with live.worker_with(settings=live.settings.model_copy(update={"publisher_key": None})):
+        ok(declare(live, version_body("v1", component(DATA), signed_by_publisher=True)))
+        bring(live, DATA)
+        ok(submit(live, "v1"))
+        live.run_jobs()
+        yield live
+
+
+def manifest(live, **changes):
+    """What the publisher would sign, told from the server's view."""
+    view, now = version(live, "v1"), datetime.now(UTC)
+    fields = {
+        "model": "m",
+        "version": "v1",
+        "counter": view["counter"],
+        "issued": timestamp(now),
+        "expires": timestamp(now + timedelta(days=9)),
+        "variants": [{"name": "default", "components": [component(DATA)]}],
+    }
+    return Manifest.model_validate(fields | changes)
+
+
+def hand_in(live, envelope, scope="publisher"):
+    body = {"envelope": json.loads(envelope)}
+    return live.call("POST", "/v1/admin/models/m/versions/v1/manifest", body, scope)
+
+
+def test_a_version_waits_for_its_publisher_and_no_worker_signs_it(waiting):
+    view = version(waiting, "v1")
+    assert (view["state"], view["awaits_manifest"], view["manifest_sha256"]) == ("ingesting", True, None)
+    assert waiting.run_jobs() == []
+
+
+def test_the_publishers_envelope_is_what_devices_get_byte_for_byte(waiting, publisher):
+    envelope = manifest(waiting, requires={"runtime": ">=2"}).seal([publisher])
+    ok(hand_in(waiting, envelope))
+    waiting.run_jobs()
+    assert version(waiting, "v1")["state"] == "ready"
+    refresh(waiting)
+    roll_out(waiting, "r", "v1")
+    answer = enrol(waiting).poll()
+    assert json.loads(envelope) == answer["manifest"]["envelope"]
+    role = TrustBundle.open_first(waiting.trust).for_role("publisher")
+    assert Manifest.open(json.dumps(answer["manifest"]["envelope"]).encode(), role).requires == {
+        "runtime": ">=2"
+    }
+
+
+def test_handing_the_same_manifest_in_twice_changes_nothing(waiting, publisher):
+    envelope = manifest(waiting).seal([publisher])
+    ok(hand_in(waiting, envelope))
+    ok(hand_in(waiting, envelope))
+    waiting.run_jobs()
+    assert ok(hand_in(waiting, envelope))["state"] == "ready"
+
+
+def test_a_second_manifest_for_a_ready_version_is_refused(waiting, publisher):
+    ok(hand_in(waiting, manifest(waiting).seal([publisher])))
+    waiting.run_jobs()
+    later = manifest(waiting, expires="2099-01-01T00:00:00Z").seal([publisher])
+    refused(hand_in(waiting, later), 409, "wrong_state")
+
+
+@pytest.mark.parametrize("role", ["root", "director", "patcher"])
+def test_the_key_of_another_role_makes_nothing_genuine(waiting, role):
+    signer = signing.signer_from(f"file:{waiting.settings.scratch_dir}/{role}.pem", role)
+    problem = refused(hand_in(waiting, manifest(waiting).seal([signer])), 422, "invalid_manifest")
+    assert problem["contract_code"] == "unknown_key"
+
+
+def test_an_expired_manifest_is_refused(waiting, publisher):
+    old = manifest(waiting, expires="2020-01-01T00:00:00Z").seal([publisher])
+    assert refused(hand_in(waiting, old), 422, "invalid_manifest")["contract_code"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", "other"),
+        ("version", "v2"),
+        ("counter", 77),
+        ("floor", 1),
+        ("variants", [{"name": "default", "components": [component(b"other bytes")]}]),
+        ("variants", [{"name": "small", "components": [component(DATA)]}]),
+        ("variants", [{"name": "default", "priority": 3, "components": [component(DATA)]}]),
+    ],
+)
+def test_a_genuine_manifest_of_something_else_is_refused(waiting, publisher, field, value):
+    envelope = manifest(waiting, **{field: value}).seal([publisher])
+    refused(hand_in(waiting, envelope), 409, "manifest_differs", at=f"envelope.{field}")
+
+
+def test_a_manifest_before_the_files_were_looked_at_may_come_again_later(live, publisher):
+    ok(declare(live, version_body("v1", component(DATA), signed_by_publisher=True)))
+    bring(live, DATA)
+    ok(submit(live, "v1"))
+    problem = refused(hand_in(live, manifest(live).seal([publisher])), 409, "version_not_ready")
+    assert problem["retry_after_s"] == 2
+
+
+def test_a_version_that_a_worker_signs_takes_no_manifest(live, publisher):
+    publish(live, "v1", DATA)
+    refused(hand_in(live, manifest(live).seal([publisher])), 409, "wrong_state")
+
+
+def test_a_viewer_hands_nothing_in(waiting, publisher):
+    refused(hand_in(waiting, manifest(waiting).seal([publisher]), "viewer"), 403, "forbidden")
+
+
+def test_who_signs_is_part_of_the_declaration(waiting):
+    again = declare(waiting, version_body("v1", component(DATA), signed_by_publisher=False))
+    refused(again, 409, "version_exists")
+
+
+class InProcess:
+    """The admin API as the command line calls it, without a socket; the workers run at each look."""
+
+    def __init__(self, live):
+        self.live = live
+
+    def call(self, method, path, body=None):
+        if method == "GET":
+            self.live.run_jobs()
+        return ok(self.live.call(method, path, body, "publisher"))
+
+
+def release(live, tmp_path, data=DATA):
+    path = tmp_path / "backbone.bin"
+    path.write_bytes(data)
+    file = LocalFile("backbone", path, sha256(data))
+    bring_later = Release("m", "v1", [LocalVariant("default", {}, 0, [file])])
+    ok(declare(live, version_body("v1", component(data, path="backbone.bin"), signed_by_publisher=True)))
+    bring(live, data)
+    return bring_later
+
+
+def test_ci_signs_where_it_uploads_and_the_server_holds_no_publishers_key(live, tmp_path, publisher):
+    with live.worker_with(settings=live.settings.model_copy(update={"publisher_key": None})):
+        wanted = release(live, tmp_path)
+        result = publish_release(InProcess(live), wanted, Console(stderr=True), [publisher])
+    assert result["state"] == "ready"
+
+
+def test_ci_does_not_sign_a_floor_that_it_did_not_ask_for(publisher):
+    declared = {"label": "v1", "floor": None, "variants": []}
+    view = {"counter": 1, "floor": 1, "variants": []}
+    with pytest.raises(CliError, match="nothing here asked for one"):
+        signed_manifest(declared, "m", view, [publisher], now=datetime.now(UTC))
