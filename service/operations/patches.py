@@ -89,7 +89,7 @@ def to_version(session: Session, version: store.versions.VersionRow) -> Sequence
 
 def _files(version: store.versions.VersionRow) -> list[File]:
     return [
-        File(component.name, component.blob_sha256, component.blob.size)
+        File(component.name, component.blob_sha256, component.blob.size, variant.name)
         for variant in version.variants
         for component in variant.components
     ]
