@@ -1,0 +1,120 @@
+import secrets
+
+import pytest
+from rich.console import Console
+
+from service.cli.http import CliError
+from service.cli.publish import LocalVariant, Release, hash_components, publish_release
+from service.cli.upload import bring
+from tests.service import actors
+from tests.service.actors import MIB, component, ok, version_body
+
+
+class Api:
+    """The admin API of the live service, with a worker that runs as soon as there is work.
+
+    `spoil` changes the first answer to a request for upload URLs.
+    """
+
+    def __init__(self, live, spoil=None):
+        self._live = live
+        self._spoil = spoil
+        self.asked = []
+
+    def call(self, method, path, body=None):
+        response = self._live.call(method, path, body, "publisher")
+        if response.is_error:
+            problem = response.json()
+            raise CliError(problem["detail"], problem["code"])
+        if path.endswith("/submit"):
+            self._live.run_jobs()
+        answer = response.json() if response.content else None
+        if path.endswith("/parts"):
+            self.asked.append(body["numbers"])
+            if self._spoil is not None:
+                answer, self._spoil = self._spoil(answer), None
+        return answer
+
+
+@pytest.fixture
+def quiet():
+    return Console(quiet=True)
+
+
+@pytest.fixture
+def big(tmp_path):
+    """A file of three parts that no other test has brought."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(secrets.token_bytes(1) * (10 * MIB) + secrets.token_bytes(99))
+    return path
+
+
+def release(path, quiet, label="v1"):
+    files = hash_components({"backbone": path}, quiet)
+    return Release("m", label, [LocalVariant("default", {}, 0, files)])
+
+
+def declare(live, data):
+    ok(actors.declare(live, version_body("v1", component(data, path="weights.bin"))))
+
+
+def test_a_release_is_brought_and_made_ready_and_brought_again_for_nothing(live, big, quiet):
+    first = publish_release(Api(live), release(big, quiet), quiet)
+    assert (first["state"], first["sent_bytes"], first["known_bytes"]) == ("ready", big.stat().st_size, 0)
+    again = publish_release(Api(live), release(big, quiet), quiet)
+    assert (again["sent_bytes"], again["known_bytes"]) == (0, big.stat().st_size)
+    assert again["manifest_sha256"] == first["manifest_sha256"]
+
+
+def test_only_what_is_missing_is_sent(live, big):
+    data = big.read_bytes()
+    declare(live, data)
+    actors.send_parts(live, actors.start_upload(live, data), data, [2])
+    api, progress = Api(live), []
+    assert bring(api, big, actors.sha256(data), progress.append) == len(data) - 5 * MIB
+    assert api.asked == [[1, 3]]
+    assert sum(progress) == len(data)
+
+
+def test_a_url_that_has_run_out_is_asked_for_again(live, big):
+    data = big.read_bytes()
+    declare(live, data)
+
+    def expire(answer):
+        return {
+            "urls": {
+                n: url.replace("X-Amz-Signature=", "X-Amz-Signature=0") for n, url in answer["urls"].items()
+            }
+        }
+
+    api = Api(live, expire)
+    assert bring(api, big, actors.sha256(data), lambda _count: None) == len(data)
+    assert sorted(api.asked[1:]) == [[1], [2], [3]]
+
+
+def test_a_file_that_becomes_shorter_meanwhile_is_named(live, big):
+    data = big.read_bytes()
+    declare(live, data)
+
+    def shorten(answer):
+        big.write_bytes(data[:100])
+        return answer
+
+    with pytest.raises(CliError, match="became shorter"):
+        bring(Api(live, shorten), big, actors.sha256(data), lambda _count: None)
+
+
+def test_a_file_that_changes_meanwhile_is_found_out_by_its_digest(live, big, quiet):
+    chosen = release(big, quiet)
+    big.write_bytes(bytes(big.stat().st_size))
+    with pytest.raises(CliError, match="digest_mismatch") as caught:
+        publish_release(Api(live), chosen, quiet)
+    assert caught.value.code == "digest_mismatch"
+
+
+def test_a_refusal_of_the_server_keeps_its_code(live, big, quiet):
+    publish_release(Api(live), release(big, quiet), quiet)
+    big.write_bytes(b"other")
+    with pytest.raises(CliError) as caught:
+        publish_release(Api(live), release(big, quiet), quiet)
+    assert caught.value.code == "version_exists"
