@@ -70,7 +70,7 @@ class _Operation:
             if media not in new.get("content", {}):
                 found.append(f"{self.where} {name}: {media} is gone")
                 continue
-            schema = new["content"][media]["schema"]
+            schema = new["content"][media].get("schema", {})
             where = f"{self.where} {name}"
             views = _View(content["schema"], self.old_root), _View(schema, self.new_root)
             found += _compare(*views, direction, where)

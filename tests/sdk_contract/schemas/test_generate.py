@@ -5,6 +5,7 @@ import json
 
 import jsonschema_rs
 import pytest
+from fastapi import FastAPI
 
 from sdk_contract.schemas.compatibility import breaks_in_api, breaks_in_schema
 from sdk_contract.schemas.generate import BODIES, DOCUMENTS, FOLDER, OPENAPI, generate, render
@@ -67,6 +68,16 @@ def test_the_server_has_every_route_of_the_contract(route):
         for method in entry.methods
     }
     assert served[route.method, route.path] == route.status
+
+
+@pytest.mark.parametrize("path", ["update", "events", "enroll", "token", "info"])
+def test_the_server_takes_and_gives_what_the_contract_says(path):
+    app = FastAPI()
+    app.include_router(device.router)
+    found = breaks_in_api(
+        FILES[OPENAPI], app.openapi() | {"paths": {**app.openapi()["paths"], "/health": {}}}
+    )
+    assert [line for line in found if f"/{path} request" in line or f"/{path} 20" in line] == []
 
 
 def edited(name, edit):
