@@ -85,7 +85,7 @@ def generate() -> dict[str, Schema]:
     files["envelope.json"] = {"$schema": DIALECT, "$id": "urn:graylag:v1:envelope"} | _ENVELOPE
     files["events-request.json"] = _events(files["event.json"])
     files[OPENAPI] = openapi()
-    return files
+    return {name: _closed(content) for name, content in files.items()}
 
 
 def openapi() -> Schema:
@@ -122,6 +122,16 @@ def write(folder: Path = FOLDER) -> list[str]:
     for name, content in files.items():
         (folder / name).write_text(render(content), encoding="utf-8")
     return sorted(files)
+
+
+def _closed(schema: Any) -> Any:
+    """Maps refuse names that are none: Pydantic does, and does not say so in its schemas."""
+    if isinstance(schema, list):
+        return [_closed(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _closed(entry) for name, entry in schema.items()}
+    return {"additionalProperties": False, **closed} if "patternProperties" in closed else closed
 
 
 def _alone(name: str, kind: type[BaseModel]) -> Schema:

@@ -1,0 +1,89 @@
+"""The schemas and the golden cases speak of the same documents."""
+
+import base64
+import json
+
+import jsonschema_rs
+import pytest
+
+from sdk_contract.schemas.generate import generate
+from sdk_contract.vectors import load
+
+FILES = generate()
+SCHEMAS = {
+    name: jsonschema_rs.validator_for(FILES[f"{name}.json"])
+    for name in (
+        "manifest",
+        "directive",
+        "trust-bundle",
+        "patch-descriptor",
+        "poll-answer",
+        "poll-request",
+        "envelope",
+    )
+}
+# A schema cannot say that a date exists, that names differ, or in which digits a number was written.
+BEYOND_SCHEMAS = (
+    "30-february",
+    "13th-month",
+    "same-variant",
+    "two-counters",
+    "two-versions",
+    "float",
+    "deep",
+    "two-actions",
+    "no-root",
+    "key-not-held",
+)
+
+
+def payload(envelope):
+    return json.loads(base64.b64decode(envelope["payload"]))
+
+
+def unpacked(case, member):
+    return json.loads(base64.b64decode(case["inputs"][member]))
+
+
+def documents(family):
+    """(case, schema, document) for the document that a case is about."""
+    for case in load(family):
+        if family == "manifest":
+            yield case, "manifest", payload(unpacked(case, "envelope"))
+        elif family == "trust":
+            yield case, "trust-bundle", payload(unpacked(case, "shipped"))
+        elif family == "directive" and unpacked(case, "answer")["directive"]:
+            yield case, "directive", payload(unpacked(case, "answer")["directive"])
+
+
+@pytest.mark.parametrize("family", ["manifest", "trust", "directive"])
+def test_a_schema_accepts_every_document_that_is_accepted(family):
+    accepted = [entry for entry in documents(family) if entry[0]["expect"]["result"] == "accept"]
+    assert len(accepted) >= 10
+    for case, schema, document in accepted:
+        assert SCHEMAS[schema].is_valid(document), case["id"]
+
+
+@pytest.mark.parametrize("family", ["manifest", "trust", "directive"])
+def test_a_schema_refuses_what_is_malformed_as_far_as_a_schema_can(family):
+    broken = [
+        entry
+        for entry in documents(family)
+        if ".malformed-" in entry[0]["id"] and not any(word in entry[0]["id"] for word in BEYOND_SCHEMAS)
+    ]
+    assert len(broken) >= 8
+    for case, schema, document in broken:
+        assert not SCHEMAS[schema].is_valid(document), case["id"]
+
+
+def test_whole_answers_and_requests_fit_their_schemas():
+    good = [case for case in load("directive") if case["expect"]["result"] == "accept"]
+    for case in good:
+        answer = unpacked(case, "answer")
+        assert SCHEMAS["poll-answer"].is_valid(answer), case["id"]
+        assert SCHEMAS["poll-request"].is_valid(unpacked(case, "request")), case["id"]
+        assert SCHEMAS["envelope"].is_valid(answer["directive"]), case["id"]
+        for download in answer.get("downloads", ()):
+            for way in download["ways"]:
+                if way.get("descriptor") and not case["expect"]["skipped"]:
+                    assert SCHEMAS["patch-descriptor"].is_valid(payload(way["descriptor"])), case["id"]
