@@ -4,7 +4,7 @@ One request, or one phase of a job, is one transaction. What must happen only on
 (ringing a worker) is handed to `after_commit`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,23 +23,22 @@ _OPTIONS: dict[str, Any] = {
     "pool_size": 10,
     "max_overflow": 10,
     "pool_timeout": 5,
-    "connect_args": {
-        "connect_timeout": 5,
-        "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
-    },
 }
+_COLD = {"statement_timeout": "120s", "lock_timeout": "10s"}
+_HOT = {"statement_timeout": "5s", "lock_timeout": "2s"}
+"""Devices wait in one queue: who holds a row for long gets one batch refused, and not all of them stuck."""
 
 
 def engine_for(url: str) -> Engine:
     """A pool for the cold path: API handlers in threads, and jobs."""
-    engine = create_engine(url, **_OPTIONS)
+    engine = create_engine(url, connect_args=_connection(_COLD), **_OPTIONS)
     event.listen(engine, "handle_error", _drop_demoted)
     return engine
 
 
 def async_engine_for(url: str) -> AsyncEngine:
     """A pool for the hot path: the event loop of one API process."""
-    engine = create_async_engine(url, **_OPTIONS)
+    engine = create_async_engine(url, connect_args=_connection(_HOT), **_OPTIONS)
     event.listen(engine.sync_engine, "handle_error", _drop_demoted)
     return engine
 
@@ -75,6 +74,15 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
 def alone(session: Session, lock: int) -> bool:
     """Whether no other transaction holds this advisory lock; ours holds it until it ends."""
     return bool(session.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": lock}))
+
+
+def _connection(bounds: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of a connection on which nothing takes for ever."""
+    settings = {"timezone": "UTC", "idle_in_transaction_session_timeout": "60s", **bounds}
+    return {
+        "connect_timeout": 5,
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+    }
 
 
 def _drop_demoted(context: ExceptionContext) -> None:

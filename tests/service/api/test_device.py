@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
+import redis.asyncio
 
 from sdk_contract.documents import TrustBundle
 from service import signing
@@ -209,3 +210,16 @@ def test_a_trust_bundle_follows_from_the_one_before(live):
 
 def bearer(live):
     return {"Authorization": f"Bearer {live.tokens['admin']}"}
+
+
+def test_without_valkey_nobody_gets_a_token_twice_and_polls_go_on(live):
+    """Nobody could tell a replay, so the write is refused; an answer to a poll is bound to its nonce anyway."""
+    device = enrol(live)
+    actors.publish(live, "v1", b"weights without valkey")
+    away = redis.asyncio.Redis.from_url("redis://127.0.0.1:1/0")
+    actors.rewire(live, redis=away)
+    assert refused(device.ask_token(), 503, "unavailable")["retry_after_s"] > 0
+    assert device.poll()["reason"] == "no_rollout"
+    ready = live.client.get("/ready")
+    assert (ready.status_code, ready.json()["valkey"]) == (200, False)
+    live.client.portal.call(away.aclose)

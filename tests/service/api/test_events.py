@@ -169,3 +169,13 @@ def test_a_flood_of_reports_of_many_devices_is_taken_in_whole(live):
     assert (found["offered"], found["committed"], found["failed"]) == (10, 5, 5)
     assert len(actors.rows(live, "select 1 from events")) == 10
     assert ok(live.client.get("/health"))
+
+
+def test_a_report_renews_the_lease_of_an_open_attempt(device):
+    attempt = device.poll()["attempt_id"]
+    actors.write(device.live, "update attempts set lease_until = now() + interval '1 minute'")
+    device.report(device.event(attempt, "acknowledged", code="conditions_unmet"))
+    (row,) = actors.rows(
+        device.live, "select lease_until > now() + interval '1 hour' as renewed, closed_at from attempts"
+    )
+    assert (row["renewed"], row["closed_at"]) == (True, None)

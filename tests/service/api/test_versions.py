@@ -5,6 +5,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from sdk_contract.documents import Manifest, TrustBundle
+from service.blobs import S3BlobStore
 from tests.service import actors
 from tests.service.actors import MIB, bring, component, declare, ok, refused, submit, version_body
 from tests.workers.delta.layouts.writers import safetensors
@@ -257,11 +258,8 @@ def test_a_version_list_is_newest_first(live):
 
 def test_a_store_that_is_away_is_told_as_such(live):
     ok(declare(live, version_body("v1", component(WEIGHTS))))
-    held = actors.process(live)
-    away = type(held.blobs)(live.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
-    live.client.app.state.process = type(held)(
-        **{name: getattr(held, name) for name in held.__slots__} | {"blobs": away}
-    )
+    away = S3BlobStore(live.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
+    actors.rewire(live, blobs=away)
     body = {"sha256": actors.sha256(WEIGHTS)}
     problem = refused(live.call("POST", "/v1/admin/uploads", body, "publisher"), 503, "store_unavailable")
     assert problem["retryable"]

@@ -244,7 +244,7 @@ def test_the_rollout_of_the_highest_priority_decides(live):
     assert enrol(live).poll()["rollout"] == "high"
 
 
-def test_what_was_done_stands_in_the_audit_log_as_an_unbroken_chain(live):
+def test_what_was_done_stands_in_the_history_and_the_audit_log_with_who_and_why(live):
     publish(live, "v1", DATA)
     roll_out(live, "r", "v1")
     ok(act(live, "r", "pause", "lunch"))

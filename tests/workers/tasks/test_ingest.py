@@ -11,6 +11,7 @@ import pytest
 from tests.service import actors
 from tests.service.actors import bring, component, declare, ok, publish, submit, version, version_body
 from tests.workers.delta.layouts.writers import gguf_header, safetensors, safetensors_header
+from workers.tasks import bells
 
 
 def ingest(live, data, *, label="v1", instead=None):
@@ -118,6 +119,22 @@ def test_a_file_of_no_known_format_is_taken_as_it_is(live):
     assert (found["state"], part["format"], part["contents"]["tensor_count"]) == ("ready", "opaque", 0)
 
 
+class Overtaken:
+    """An object store that lets something happen before the first look at an object."""
+
+    def __init__(self, blobs, happen):
+        self._blobs = blobs
+        self._happen = happen
+
+    def __getattr__(self, name):
+        return getattr(self._blobs, name)
+
+    def stream(self, key):
+        happen, self._happen = self._happen, lambda: None
+        happen()
+        return self._blobs.stream(key)
+
+
 def test_two_versions_with_the_same_new_file_are_both_ingested(live):
     """The first one's worker moves the upload away under the second one's."""
     data = fresh()
@@ -126,8 +143,47 @@ def test_two_versions_with_the_same_new_file_are_both_ingested(live):
     bring(live, data)
     for label in ("v1", "v2"):
         ok(submit(live, label))
+    first, second = (row["id"] for row in actors.rows(live, "select id from jobs order by created_at"))
+    usual = live.worker
+    overtaken = Overtaken(usual.blobs, lambda: bells.run(usual, str(first)))
+    with live.worker_with(blobs=overtaken):
+        bells.run(live.worker, str(second))
     live.run_jobs()
     assert [version(live, label)["state"] for label in ("v1", "v2")] == ["ready", "ready"]
+
+
+def test_a_worker_that_was_overtaken_does_not_throw_away_what_was_brought_since(live):
+    """It finds wrong bytes, but by then somebody else has found that, too, and they have been brought again."""
+    data = fresh()
+    ok(declare(live, version_body("v1", component(data))))
+    bring(live, data, instead=data[:-1] + b"\0")
+    ok(submit(live, "v1"))
+    (job,) = (row["id"] for row in actors.rows(live, "select id from jobs"))
+    usual = live.worker
+
+    def overtake():
+        actors.write(live, "update jobs set lease_until = now() - interval '1 second'")
+        bells.run(usual, str(job))
+        bring(live, data)
+        ok(submit(live, "v1"))
+
+    wrong = data[:-1] + b"\0"
+    with live.worker_with(blobs=Remembering(usual.blobs, overtake, wrong)):
+        bells.run(live.worker, str(job))
+    live.run_jobs()
+    assert version(live, "v1")["state"] == "ready"
+
+
+class Remembering(Overtaken):
+    """One that shows the bytes as they were before that."""
+
+    def __init__(self, blobs, happen, before):
+        super().__init__(blobs, happen)
+        self._before = before
+
+    def stream(self, _key):
+        self._happen()
+        yield self._before
 
 
 def test_one_bad_file_rejects_the_version_and_the_good_ones_are_not_sent_again(live):
