@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench-delta clean
+.PHONY: help setup demo up test check lint format lock bench-delta torture conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ format: setup  ## Let ruff put the code in order
 
 bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files)
 	$(BIN)/python -m workers.delta.bench $(PAIRS) $(ARGS)
+
+torture: setup  ## The device client against every crash point, fault and cut (20 minutes, 6 GB of memory, 8 GB of disk)
+	GRAYLAG_TORTURE=1 $(BIN)/python -m pytest tests/sdk_contract/client $(ARGS)
+
+conformance: setup  ## The reference client against every scenario of the contract
+	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)
 
 lock: setup  ## Pin every dependency anew, with hashes and without index addresses
 	$(BIN)/python -m pip install --quiet uv

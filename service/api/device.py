@@ -1,7 +1,7 @@
 """What devices call. Async, and answered from memory where it can be."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -77,7 +77,8 @@ async def events(body: Body, caller: DeviceCaller, held: Held, now: Now) -> Even
     reports = _EVENTS.validate_json(body)
     if len(reports) > MAX_EVENTS:
         raise Invalid(f"at most {MAX_EVENTS} events at a time", field="body")
-    receipt = await held.intake.submit(Report(caller.device_id, reports, now))
+    lease_until = now + timedelta(seconds=held.settings.attempt_lease_s)
+    receipt = await held.intake.submit(Report(caller.device_id, reports, now, lease_until))
     for model, version_id in receipt.committed:
         _note_installed(held, caller.device_id, model, version_id, now)
     return EventsAnswer(accepted=receipt.accepted, duplicates=receipt.duplicates)

@@ -99,7 +99,8 @@ def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
         return Decision("killed", "hold")
     current = line.versions.get(facts.current or "")
     if current is None or not current.revoked:
-        return _newer(line, current, facts, waiting_since)
+        newer = _newer(line, current, facts, waiting_since)
+        return newer if newer.offered else _completion(line, current, facts) or newer
     # It must not stay: it does not wait for patches in the making.
     newer = _newer(line, current, facts, datetime.max.replace(tzinfo=UTC))
     return newer if newer.offered else _refuge(line, current, facts)
@@ -119,6 +120,16 @@ def _newer(line: Line, current: Version | None, facts: Facts, waiting_since: dat
             return decision
         refusals.append(decision)
     return max(refusals, key=lambda decision: _TELLING.index(decision.reason), default=Decision("no_rollout"))
+
+
+def _completion(line: Line, current: Version | None, facts: Facts) -> Decision | None:
+    """The rest of the version that a device runs, when it wants modules that it does not hold; needs no rollout."""
+    variant = choose_variant(current, facts) if current is not None else None
+    if variant is None or facts.modules is None or not facts.components:
+        return None
+    if all(part.name in facts.components for part in _wanted(variant, facts)):
+        return None
+    return Decision("update", "install", None, current, variant, 0, _deliveries(line, facts, variant))
 
 
 def _refuge(line: Line, revoked: Version, facts: Facts) -> Decision:

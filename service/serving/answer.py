@@ -88,7 +88,7 @@ class PollDesk:
         decision = decide(line, facts, waiting_since=question.now - self._pace.patch_wait)
         self._note(line, question)
         attempt = None
-        # Leaving a revoked version is no part of a rollout: no attempt is counted, and no database is asked.
+        # Leaving a revoked version, or completing one, is no part of a rollout: no attempt is counted.
         if decision.offered and decision.rollout is not None:
             grant = await self._grants.submit(self._wish(line, decision, question))
             if not grant.known:

@@ -34,11 +34,16 @@ NO_DAY = date(1970, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One device's batch of events."""
+    """One device's batch of events.
+
+    Attributes:
+        lease_until: how long its open attempts may be silent from now on.
+    """
 
     device_id: str
     events: Sequence[Event]
     now: datetime
+    lease_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,8 @@ _MERGE = text(
       select * from unnest(
         cast(:ids as uuid[]), cast(:devices as text[]), cast(:seqs as int[]), cast(:states as text[]),
         cast(:codes as text[]), cast(:bytes as bigint[]), cast(:counts as int[]), cast(:over as bool[]),
-        cast(:now as timestamptz[])
-      ) as news(id, device_id, seq, state, code, bytes, count, over, now)
+        cast(:now as timestamptz[]), cast(:leases as timestamptz[])
+      ) as news(id, device_id, seq, state, code, bytes, count, over, now, lease_until)
     )
     update attempts a set
       state = case when news.seq >= a.seq or news.over then news.state else a.state end,
@@ -80,6 +85,7 @@ _MERGE = text(
       seq = greatest(a.seq, news.seq),
       bytes_sent = greatest(a.bytes_sent, news.bytes),
       events = a.events + news.count,
+      lease_until = greatest(a.lease_until, news.lease_until),
       closed_at = case when news.over then news.now end
     from news
     where a.id = news.id and a.device_id = news.device_id and a.closed_at is null
@@ -164,6 +170,7 @@ async def _merge(connection: AsyncConnection, reports: Sequence[Report], fresh: 
         "counts": [item.count for item in news],
         "over": [item.last.state in OUTCOMES for item in news],
         "now": [item.now for item in news],
+        "leases": [item.lease_until for item in news],
     }
     return [row for row in await connection.execute(_MERGE, columns) if row.closed_at is not None]
 
@@ -178,22 +185,24 @@ class _News:
     bytes: int
     count: int
     now: datetime
+    lease_until: datetime
 
 
 def _news(reports: Sequence[Report], fresh: set[UUID]) -> list[_News]:
-    by_attempt: dict[tuple[UUID, str], list[tuple[Event, datetime]]] = defaultdict(list)
+    by_attempt: dict[tuple[UUID, str], list[tuple[Event, Report]]] = defaultdict(list)
     for report in reports:
         for event in report.events:
             attempt = _uuid(event.attempt_id)
             if attempt is not None and event.state != "metrics" and UUID(event.event_id) in fresh:
-                by_attempt[attempt, report.device_id].append((event, report.now))
+                by_attempt[attempt, report.device_id].append((event, report))
     return [_put_in_order(key, events) for key, events in sorted(by_attempt.items())]
 
 
-def _put_in_order(key: tuple[UUID, str], events: list[tuple[Event, datetime]]) -> _News:
+def _put_in_order(key: tuple[UUID, str], events: list[tuple[Event, Report]]) -> _News:
     """A terminal state wins over all others, then the highest sequence number."""
-    last, now = max(events, key=lambda item: (item[0].state in OUTCOMES, item[0].seq))
-    return _News(key[0], key[1], last, max(event.bytes or 0 for event, _ in events), len(events), now)
+    last, report = max(events, key=lambda item: (item[0].state in OUTCOMES, item[0].seq))
+    most = max(event.bytes or 0 for event, _ in events)
+    return _News(key[0], key[1], last, most, len(events), report.now, report.lease_until)
 
 
 async def _count(connection: AsyncConnection, closed: list[Any], reports: Sequence[Report]) -> None:
