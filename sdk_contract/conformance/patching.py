@@ -29,24 +29,9 @@ def build(source: bytes, pieces: list[Piece]) -> Patch:
     target = b""
     records = []
     for piece in pieces:
-        zeros = piece.offset is None
         start = piece.offset or 0
-        target += bytes(piece.size) if zeros else source[start : start + piece.size]
-        read = 0 if zeros else piece.size
-        records.append(
-            Record(
-                op=Op.ZERO if zeros else Op.COPY,
-                reversible=False,
-                target_size=piece.size,
-                payload_size=0,
-                source_offset=start,
-                source_span=read,
-                source_size=read,
-                payload_digest=EMPTY_DIGEST,
-                source_digest=EMPTY_DIGEST,
-                target_digest=hashlib.sha256(target).digest()[: len(EMPTY_DIGEST)],
-            )
-        )
+        target += bytes(piece.size) if piece.offset is None else source[start : start + piece.size]
+        records.append(_record(piece, hashlib.sha256(target).digest()))
     header = Header(
         reversible=False,
         source_size=len(source),
@@ -59,5 +44,21 @@ def build(source: bytes, pieces: list[Piece]) -> Patch:
         working_set=1 << 20,
     )
     head = pack_head(header, records)
-    # Notes are for people; here they make the patch long enough to be cut.
     return Patch(head, hashlib.sha256(head).hexdigest(), target)
+
+
+def _record(piece: Piece, so_far: bytes) -> Record:
+    """A block without payload; `so_far` is the digest of the target up to its end."""
+    read = 0 if piece.offset is None else piece.size
+    return Record(
+        op=Op.ZERO if piece.offset is None else Op.COPY,
+        reversible=False,
+        target_size=piece.size,
+        payload_size=0,
+        source_offset=piece.offset or 0,
+        source_span=read,
+        source_size=read,
+        payload_digest=EMPTY_DIGEST,
+        source_digest=EMPTY_DIGEST,
+        target_digest=so_far[: len(EMPTY_DIGEST)],
+    )

@@ -14,8 +14,9 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from sdk_contract.conformance.facts import TOKEN, Seen, encode
 from sdk_contract.conformance.lies import Fault
-from sdk_contract.conformance.world import TOKEN, Seen, World, encode
+from sdk_contract.conformance.world import World
 from sdk_contract.wire import MAX_EVENTS, EnrolRequest, Event, proof_message
 
 PATIENCE_S = 15.0

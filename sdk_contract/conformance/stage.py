@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sdk_contract.conformance import patching
+from sdk_contract.conformance.facts import TOKEN, encode
 from sdk_contract.conformance.lies import Lies
 from sdk_contract.conformance.patching import Piece
 from sdk_contract.conformance.sdk import CommandSdk, Reply, Sdk
-from sdk_contract.conformance.world import TOKEN, World, encode
+from sdk_contract.conformance.world import World
 
 DEVICE = "dev-1"
 SIZE = 48 * 1024

@@ -1,8 +1,8 @@
 """Good days: a server that means well."""
 
+from sdk_contract.conformance.facts import sha
 from sdk_contract.conformance.scenario import Book
 from sdk_contract.conformance.stage import Stage, content
-from sdk_contract.conformance.world import sha
 
 BOOK = Book("everyday")
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from sdk_contract.conformance.facts import later, sha
 from sdk_contract.conformance.lies import Fields
 from sdk_contract.conformance.scenario import Book
 from sdk_contract.conformance.stage import Stage
-from sdk_contract.conformance.world import later, sha
 from sdk_contract.documents import timestamp
 
 BOOK = Book("freshness")

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from sdk_contract.conformance.facts import sha
 from sdk_contract.conformance.lies import Fault
 from sdk_contract.conformance.scenario import Book
 from sdk_contract.conformance.stage import SIZE, Skipped, Stage, content, damage
-from sdk_contract.conformance.world import sha
 
 BOOK = Book("living")
 OBJECTS = "/objects/"

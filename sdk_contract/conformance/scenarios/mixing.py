@@ -1,9 +1,9 @@
 """Genuine parts that do not belong together."""
 
+from sdk_contract.conformance.facts import sha
 from sdk_contract.conformance.lies import Edit, Fields
 from sdk_contract.conformance.scenario import Book
 from sdk_contract.conformance.stage import Stage, content
-from sdk_contract.conformance.world import sha
 
 BOOK = Book("mixing")
 
@@ -79,7 +79,7 @@ _manifest(
 )
 for _words, _path in {
     "path-to-the-parent": "../evil.bin",
-    "path-absolute": "/tmp/evil.bin",  # noqa: S108 - a lie, never opened
+    "path-absolute": "/etc/evil.bin",
     "path-with-folder": "a/b.bin",
     "path-hidden": ".profile",
     "path-backslash": "..\\evil.bin",

@@ -1,9 +1,10 @@
 """A network that cuts, stalls, drips, redirects and damages."""
 
+from sdk_contract.conformance.facts import sha
 from sdk_contract.conformance.lies import Fault
 from sdk_contract.conformance.scenario import Book
 from sdk_contract.conformance.stage import SIZE, Stage
-from sdk_contract.conformance.world import World, sha
+from sdk_contract.conformance.world import World
 
 BOOK = Book("network")
 OBJECTS = "/objects/"

@@ -3,11 +3,11 @@
 import base64
 import dataclasses
 
+from sdk_contract.conformance.facts import sha
 from sdk_contract.conformance.lies import Fault, Fields
 from sdk_contract.conformance.patching import Patch, Piece, build
 from sdk_contract.conformance.scenario import Book
 from sdk_contract.conformance.stage import Stage, content, damage, tuned, tuning
-from sdk_contract.conformance.world import sha
 from sdk_contract.vectors import Case, load
 from sdk_contract.vectors.runner import apply_in_memory
 

@@ -2,11 +2,11 @@
 
 import json
 
+from sdk_contract.conformance.facts import encode
 from sdk_contract.conformance.lies import Fault
 from sdk_contract.conformance.scenario import Book
 from sdk_contract.conformance.server import problem
 from sdk_contract.conformance.stage import Stage
-from sdk_contract.conformance.world import encode
 
 BOOK = Book("talking")
 POLL, TOKEN, EVENTS = "/v1/model/update", "/v1/device/token", "/v1/model/events"
