@@ -4,7 +4,7 @@ Every "no" has a name. The same function answers the poll and the operator who a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sdk_contract.documents import Action
@@ -51,20 +51,11 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One question of the decision, as `why` shows it."""
-
-    question: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """The verdict on one poll.
 
     Attributes:
         stage: index of the first stage that admits the device; the attempt is counted there.
-        trace: how it came about, only when asked for.
     """
 
     reason: Reason
@@ -74,7 +65,6 @@ class Decision:
     variant: Variant | None = None
     stage: int = 0
     deliveries: tuple[Delivery, ...] = ()
-    trace: list[Step] = field(default_factory=list)
 
     @property
     def offered(self) -> bool:
@@ -115,7 +105,7 @@ def refuge(line: Line, facts: Facts) -> Decision | None:
 def _newer(line: Line, current: Version | None, facts: Facts, waiting_since: datetime) -> Decision:
     refusals: list[Decision] = []
     for rollout in line.rollouts:
-        decision = _ask(line, rollout, current, facts, waiting_since)
+        decision = ask(line, rollout, current, facts, waiting_since)
         if decision.offered or decision.reason in _FINAL:
             return decision
         refusals.append(decision)
@@ -174,9 +164,10 @@ _TELLING: tuple[Reason, ...] = (
 """From the least to the most telling refusal."""
 
 
-def _ask(
+def ask(
     line: Line, rollout: Rollout, current: Version | None, facts: Facts, waiting_since: datetime
 ) -> Decision:
+    """What one rollout says to a device that runs `current`, the others left aside."""
     refusal = _settled(rollout, current)
     if refusal is not None:
         return Decision(refusal, rollout=rollout)

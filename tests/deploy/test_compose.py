@@ -199,7 +199,7 @@ def test_what_is_waited_for_is_healthy_or_done(name):
         assert waited["condition"] == expected
 
 
-@pytest.mark.parametrize("name", OURS.keys() - ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(OURS.keys() - ONE_SHOT))
 def test_no_process_starts_before_the_schema_is_there(name):
     assert "migrate" in OURS[name]["depends_on"]
 
