@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: F401 - lo
 
 CLIENT = "sdk_contract.client."
 EITHER = (
-    'type(trust.for_role("director"))({**trust.for_role("%s").keys, **trust.for_role("director").keys}, 1)'
+    'type(trust.for_role("director"))('
+    '{**trust.for_role("ROLE").keys, **trust.for_role("director").keys}, trust.for_role("ROLE").threshold)'
 )
 """A role that the director's key is good for, too."""
 CONTROLS = ("everyday.update", "everyday.ordered-rollback", "patch.copies-and-zeros", "trust.root-rotated")
@@ -149,13 +150,13 @@ CHECKS = {
     "patch-role": (
         CLIENT + "verify",
         'trust.for_role("patcher")',
-        EITHER % "patcher",
+        EITHER.replace("ROLE", "patcher"),
         ["patch.descriptor-by-director"],
     ),
     "manifest-role": (
         CLIENT + "verify",
         'Manifest.open(envelope, trust.for_role("publisher"))\n    if manifest.model',
-        f"Manifest.open(envelope, {EITHER % 'publisher'})\n    if manifest.model",
+        f"Manifest.open(envelope, {EITHER.replace('ROLE', 'publisher')})\n    if manifest.model",
         ["forgery.manifest-by-director"],
     ),
     "signatures": (
