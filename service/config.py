@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,6 +51,31 @@ class Settings(BaseSettings):
         default=None, description="32 bytes or more; signs device access tokens. API only."
     )
     access_token_ttl_s: int = Field(default=3600, ge=60, le=86400, description="Life of an access token.")
+    device_auth: list[Literal["access", "device_key", "idp", "hmac"]] = Field(
+        default=["access", "device_key"],
+        min_length=1,
+        description="How devices may prove who they are, as a JSON list: `access` (token from enrolment), `device_key` "
+        "(each request signed), `idp` (tokens of the app's own identity provider), `hmac` (shared secret).",
+    )
+    hmac_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="32 bytes or more; the secrets of `hmac` devices are derived from it. API only.",
+    )
+    idp_jwks_url: str | None = Field(
+        default=None,
+        pattern="^https://",
+        description="Where the identity provider of the `idp` mode publishes its keys; https only.",
+    )
+    idp_issuer: str | None = Field(default=None, description="The `iss` that its tokens must have.")
+    idp_audience: str | None = Field(default=None, description="The one `aud` that its tokens must have.")
+    idp_device_claim: str = Field(default="sub", description="The claim that names the device.")
+    idp_attributes_claim: str | None = Field(
+        default=None, description="The claim that holds facts about the device, an object; empty for none."
+    )
+    idp_enrol: bool = Field(
+        default=False, description="Let a device in at its first request with a good token of the provider."
+    )
     auto_accept: bool = Field(
         default=True, description="Accept a device at once when its enrolment token is good."
     )

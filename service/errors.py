@@ -158,6 +158,12 @@ class TokenExpired(Unauthorized):
     code, title = "token_expired", "Token expired"
 
 
+class Replayed(Unauthorized):
+    """The credential was good for one request, which has been made."""
+
+    code, title = "replayed", "Already used"
+
+
 class Forbidden(ServiceError):
     """The credential does not allow this."""
 
@@ -168,6 +174,12 @@ class NotYourself(Forbidden):
     """A device acts for itself only."""
 
     code, title = "not_yourself", "A device acts for itself only"
+
+
+class ModelNotServed(Forbidden):
+    """The device was let in for other models."""
+
+    code, title = "model_not_served", "Model not served to this device"
 
 
 class DeviceSuspended(Forbidden):

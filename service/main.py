@@ -8,6 +8,8 @@ from datetime import timedelta
 import redis.asyncio
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sdk_contract.envelope import Signer
 from service import database, jobs, signing
@@ -20,12 +22,15 @@ from service.errors import ServiceError
 from service.observability import log
 from service.serving.answer import Pace, PollDesk
 from service.serving.checkins import Checkins
+from service.serving.credentials import StoredCredentials
+from service.serving.device_auth import DeviceAuth, Provider
 from service.serving.grants import Grant, Wish, grant
 from service.serving.group_commit import GroupCommit
 from service.serving.intake import Receipt, Report, take_in
+from service.serving.provider_keys import ProviderKeys, fetch_from
 from service.serving.snapshot import SnapshotKeeper
 from service.serving.urls import DownloadUrls
-from service.tokens import AccessTokens
+from service.tokens import AccessTokens, ProviderRules
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -83,6 +88,7 @@ async def _running(
         blobs=blobs,
         bell=jobs.Bell(jobs.broker(settings.redis_url.get_secret_value())),
         access_tokens=access_tokens,
+        device_auth=_device_auth(settings, access_tokens, valkey, engine, async_engine),
         snapshots=snapshots,
         checkins=checkins,
         desk=_desk(
@@ -131,6 +137,42 @@ def _desk(
             lease=timedelta(seconds=settings.attempt_lease_s),
         ),
     )
+
+
+def _device_auth(
+    settings: Settings,
+    access_tokens: AccessTokens,
+    valkey: redis.asyncio.Redis,
+    engine: Engine,
+    async_engine: AsyncEngine,
+) -> DeviceAuth:
+    secret = settings.hmac_secret
+    return DeviceAuth(
+        modes=frozenset(settings.device_auth),
+        access_tokens=access_tokens,
+        credentials=StoredCredentials(engine, async_engine, settings.auto_accept),
+        valkey=valkey,
+        hmac_secret=secret.get_secret_value().encode() if secret else b"",
+        provider=_provider(settings),
+    )
+
+
+def _provider(settings: Settings) -> Provider | None:
+    if "hmac" in settings.device_auth and settings.hmac_secret is None:
+        raise ServiceError("the hmac mode needs GRAYLAG_HMAC_SECRET")
+    if "idp" not in settings.device_auth:
+        return None
+    if not (settings.idp_jwks_url and settings.idp_issuer and settings.idp_audience):
+        raise ServiceError(
+            "the idp mode needs GRAYLAG_IDP_JWKS_URL, GRAYLAG_IDP_ISSUER and GRAYLAG_IDP_AUDIENCE"
+        )
+    rules = ProviderRules(
+        issuer=settings.idp_issuer,
+        audience=settings.idp_audience,
+        device_claim=settings.idp_device_claim,
+        attributes_claim=settings.idp_attributes_claim,
+    )
+    return Provider(ProviderKeys(fetch_from(settings.idp_jwks_url)), rules, settings.idp_enrol)
 
 
 def _access_tokens(settings: Settings) -> AccessTokens:

@@ -5,14 +5,22 @@ each of those is checked here.
 """
 
 import hashlib
+import hmac
+import json
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from service.errors import TokenExpired, Unauthorized
 
@@ -23,6 +31,7 @@ ASSERTION_SPAN_S = 300
 CLOCK_SKEW_S = 60
 MAX_TOKEN = 4096
 MIN_JTI = 16
+MAX_PROVIDER_KEYS = 64
 # PyJWT parses header and claims before it checks a signature; brackets nested deep end in RecursionError.
 _UNREADABLE = (jwt.PyJWTError, ValueError, RecursionError)
 
@@ -41,10 +50,12 @@ class DeviceClaims:
 
     Attributes:
         attributes: facts from the token; they outrank what the device says of itself.
+        models: the only ones that it is served; None for all.
     """
 
     device_id: str
     attributes: dict[str, Any]
+    models: frozenset[str] | None = None
 
 
 def new_secret(prefix: str) -> str:
@@ -71,12 +82,26 @@ class AccessTokens:
         self._secret = secret
         self.lifetime_s = lifetime_s
 
-    def issue(self, device_id: str, attributes: dict[str, Any], now: datetime) -> str:
-        """A token for a device that has enrolled."""
+    def issue(
+        self,
+        device_id: str,
+        attributes: dict[str, Any],
+        now: datetime,
+        *,
+        models: Sequence[str] | None = None,
+    ) -> str:
+        """A token for a device that has enrolled, on demand for some models only."""
         issued = int(now.timestamp())
-        claims = {"sub": device_id, "aud": AUDIENCE, "iat": issued, "exp": issued + self.lifetime_s}
+        claims: dict[str, Any] = {
+            "sub": device_id,
+            "aud": AUDIENCE,
+            "iat": issued,
+            "exp": issued + self.lifetime_s,
+        }
         if attributes:
             claims["attrs"] = attributes
+        if models is not None:
+            claims["models"] = list(models)
         return jwt.encode(claims, self._secret, algorithm="HS256", headers={"typ": ACCESS_TYPE})
 
     def verify(self, token: str, now: datetime) -> DeviceClaims:
@@ -88,8 +113,12 @@ class AccessTokens:
         """
         claims = _decode(token, self._secret, "HS256", ACCESS_TYPE, ["sub", "aud", "iat", "exp"])
         _check_times(claims, now, self.lifetime_s)
-        attributes = claims.get("attrs", {})
-        return DeviceClaims(_text(claims, "sub"), attributes if isinstance(attributes, dict) else {})
+        attributes, models = claims.get("attrs", {}), claims.get("models")
+        return DeviceClaims(
+            _text(claims, "sub"),
+            attributes if isinstance(attributes, dict) else {},
+            frozenset(models) if models is not None else None,
+        )
 
 
 def unverified_subject(token: str) -> str:
@@ -107,25 +136,206 @@ def unverified_subject(token: str) -> str:
     return _text(claims, "sub")
 
 
-def verify_assertion(token: str, public_key: bytes, now: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The request that a device's token was made for, so that it is good for no other."""
+
+    method: str
+    path: str
+    body: bytes
+
+
+def kind_of(token: str) -> str:
+    """What a token says it is (`typ`), to find out who should look at it; proves nothing.
+
+    Raises:
+        Unauthorized: not a JWT.
+    """
+    return str(_unverified_header(token).get("typ", ""))
+
+
+def key_name_of(token: str) -> str:
+    """The `kid` of a token: a name to look up among keys that we have, never a place to fetch one from.
+
+    Raises:
+        Unauthorized: not a JWT, or without one.
+    """
+    return _text(_unverified_header(token), "kid")
+
+
+def verify_assertion(token: str, public_key: bytes, now: datetime, binding: Binding | None = None) -> str:
     """Check a device-key assertion; return its `jti`, which may be used once.
+
+    Args:
+        token: the JWT.
+        public_key: 32 bytes of Ed25519, or an uncompressed point of P-256, 65 bytes; the key decides on the
+            algorithm, not the token.
+        now: the time of the request.
+        binding: the request that it has to be made for; None at the token endpoint, which is what it is for.
 
     Raises:
         TokenExpired: too old, or the device's clock is wrong.
-        Unauthorized: not by this key, or with claims that it must not have.
+        Unauthorized: not by this key, for another request, or with claims that it must not have.
     """
-    key = Ed25519PublicKey.from_public_bytes(public_key)
-    claims = _decode(token, key, "EdDSA", DEVICE_TYPE, ["iss", "sub", "aud", "iat", "exp", "jti"])
+    key, algorithm = _device_key(public_key)
+    claims = _decode(token, key, algorithm, DEVICE_TYPE, ["iss", "sub", "aud", "iat", "exp", "jti"])
     if claims["iss"] != claims["sub"]:
         raise Unauthorized("iss and sub of a device assertion are the same")
     _check_times(claims, now, ASSERTION_SPAN_S)
     jti = _text(claims, "jti")
     if len(jti) < MIN_JTI:
         raise Unauthorized("jti needs at least 128 random bits")
+    if binding is not None:
+        _check_binding(claims, binding)
     return jti
 
 
-def _decode(token: str, key: Any, algorithm: str, kind: str, required: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ProviderKey:
+    """A key of the app's own identity provider, and the one algorithm that it is for."""
+
+    key: Any
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRules:
+    """What the tokens of an identity provider must say.
+
+    Attributes:
+        device_claim: which claim names the device.
+        attributes_claim: which claim holds facts about it; None for none.
+        lifetime_s: longest span from `iat` to `exp`.
+    """
+
+    issuer: str
+    audience: str
+    device_claim: str = "sub"
+    attributes_claim: str | None = None
+    lifetime_s: int = 86400
+
+
+def provider_keys(key_set: bytes) -> dict[str, ProviderKey]:
+    """The usable keys of a JWK set (RFC 7517): RSA from 2048 bits, P-256, Ed25519; others are left aside.
+
+    Raises:
+        ValueError: not a key set.
+    """
+    try:
+        entries = json.loads(key_set)["keys"]
+        found = [
+            (entry["kid"], _provider_key(entry)) for entry in entries[:MAX_PROVIDER_KEYS] if "kid" in entry
+        ]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError("not a JWK set") from error
+    return {kid: key for kid, key in found if isinstance(kid, str) and key is not None}
+
+
+def verify_provider_token(
+    token: str, key: ProviderKey, rules: ProviderRules, now: datetime
+) -> dict[str, Any]:
+    """The claims of a token of somebody else's identity provider; a bearer token, so no replay is looked for.
+
+    Raises:
+        TokenExpired: it was good once.
+        Unauthorized: it never was.
+    """
+    required = ["iss", "aud", "iat", "exp", rules.device_claim]
+    claims = _decode(token, key.key, key.algorithm, None, required, audience=rules.audience)
+    if claims["iss"] != rules.issuer:
+        raise Unauthorized("the token is of another issuer")
+    _check_times(claims, now, rules.lifetime_s)
+    return claims
+
+
+def device_of(claims: dict[str, Any], rules: ProviderRules) -> DeviceClaims:
+    """The device that a provider's verified claims are about.
+
+    Raises:
+        Unauthorized: its id is none that a device can have.
+    """
+    device_id = _text(claims, rules.device_claim)
+    if not _DEVICE_ID.fullmatch(device_id):
+        raise Unauthorized(f"the token's {rules.device_claim} is no device id")
+    facts = claims.get(rules.attributes_claim, {}) if rules.attributes_claim else {}
+    return DeviceClaims(device_id, _plain(facts))
+
+
+def derived_secret(server_secret: bytes, device_id: str, salt: bytes) -> bytes:
+    """The shared secret of a device of the HMAC mode, 32 bytes: HKDF-SHA256 (RFC 5869), so nothing is stored."""
+    info = b"graylag-hmac-v1\0" + device_id.encode()
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info).derive(server_secret)
+
+
+def request_mac(secret: bytes, device_id: str, timestamp: str, nonce: str, binding: Binding) -> str:
+    """HMAC-SHA256 in hex over the lines version, device, method, path, timestamp, nonce, sha256(body)."""
+    digest = hashlib.sha256(binding.body).hexdigest()
+    lines = ("graylag-hmac-v1", device_id, binding.method, binding.path, timestamp, nonce, digest)
+    return hmac.new(secret, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
+
+
+def _unverified_header(token: str) -> dict[str, Any]:
+    if len(token) > MAX_TOKEN:
+        raise Unauthorized("the token is too long")
+    try:
+        return jwt.get_unverified_header(token)
+    except _UNREADABLE as error:
+        raise Unauthorized("the token is not a JWT") from error
+
+
+def _device_key(public_key: bytes) -> tuple[Any, str]:
+    if len(public_key) == 32:
+        return Ed25519PublicKey.from_public_bytes(public_key), "EdDSA"
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key), "ES256"
+
+
+def _check_binding(claims: dict[str, Any], binding: Binding) -> None:
+    """`htm`, `htu` as in RFC 9449, of which the path counts, since proxies change the rest; `bh` = sha256(body), hex."""
+    try:
+        path = urlsplit(_text(claims, "htu")).path
+    except ValueError as error:
+        raise Unauthorized("htu is no URL") from error
+    if (claims.get("htm"), path) != (binding.method, binding.path):
+        raise Unauthorized("the token was made for another request")
+    if claims.get("bh") != hashlib.sha256(binding.body).hexdigest():
+        raise Unauthorized("the token was made for another body")
+
+
+def _provider_key(entry: dict[str, Any]) -> ProviderKey | None:
+    algorithm = _PROVIDER_ALGORITHMS.get((entry.get("kty"), entry.get("crv")))
+    if algorithm is None or entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
+        return None
+    try:
+        key = jwt.PyJWK(entry, algorithm).key
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+        return None
+    small = isinstance(key, RSAPublicKey) and key.key_size < 2048
+    private = not isinstance(key, (RSAPublicKey, Ed25519PublicKey, ec.EllipticCurvePublicKey))
+    return None if small or private else ProviderKey(key, algorithm)
+
+
+_DEVICE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
+_PROVIDER_ALGORITHMS: dict[tuple[Any, Any], str] = {
+    ("RSA", None): "RS256",
+    ("EC", "P-256"): "ES256",
+    ("OKP", "Ed25519"): "EdDSA",
+}
+
+
+def _plain(facts: Any) -> dict[str, Any]:
+    """Of the claimed facts those that a cohort rule can compare."""
+    if not isinstance(facts, dict):
+        return {}
+    return {
+        name: value
+        for name, value in list(facts.items())[:64]
+        if isinstance(value, (str, int, float, bool)) and len(name) < 64
+    }
+
+
+def _decode(
+    token: str, key: Any, algorithm: str, kind: str | None, required: list[str], *, audience: str = AUDIENCE
+) -> dict[str, Any]:
     if len(token) > MAX_TOKEN:
         raise Unauthorized("the token is too long")
     try:
@@ -133,7 +343,7 @@ def _decode(token: str, key: Any, algorithm: str, kind: str, required: list[str]
             token,
             key,
             algorithms=[algorithm],
-            audience=AUDIENCE,
+            audience=audience,
             # Times are checked here, against the time that the caller fixed for the whole request.
             options={
                 "require": required,
@@ -145,7 +355,9 @@ def _decode(token: str, key: Any, algorithm: str, kind: str, required: list[str]
         )
     except _UNREADABLE as error:
         raise Unauthorized(f"the token is not good: {type(error).__name__}") from error
-    if decoded["header"].get("typ") != kind:
+    found = decoded["header"].get("typ")
+    # Somebody else's tokens say JWT, at+jwt or nothing; ours are never good in their place.
+    if found != kind and (kind is not None or str(found).startswith("graylag-")):
         raise Unauthorized("the token is of another kind")
     claims: dict[str, Any] = decoded["payload"]
     return claims

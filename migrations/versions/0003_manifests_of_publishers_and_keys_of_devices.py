@@ -1,6 +1,7 @@
 """Publishers may sign for themselves; devices may change their key, have a shared secret, be kept to some models.
 
-A device has a public key, or, with the HMAC mode, the salt that its secret is derived from, never neither.
+A device has a public key; or, with the HMAC mode, the salt that its secret is derived from; or neither, where the
+app's own identity provider vouches for it.
 """
 
 import sqlalchemy as sa
@@ -22,11 +23,9 @@ def upgrade() -> None:
     op.add_column("devices", sa.Column("pending_key", sa.LargeBinary(), nullable=True))
     op.add_column("devices", sa.Column("secret_salt", sa.LargeBinary(), nullable=True))
     op.add_column("devices", sa.Column("models", postgresql.ARRAY(sa.Text()), nullable=True))
-    op.create_check_constraint("credential", "devices", "public_key is not null or secret_salt is not null")
 
 
 def downgrade() -> None:
-    op.drop_constraint("credential", "devices", type_="check")
     op.drop_column("devices", "models")
     op.drop_column("devices", "secret_salt")
     op.drop_column("devices", "pending_key")

@@ -1,6 +1,6 @@
 """What handlers ask for, as types: a transaction, the ports, and who is calling."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -23,10 +23,11 @@ from service.jobs import Bell
 from service.operations import access
 from service.serving.answer import PollDesk
 from service.serving.checkins import Checkins
+from service.serving.device_auth import DeviceAuth, Presented
 from service.serving.group_commit import GroupCommit
 from service.serving.intake import Receipt, Report
 from service.serving.snapshot import SnapshotKeeper
-from service.tokens import AccessTokens, Caller, DeviceClaims, utc_now
+from service.tokens import AccessTokens, Binding, Caller, DeviceClaims, utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Process:
     blobs: BlobStore
     bell: Bell
     access_tokens: AccessTokens
+    device_auth: DeviceAuth
     snapshots: SnapshotKeeper
     checkins: Checkins
     desk: PollDesk
@@ -87,20 +89,38 @@ _bearer = HTTPBearer(auto_error=False, description="API token, or a device's acc
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def device_claims(request: Request, credentials: Credentials, held: Held, now: Now) -> DeviceClaims:
-    """The device behind an access token.
+async def bounded_body(request: Request) -> bytes:
+    """The body of a device's request, whatever content type it claims or omits.
 
     Raises:
-        Unauthorized, TokenExpired: no token, or one that is not good.
+        TooLarge: more than 64 KiB; nothing beyond that is read.
     """
-    if credentials is None:
-        raise Unauthorized("send the access token as Authorization: Bearer ...")
-    claims = held.access_tokens.verify(credentials.credentials, now)
-    request.state.device_id = claims.device_id
-    return claims
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > MAX_BODY:
+            raise TooLarge(f"at most {MAX_BODY} bytes")
+    return bytes(received)
 
 
-DeviceCaller = Annotated[DeviceClaims, Depends(device_claims)]
+Body = Annotated[bytes, Depends(bounded_body)]
+
+
+def _device_with(*, write: bool) -> Callable[..., Awaitable[DeviceClaims]]:
+    async def identify(
+        request: Request, body: Body, held: Held, now: Now, _shown: Credentials
+    ) -> DeviceClaims:
+        binding = Binding(request.method, request.url.path, body)
+        claims = await held.device_auth.identify(Presented(request.headers, binding, write, now))
+        request.state.device_id = claims.device_id
+        return claims
+
+    return identify
+
+
+# A replayed poll does no harm, so polls are answered also while nobody can tell; reports are not taken then.
+DeviceCaller = Annotated[DeviceClaims, Depends(_device_with(write=False))]
+DeviceReporter = Annotated[DeviceClaims, Depends(_device_with(write=True))]
 
 
 def _caller_with(scopes: tuple[str, ...]) -> Callable[..., Caller]:
@@ -119,23 +139,6 @@ Viewer = Annotated[Caller, Depends(_caller_with(access.SCOPES))]
 Publisher = Annotated[Caller, Depends(_caller_with(("publisher", "release-manager", "admin")))]
 ReleaseManager = Annotated[Caller, Depends(_caller_with(("release-manager", "admin")))]
 Admin = Annotated[Caller, Depends(_caller_with(("admin",)))]
-
-
-async def bounded_body(request: Request) -> bytes:
-    """The body of a device's request, whatever content type it claims or omits.
-
-    Raises:
-        TooLarge: more than 64 KiB; nothing beyond that is read.
-    """
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > MAX_BODY:
-            raise TooLarge(f"at most {MAX_BODY} bytes")
-    return bytes(received)
-
-
-Body = Annotated[bytes, Depends(bounded_body)]
 
 
 def envelope_of(parsed: dict[str, Any]) -> bytes:

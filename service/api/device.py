@@ -20,7 +20,7 @@ from sdk_contract.wire import (
     TokenRequest,
 )
 from service import database, tokens
-from service.api.dependencies import Body, DeviceCaller, Held, Now, Process
+from service.api.dependencies import Body, DeviceCaller, DeviceReporter, Held, Now, Process
 from service.api.problems import RESPONSES
 from service.errors import DeviceSuspended, Invalid, NotYourself, TooMany, Unauthorized, Unavailable
 from service.operations import devices
@@ -72,7 +72,7 @@ async def poll(body: Body, caller: DeviceCaller, held: Held, now: Now) -> Respon
     summary="What became of it",
     openapi_extra=_json_body({"type": "array", "maxItems": MAX_EVENTS, "items": Event.model_json_schema()}),
 )
-async def events(body: Body, caller: DeviceCaller, held: Held, now: Now) -> EventsAnswer:
+async def events(body: Body, caller: DeviceReporter, held: Held, now: Now) -> EventsAnswer:
     """Take in at most 50 reports; a report that comes twice changes nothing."""
     reports = _EVENTS.validate_json(body)
     if len(reports) > MAX_EVENTS:
@@ -94,12 +94,13 @@ async def enroll(body: Body, held: Held, now: Now) -> TokenAnswer:
     """Enrol with an enrolment token and a key of the device's own; saying it again changes nothing."""
     request = EnrolRequest.model_validate_json(body)
 
-    def run() -> str:
+    def run() -> tuple[str, list[str] | None]:
         with database.transaction(held.engine) as session:
             row = devices.enrol(session, request, auto_accept=held.settings.auto_accept, now=now)
-            return row.status
+            return devices.standing(row, request), row.models
 
-    return _token_answer(held, request.device_id, await asyncio.to_thread(run), now)
+    status, models = await asyncio.to_thread(run)
+    return _token_answer(held, request.device_id, status, models, now)
 
 
 @router.post(
@@ -112,18 +113,18 @@ async def token(body: Body, held: Held, now: Now) -> TokenAnswer:
     request = TokenRequest.model_validate_json(body)
     device_id = tokens.unverified_subject(request.assertion)
 
-    def find() -> tuple[bytes, str] | None:
+    def find() -> tuple[bytes, str, list[str] | None] | None:
         with database.read_only(held.engine) as session:
             row = devices.find(session, device_id)
-            return (row.public_key, row.status) if row and row.public_key else None
+            return (row.public_key, row.status, row.models) if row and row.public_key else None
 
     found = await asyncio.to_thread(find)
     if found is None:
         raise Unauthorized("the device is not known here, or its key is another one")
-    public_key, status = found
+    public_key, status, models = found
     jti = tokens.verify_assertion(request.assertion, public_key, now)
     await _use_once(held, f"graylag:jti:{device_id}:{jti}")
-    return _token_answer(held, device_id, status, now)
+    return _token_answer(held, device_id, status, models, now)
 
 
 @router.get("/v1/trust", summary="Trust bundles that follow the one at hand")
@@ -139,13 +140,15 @@ def _require_self(named: str, caller: str) -> None:
         raise NotYourself("device_id is not the one that the token is for", field="device_id")
 
 
-def _token_answer(held: Process, device_id: str, status: str, now: datetime) -> TokenAnswer:
+def _token_answer(
+    held: Process, device_id: str, status: str, models: list[str] | None, now: datetime
+) -> TokenAnswer:
     seconds = int(now.timestamp())
     if status == "pending":
         return TokenAnswer(status="pending", server_time=seconds)
     if status in ("suspended", "decommissioned"):
         raise DeviceSuspended(f"this device is {status}")
-    issued = held.access_tokens.issue(device_id, {}, now)
+    issued = held.access_tokens.issue(device_id, {}, now, models=models)
     return TokenAnswer(
         status="accepted",
         access_token=issued,

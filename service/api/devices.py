@@ -1,16 +1,19 @@
 """Devices as operators see them."""
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
 from sdk_contract.documents import DeviceId
-from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.dependencies import Admin, Config, Held, Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
-from service.api.schemas import ActBody, AttributesBody, DeviceView
+from service.api.schemas import ActBody, AttributesBody, DeviceView, KeyBody, SharedSecretView, WhyView
+from service.errors import Conflict
 from service.operations import devices
 from service.operations.views import device_view
+from service.serving import inquiry
 
 router = APIRouter(prefix="/v1/admin/devices", tags=["devices"], responses=RESPONSES)
 
@@ -43,6 +46,23 @@ def get_device(device_id: Id, session: ReadOnly, _caller: Viewer) -> DeviceView:
     return DeviceView.model_validate(device_view(session, devices.require(session, device_id)))
 
 
+@router.get("/{device_id}/why", summary="Why it gets what it gets")
+def why_device(
+    device_id: Id,
+    session: ReadOnly,
+    held: Held,
+    _caller: Viewer,
+    now: Now,
+    model: Annotated[str | None, Query(max_length=63)] = None,
+) -> WhyView:
+    """What its next poll would say, by the same code, and how each rollout came to its part of it."""
+    row = devices.require(session, device_id)
+    runs = {item.model: item.version for item in devices.running(session, device_id)}
+    known = inquiry.Known(row.id, row.status, row.attributes, runs)
+    wait = timedelta(seconds=held.settings.patch_wait_s)
+    return WhyView.model_validate(inquiry.why(held.snapshots.current, known, model, now, wait))
+
+
 @router.put("/{device_id}/attributes", summary="Set what an operator knows")
 def set_attributes(
     device_id: Id, body: AttributesBody, session: Transaction, caller: ReleaseManager, now: Now
@@ -50,6 +70,31 @@ def set_attributes(
     """Outranks what the device says of itself."""
     row = devices.set_attributes(session, device_id, body.attributes, actor=caller.name, now=now)
     return DeviceView.model_validate(device_view(session, row))
+
+
+@router.post("/{device_id}/key", summary="Decide on a new key")
+def decide_key(
+    device_id: Id, body: KeyBody, session: Transaction, caller: ReleaseManager, now: Now
+) -> DeviceView:
+    """A device that enrols again with another key asks for this; the old key stays good until it is accepted."""
+    row = devices.decide_key(
+        session, device_id, body.key_id, accept=body.accept, actor=caller.name, reason=body.reason, now=now
+    )
+    return DeviceView.model_validate(device_view(session, row))
+
+
+@router.post("/{device_id}/secret", status_code=201, summary="Give a device a shared secret")
+def issue_secret(
+    device_id: Id, session: Transaction, caller: Admin, settings: Config, now: Now
+) -> SharedSecretView:
+    """For devices too small to sign; a secret that it had before ends at once."""
+    if settings.hmac_secret is None or "hmac" not in settings.device_auth:
+        raise Conflict(
+            "shared secrets are switched off here; see GRAYLAG_DEVICE_AUTH and GRAYLAG_HMAC_SECRET"
+        )
+    server_secret = settings.hmac_secret.get_secret_value().encode()
+    secret = devices.issue_secret(session, device_id, server_secret, actor=caller.name, now=now)
+    return SharedSecretView(device_id=device_id, secret=secret.hex())
 
 
 @router.post("/{device_id}/{verb}", summary="Accept, suspend, decommission")

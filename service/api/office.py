@@ -87,7 +87,13 @@ def create_enrolment_token(
 ) -> SecretView:
     """Shown this once."""
     secret = devices.create_enrolment_token(
-        session, body.name, actor=caller.name, now=now, max_uses=body.max_uses, expires_at=body.expires_at
+        session,
+        body.name,
+        actor=caller.name,
+        now=now,
+        max_uses=body.max_uses,
+        expires_at=body.expires_at,
+        models=body.models,
     )
     return SecretView(name=body.name, token=secret)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from sdk_contract.documents import DeviceId, FileName, Label, Name, Sha256
+from sdk_contract.documents import DeviceId, FileName, KeyId, Label, Name, Sha256
 from sdk_contract.wire import AttributeValue
 
 MAX_COMPONENT = 2**40
@@ -290,7 +290,13 @@ class InstallationView(View):
 
 
 class DeviceView(View):
-    """A device."""
+    """A device.
+
+    Attributes:
+        key_id: of the key that it signs with; absent for a device with a shared secret.
+        pending_key_id: of the key that it asks to sign with from now on.
+        models: the only ones that it is served; absent for all.
+    """
 
     id: str
     status: str
@@ -298,6 +304,9 @@ class DeviceView(View):
     admin_attributes: dict[str, Any]
     enrolled_at: datetime
     seen_at: datetime | None
+    key_id: str | None = None
+    pending_key_id: str | None = None
+    models: list[str] | None = None
     installations: list[InstallationView] = Field(default_factory=list)
 
 
@@ -348,6 +357,22 @@ class EnrolmentTokenBody(Body):
     name: Name
     max_uses: int | None = Field(default=None, ge=1, lt=2**53)
     expires_at: Moment | None = None
+    models: list[Name] | None = Field(default=None, min_length=1, max_length=64)
+
+
+class KeyBody(Body):
+    """An operator's word on the key that a device asked for; the id is that of the pending key."""
+
+    key_id: KeyId
+    accept: bool
+    reason: str = Field(default="", max_length=1000)
+
+
+class SharedSecretView(View):
+    """The shared secret of a device, 32 bytes in hex; it is shown this once."""
+
+    device_id: str
+    secret: str
 
 
 class SecretView(View):
@@ -367,3 +392,45 @@ class TrustView(View):
     """The newest trust bundle's version."""
 
     version: int
+
+
+class StageTraceView(View):
+    """How one stage sees a device."""
+
+    cohort: str
+    percent: float
+    in_cohort: bool
+    in_percent: bool
+    open: bool
+
+
+class RolloutTraceView(View):
+    """How one rollout sees a device."""
+
+    rollout: str
+    version: str
+    state: str
+    reason: str
+    bucket: int
+    stages: list[StageTraceView]
+
+
+class WhyView(View):
+    """What the device's next poll would say, and why.
+
+    Attributes:
+        runs: the version that it last said it runs.
+        attributes: what cohorts and variants see, an operator's word over its own.
+    """
+
+    device_id: str
+    model: str
+    runs: str | None
+    status: str
+    attributes: dict[str, Any]
+    reason: str
+    action: str
+    version: str | None
+    variant: str | None
+    rollout: str | None
+    rollouts: list[RolloutTraceView]

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from sdk_contract.envelope import key_id
 from service import store
 from service.operations import versions
 
@@ -48,6 +49,9 @@ def device_view(session: Session, row: store.devices.DeviceRow) -> dict[str, Any
     fields = ("id", "status", "attributes", "admin_attributes", "enrolled_at", "seen_at")
     return {
         **{name: getattr(row, name) for name in fields},
+        "key_id": key_id(row.public_key) if row.public_key else None,
+        "pending_key_id": key_id(row.pending_key) if row.pending_key else None,
+        "models": row.models,
         "installations": store.devices.installations(session, row.id),
     }
 

@@ -14,7 +14,7 @@ from sdk_contract.wire import Download, ManifestReference, PollAnswer, PollReque
 from service.blobs import blob_key, manifest_key
 from service.domain.catalogue import Line, Version
 from service.domain.offers import Decision, Delivery, Facts, decide, refuge
-from service.errors import DeviceSuspended, ModelRequired, UnknownDevice, UnknownModel
+from service.errors import DeviceSuspended, ModelNotServed, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.grants import Grant, Wish
 from service.serving.group_commit import GroupCommit
@@ -77,11 +77,13 @@ class PollDesk:
         Raises:
             UnknownModel, ModelRequired: nothing to decide about.
             UnknownDevice: the device has not enrolled here.
+            ModelNotServed: the device was let in for other models.
             DeviceSuspended: the device has been decommissioned.
             Unavailable: something is offered and cannot be written down now.
         """
         snapshot = self._snapshots.current
         line = choose_line(snapshot, question.request.model)
+        _require_served(line, question.claims)
         facts = facts_of(snapshot, question)
         if facts.blocked == "decommissioned":
             raise DeviceSuspended("this device has been decommissioned")
@@ -208,6 +210,11 @@ class PollDesk:
         base = min(SOON_S, self._pace.poll_s) if reason == "patch_building" else self._pace.poll_s
         # Jitter spreads a fleet that was started, or cut off, at the same moment.
         return max(1, round(base * random.uniform(0.9, 1.1)))  # noqa: S311 - timing, not a secret
+
+
+def _require_served(line: Line, claims: DeviceClaims) -> None:
+    if claims.models is not None and line.name not in claims.models:
+        raise ModelNotServed(f"this device was not let in for {line.name}", field="model")
 
 
 def choose_line(snapshot: Snapshot, model: str | None) -> Line:

@@ -16,7 +16,7 @@ class DeviceRow(Table):
     """A device that has enrolled.
 
     Attributes:
-        public_key: what it signs with; absent for a device that has a shared secret instead.
+        public_key: what it signs with; absent where a shared secret or the app's identity provider vouches for it.
         pending_key: what it asks to sign with from now on; an operator decides.
         secret_salt: from which, with the server's secret, the shared one is derived.
         models: the only ones that it is served; absent for all.
@@ -25,7 +25,6 @@ class DeviceRow(Table):
     __tablename__ = "devices"
     __table_args__ = (
         CheckConstraint("status in ('pending','accepted','suspended','decommissioned')", name="status"),
-        CheckConstraint("public_key is not null or secret_salt is not null", name="credential"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
