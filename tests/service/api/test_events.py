@@ -109,21 +109,22 @@ def test_more_than_fifty_at_a_time_are_refused(device):
     assert device.report() == {"accepted": 0, "duplicates": 0}
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"event_id": "1"}, "0.event_id"),
-        ({"seq": -1}, "0.seq"),
-        ({"seq": 2**31}, "0.seq"),
-        ({"state": ""}, "0.state"),
-        ({"detail": "x" * 1025}, "0.detail"),
-        ({"bytes": 2**53}, "0.bytes"),
-        ({"metrics": {"load_ms": "fast"}}, "0.metrics.load_ms"),
-    ],
-)
-def test_a_report_that_makes_no_sense_is_refused_by_its_place(live, change, field):
+SENSELESS_REPORTS = [
+    ({"event_id": "1"}, "0.event_id"),
+    ({"seq": -1}, "0.seq"),
+    ({"seq": 2**31}, "0.seq"),
+    ({"state": ""}, "0.state"),
+    ({"detail": "x" * 1025}, "0.detail"),
+    ({"bytes": 2**53}, "0.bytes"),
+    ({"metrics": {"load_ms": "fast"}}, "0.metrics.load_ms"),
+]
+
+
+def test_a_report_that_makes_no_sense_is_refused_by_its_place(live):
     device = enrol(live)
-    refused(device.post("/v1/model/events", [device.event(None, "failed") | change]), 422, "invalid", field)
+    for change, field in SENSELESS_REPORTS:
+        answer = device.post("/v1/model/events", [device.event(None, "failed") | change])
+        refused(answer, 422, "invalid", field)
 
 
 @pytest.mark.parametrize(
