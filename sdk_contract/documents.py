@@ -36,8 +36,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Timestamp = Annotated[
     str,
     StringConstraints(
-        # Not `\d`, which is any digit of any script here, and only 0 to 9 elsewhere.
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
+        # Not `\d`, which is any digit of any script here, and only 0 to 9 elsewhere. Years 2000 to 2999: adding a
+        # few seconds to the last moment of 9999, or reading one before 1970, fails in half of all libraries.
+        pattern=r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
     ),
     AfterValidator(_require_moment),
 ]

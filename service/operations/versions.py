@@ -217,7 +217,7 @@ def _insert(
 
 def _require_readable(version: store.versions.VersionRow) -> None:
     """What the publisher will sign has to be what every SDK can open: bounded, shallow, whole numbers only."""
-    never = "9999-12-31T23:59:59Z"
+    never = "2999-12-31T23:59:59Z"
     components = len(_components(version))
     try:
         payload = manifest_for(version, issued=never, expires=never).to_bytes()

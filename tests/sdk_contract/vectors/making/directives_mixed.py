@@ -233,6 +233,7 @@ def malformed():
         "next-poll-negative": {**base, "next_poll_s": -1},
         "next-poll-years": {**base, "next_poll_s": 10**9},
         "next-poll-string": {**base, "next_poll_s": "3600"},
+        "issued-9999": {**base, "issued": "9999-12-31T23:59:59Z", "expires": "9999-12-31T23:59:59Z"},
         "issued-30-february": {**base, "issued": "2026-02-30T00:00:00Z"},
         "digest-upper-case": {**base, "request_sha256": sha(REQUEST).upper()},
         "attempt-long": {**base, "attempt_id": "a" * 65},

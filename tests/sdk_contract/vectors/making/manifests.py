@@ -269,6 +269,8 @@ def fields():
         "label-list": {**manifest(), "version": ["v5"]},
         "model-missing": {key: value for key, value in manifest().items() if key != "model"},
         "expires-13th-month": manifest(expires="2027-13-01T00:00:00Z"),
+        "expires-9999": manifest(expires="9999-12-31T23:59:59Z"),
+        "issued-1969": manifest(issued="1969-12-31T23:59:59Z"),
         "expires-fraction": manifest(expires="2027-02-20T00:00:00.5Z"),
         "requires-number": manifest(requires={"app": 5}),
         "list": [manifest()],
