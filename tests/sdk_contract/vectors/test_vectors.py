@@ -20,9 +20,17 @@ DIGESTS = json.loads((FOLDER / "digests.json").read_text())
 
 def token(case):
     inputs = case["inputs"]
+    request = inputs.get("request")
+    binding = request and tokens.Binding(
+        request["method"], request["path"], base64.b64decode(request["body"])
+    )
+    if "secret" in inputs:
+        secret = base64.b64decode(inputs["secret"])
+        named = (inputs["device_id"], inputs["timestamp"], inputs["nonce"])
+        return {"mac": tokens.request_mac(secret, *named, binding)}
     assertion = base64.b64decode(inputs["assertion"]).decode()
     jti = tokens.verify_assertion(
-        assertion, base64.b64decode(inputs["public_key"]), datetime.fromisoformat(case["now"])
+        assertion, base64.b64decode(inputs["public_key"]), datetime.fromisoformat(case["now"]), binding
     )
     return {"jti": jti}
 

@@ -40,6 +40,12 @@ def one(name, comment, assertion, code=None, attack="replay", now=NOW):  # noqa:
 
 
 def cases():
+    yield from assertions()
+    yield from bound()
+    yield from macs()
+
+
+def assertions():
     good = jwt()
     yield one("good", "EdDSA, four minutes", good)
     yield one("five-minutes", "as long as allowed", jwt(claims={"exp": SECONDS + 300}))
@@ -120,3 +126,70 @@ def cases():
     yield one("two-parts", "no signature part", f"{head}.{claims}", "unauthorized", "parser_differences")
     yield one("not-a-jwt", "nothing of the kind", "hello", "unauthorized", "parser_differences")
     yield one("too-long", "more than 4 KiB", jwt(claims={"x": "a" * 4096}), "unauthorized", "endless_data")
+
+
+BODY = b'{"device_id":"dev-1","current_version":"v1.2"}'
+REQUEST = {"method": "POST", "path": "/v1/model/update", "body": b64(BODY)}
+BINDING = {
+    "htm": "POST",
+    "htu": "https://models.example/v1/model/update",
+    "bh": hashlib.sha256(BODY).hexdigest(),
+}
+
+
+def bound():
+    """Assertions that are the credential of one request."""
+
+    def each(name, comment, claims, code=None):
+        found = one(f"bound-{name}", comment, jwt(claims={**BINDING, **claims}), code)
+        found["inputs"]["request"] = REQUEST
+        return found
+
+    yield each("good", "made for this method, path and body", {})
+    yield each(
+        "other-host",
+        "proxies change the host: the path counts",
+        {"htu": "http://10.0.0.7:8000/v1/model/update"},
+    )
+    yield each(
+        "other-path", "for another path", {"htu": "https://models.example/v1/model/events"}, "unauthorized"
+    )
+    yield each("other-method", "for another method", {"htm": "GET"}, "unauthorized")
+    yield each("other-body", "for another body", {"bh": hashlib.sha256(b"{}").hexdigest()}, "unauthorized")
+    yield each("no-method", "without htm", {"htm": None}, "unauthorized")
+    yield each("no-url", "without htu", {"htu": None}, "unauthorized")
+    yield each("no-body", "without bh", {"bh": None}, "unauthorized")
+    yield each(
+        "body-digest-upper-case", "digests are lower case", {"bh": BINDING["bh"].upper()}, "unauthorized"
+    )
+
+
+def macs():
+    """The signature header of the smallest clients, byte for byte."""
+    secret = hashlib.sha256(b"graylag test secret, known to everybody").digest()
+    requests = [
+        ("poll", "POST", "/v1/model/update", BODY),
+        ("events", "POST", "/v1/model/events", b"[]"),
+        ("no-body", "GET", "/v1/model/info", b""),
+        ("utf-8", "POST", "/v1/model/update", '{"device_id":"dev-1","x":"\u96c1"}'.encode()),
+    ]
+    for name, method, path, body in requests:
+        nonce = f"n0nce-of-request-{name}".ljust(24, "0")
+        lines = (
+            "graylag-hmac-v1",
+            "dev-1",
+            method,
+            path,
+            str(SECONDS),
+            nonce,
+            hashlib.sha256(body).hexdigest(),
+        )
+        mac = hmac.new(secret, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
+        inputs = {
+            "secret": b64(secret),
+            "device_id": "dev-1",
+            "timestamp": str(SECONDS),
+            "nonce": nonce,
+            "request": {"method": method, "path": path, "body": b64(body)},
+        }
+        yield case(f"token.mac-{name}", "HMAC-SHA256 over seven lines", inputs, {"mac": mac}, now=NOW)
