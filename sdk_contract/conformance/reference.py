@@ -16,9 +16,9 @@ from sdk_contract.client.store import Installed
 from sdk_contract.errors import ContractError
 
 IMPATIENT = Limits(
-    timeout_s=0.5,
-    min_rate=4096,
-    rate_window_s=0.4,
+    timeout_s=1.5,
+    min_rate=2048,
+    rate_window_s=1.0,
     tries=3,
     pause_s=0.01,
     max_pause_s=0.02,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 TIMEOUT_S = 60.0
 ENVIRONMENT = {"GRAYLAG_CONFORMANCE": "1"}
-"""Tells the SDK to be impatient: half a second without a byte is a time-out, retries come at once."""
+"""Tells the SDK to be impatient: a second or two without a byte is a time-out, retries come at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ _gets_through(
 _gets_through(
     "too-slow-once",
     "A download that drips is given up and resumed.",
-    Fault(drip=2000),
+    Fault(drip=1000),
     attack="slow_retrieval",
 )
 
