@@ -9,13 +9,13 @@ import numpy as np
 from sdk_contract.patch.codecs import Places, Run, Symbols, read_run
 from sdk_contract.patch.cursor import Cursor
 from sdk_contract.patch.errors import NotReversible, PatchCorrupt, PatchUnsupported
+from sdk_contract.patch.pairs import MAX_PAIRED_GROUPS, pair_values
 from sdk_contract.patch.transforms import (
     SPARSE_PART,
     Bytes,
     Element,
     dtype_of,
     has_key,
-    key_of,
     symbols_per_byte,
 )
 
@@ -62,7 +62,7 @@ def read_field(cursor: Cursor, context: FieldContext) -> Run:
     if grouping == BY_NOTHING:
         return read_run(cursor, context.count, dtype_of(context.element))
     if grouping == BY_EXPONENT:
-        return _merge(cursor, context, _by_exponent(cursor, context))
+        return _by_exponent(cursor, context)
     if grouping == BY_LEADER:
         return _merge(cursor, context, _by_leader(cursor, context))
     raise PatchUnsupported(f"grouping {grouping}")
@@ -122,14 +122,18 @@ def _merge_sparse(count: int, groups: list[tuple[Places | Units, Run]]) -> Run:
     return Run(count, np.concatenate(places), np.concatenate(values))
 
 
-def _by_exponent(cursor: Cursor, context: FieldContext) -> list[Places]:
+def _by_exponent(cursor: Cursor, context: FieldContext) -> Run:
     if not has_key(context.element):
         raise PatchCorrupt(f"{context.element.name} has no exponent")
     cuts = _cuts(cursor)
+    if len(cuts) >= MAX_PAIRED_GROUPS:
+        raise PatchCorrupt(f"{len(cuts)} cuts of exponents")
     if context.old is None:
         raise NotReversible("differences grouped by the old value")
-    keys = key_of(context.element, context.old)
-    return key_groups(keys, cuts)
+    pairs = pair_values(context.element, context.old, cuts)
+    dtype = dtype_of(context.element)
+    groups = [read_run(cursor, size, dtype).dense() for size in pairs.sizes()]
+    return Run(context.count, None, pairs.merge(groups)[: context.count])
 
 
 def _cuts(cursor: Cursor) -> bytes:

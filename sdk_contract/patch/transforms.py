@@ -88,6 +88,27 @@ def key_of(element: Element, old: Bytes) -> Bytes:
     return np.asarray(((words >> kind.exponent_shift) & kind.exponent_mask).astype(np.uint8))
 
 
+def exponent_groups(element: Element, old: Bytes, cuts: bytes) -> Bytes:
+    """For each old value, how many of the cuts are at most its exponent field.
+
+    Args:
+        element: one with an exponent.
+        old: the old values' bytes, contiguous.
+        cuts: exponents.
+    """
+    kind = _KINDS[element]
+    if kind.exponent_shift is None:
+        raise ValueError(f"{element.name} has no exponent")
+    words: Words = old.view(dtype_of(element))
+    unsigned = words + words  # drops the sign; the exponent is on top, so whole words compare as exponents do
+    numbers = np.zeros(len(words), np.uint8)
+    for cut in cuts:
+        if cut <= kind.exponent_mask:
+            above = unsigned >= unsigned.dtype.type(cut << (kind.exponent_shift + 1))
+            numbers += above.view(np.uint8)  # adding booleans would widen them first
+    return numbers
+
+
 def difference(element: Element, old: Bytes, new: Bytes) -> Words:
     """Symbols that are small where `new` is near `old`; both contiguous and of equal length."""
     return _DIFFERENCE[element](element, old, new)

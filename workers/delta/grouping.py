@@ -11,16 +11,16 @@ from sdk_contract.patch.groups import (
     BY_LEADER,
     BY_NOTHING,
     Units,
-    key_groups,
     leader_classes,
     unit_groups,
 )
+from sdk_contract.patch.pairs import pair_values
 from sdk_contract.patch.transforms import Bytes, Element, has_key, key_of
 from workers.delta.runs import encode_run, encode_sparse
 
 KEYED_MIN = 4096
-# Each group costs about a Huffman table; more than eight gain less than two parts in a thousand.
-MAX_EXPONENT_GROUPS = 8
+# Each group costs about a Huffman table, and a device time; eight would gain two parts in a hundred.
+MAX_EXPONENT_GROUPS = 6
 MAX_LEADER_GROUPS = 5
 GROUP_COST_BITS = 500.0
 SAMPLE = 1 << 14
@@ -65,7 +65,7 @@ def _by_exponent(element: Element, old: Bytes, symbols: Symbols) -> bytes:
     cuts = choose_cuts(keys, symbols, MAX_EXPONENT_GROUPS)
     if not cuts:
         return _plain(Run(len(symbols), None, symbols))
-    runs = [encode_run(symbols[group]) for group in key_groups(keys, cuts)]
+    runs = [encode_run(group) for group in pair_values(element, old, cuts).split(symbols)]
     return bytes((BY_EXPONENT, len(cuts))) + cuts + b"".join(runs)
 
 
