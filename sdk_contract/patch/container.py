@@ -114,7 +114,7 @@ class Record:
         source_offset, source_span: the hull of everything the block reads from the source.
         source_size: bytes that it reads from the source in all.
         payload_digest: first 16 bytes of the payload's SHA-256.
-        source_digest: the same of the source bytes read, in segment order.
+        source_digest: the same of the source bytes read, in segment order; zeros when the writer left it out.
         target_digest: the same of the target from its first byte to the end of this block.
     """
 

@@ -59,7 +59,7 @@ class EncodedBlock:
         source: the source bytes that it reads, in segment order.
         payload: the coded bytes; empty for a copy or zero block.
         reversible: its target bytes give its source bytes back.
-        source_digest: first 16 bytes of the SHA-256 of the source bytes.
+        source_digest: first 16 bytes of the SHA-256 of the source bytes; zeros unless `reversible` was asked for.
         payload_digest: the same of the payload; zeros when there is none.
     """
 
@@ -100,7 +100,9 @@ def encode_block(
     )
     used = b"".join(part.old.data for part in parts)
     payload_digest = short_digest(payload) if payload else EMPTY_DIGEST
-    return EncodedBlock(encoded, data, used, payload, invertible, short_digest(used), payload_digest)
+    # The whole source is hashed anyway; to hash it twice is a tenth of building, so only who goes back gets it.
+    source_digest = short_digest(used) if reversible else EMPTY_DIGEST
+    return EncodedBlock(encoded, data, used, payload, invertible, source_digest, payload_digest)
 
 
 def _sources(pieces: tuple[Piece, ...], source: RangeReader) -> list[Bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from sdk_contract.patch.container import DIGEST_SIZE, Header, Op, Record
+from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST, Header, Op, Record
 from workers.delta.encode import EncodedBlock, EncodedPiece
 from workers.delta.layouts.layout import RangeReader
 
@@ -92,7 +92,8 @@ class PatchWriter:
         if self._joins(record):
             record = self._joined(self.records.pop(), record, block.source)
         else:
-            self._copied = hashlib.sha256(block.source) if record.op is Op.COPY else None
+            stated = record.op is Op.COPY and record.source_digest != EMPTY_DIGEST
+            self._copied = hashlib.sha256(block.source) if stated else None
         self.records.append(record)
         self.spool.write(block.payload)
         self._payload_size += len(block.payload)
@@ -167,21 +168,21 @@ class PatchWriter:
 
     def _joins(self, record: Record) -> bool:
         """Whether a copy goes on where the copy before it ended."""
-        if record.op is not Op.COPY or self._copied is None:
+        if record.op is not Op.COPY or not self.records or self.records[-1].op is not Op.COPY:
             return False
         last = self.records[-1]
         adjacent = last.source_offset + last.source_span == record.source_offset
         return adjacent and last.target_size + record.target_size <= MAX_COPY
 
     def _joined(self, last: Record, record: Record, source: bytes) -> Record:
-        copied = self._copied or hashlib.sha256()
-        copied.update(source)
+        if self._copied is not None:
+            self._copied.update(source)
         return replace(
             last,
             target_size=last.target_size + record.target_size,
             source_span=last.source_span + record.source_span,
             source_size=last.source_size + record.source_size,
-            source_digest=copied.digest()[:DIGEST_SIZE],
+            source_digest=self._copied.digest()[:DIGEST_SIZE] if self._copied else EMPTY_DIGEST,
             target_digest=record.target_digest,
         )
 

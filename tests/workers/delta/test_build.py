@@ -18,6 +18,7 @@ from sdk_contract.patch import (
     open_patch,
     reverse_patch,
 )
+from sdk_contract.patch.reverse import read_index
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 
 
@@ -186,6 +187,15 @@ def test_a_patch_that_groups_by_the_old_value_says_that_it_is_not_reversible(pai
     with pytest.raises(NotReversible):
         reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "old")
     assert not (tmp_path / "old").exists()
+
+
+def test_source_digests_are_stated_only_for_who_asked_to_go_back(pair):
+    for reversible in (True, False):
+        _, patch = build(*pair, reversible=reversible)
+        records = read_index(io.BytesIO(patch)).records
+        reading = [record for record in records if record.source_size]
+        assert reading
+        assert all((record.source_digest != bytes(16)) is reversible for record in reading)
 
 
 def test_a_patch_that_drops_source_bytes_is_not_reversible():
