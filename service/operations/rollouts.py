@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +14,9 @@ from service.domain import gates
 from service.domain import rollouts as life
 from service.errors import NameTaken, NotFound, VersionNotReady
 from service.operations import attempts, audit, cohorts, versions
+
+WATCH_AFTER_LAST_REPORT = timedelta(days=7)
+"""A completed rollout on which nobody has reported for so long has nothing new to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +114,9 @@ def list_all(session: Session, *, model: str | None) -> Sequence[store.rollouts.
     return store.rollouts.rollouts(session, model=model)
 
 
-def list_running(session: Session) -> Sequence[UUID]:
-    """The rollouts whose gates are to be looked at."""
-    return store.rollouts.running(session)
+def list_watched(session: Session, *, now: datetime) -> Sequence[UUID]:
+    """The rollouts whose gates are to be looked at: those that run, and those that devices still report on."""
+    return store.rollouts.watched(session, reported_since=now - WATCH_AFTER_LAST_REPORT)
 
 
 def act(
@@ -157,9 +160,12 @@ def revoke(
 
 
 def evaluate(session: Session, rollout_id: UUID, *, now: datetime) -> gates.Verdict | None:
-    """Look at a running rollout's gates and do what they say; None when it is not running."""
+    """Look at a rollout's gates and do what they say; None when nobody is to look.
+
+    A completed rollout is still looked at: late devices get the same brakes, and a breach halts it.
+    """
     row = store.rollouts.rollout(session, rollout_id, lock=True)
-    if row is None or row.state != "running" or row.stage_since is None:
+    if row is None or row.state not in {"running", "completed"} or row.stage_since is None:
         return None
     tallies = {stage: _tally(counts) for stage, counts in store.rollouts.tallies(session, rollout_id).items()}
     stage = row.stages[row.stage]
@@ -177,7 +183,7 @@ def evaluate(session: Session, rollout_id: UUID, *, now: datetime) -> gates.Verd
 def _carry_out(
     session: Session, row: store.rollouts.RolloutRow, verdict: gates.Verdict, now: datetime
 ) -> None:
-    if verdict.outcome == "hold":
+    if verdict.outcome == "hold" or (verdict.outcome == "advance" and row.state == "completed"):
         return
     verb = "halt" if verdict.outcome == "breach" else "advance"
     if verb == "advance" and row.stage == len(row.stages) - 1:

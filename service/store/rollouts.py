@@ -12,7 +12,9 @@ from sqlalchemy import (
     Index,
     Integer,
     SmallInteger,
+    exists,
     func,
+    or_,
     select,
     text,
 )
@@ -252,11 +254,11 @@ def live(session: Session) -> Sequence[RolloutRow]:
     return session.scalars(query.order_by(RolloutRow.priority.desc(), RolloutRow.created_at.desc())).all()
 
 
-def running(session: Session) -> Sequence[UUID]:
-    """Rollouts whose gates are to be looked at."""
-    return session.scalars(
-        select(RolloutRow.id).where(RolloutRow.state.in_(("running", "scheduled"))).order_by(RolloutRow.id)
-    ).all()
+def watched(session: Session, *, reported_since: datetime) -> Sequence[UUID]:
+    """Rollouts that run, and completed ones with outcomes since a moment."""
+    fresh = exists().where(RollupRow.rollout_id == RolloutRow.id, RollupRow.minute > reported_since)
+    looked_at = or_(RolloutRow.state == "running", (RolloutRow.state == "completed") & fresh)
+    return session.scalars(select(RolloutRow.id).where(looked_at).order_by(RolloutRow.id)).all()
 
 
 def of_version(session: Session, version_id: int) -> Sequence[RolloutRow]:

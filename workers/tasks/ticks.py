@@ -18,7 +18,7 @@ _SWEEP_LOCK = 7_263_514_004
 def evaluate_rollouts(context: WorkerContext) -> None:
     """Look at the gates of every running rollout, each in a transaction of its own."""
     with database.read_only(context.engine) as session:
-        waiting = rollouts.list_running(session)
+        waiting = rollouts.list_watched(session, now=utc_now())
     for rollout_id in waiting:
         with database.transaction(context.engine) as session:
             if not database.alone(session, _ROLLOUTS_LOCK):

@@ -257,3 +257,15 @@ def test_what_was_done_stands_in_the_history_and_the_audit_log_with_who_and_why(
     )
     history = rollout(live, "r")["history"]
     assert [(event["kind"], event["reason"]) for event in history][-1] == ("pause", "lunch")
+
+
+def test_a_completed_rollout_is_still_watched_and_halts_on_late_disasters(live):
+    publish(live, "v1", DATA)
+    cohort(live)
+    roll_out(live, "r", "v1", stage(gates=[{"metric": "failure_rate", "max": 0.05}]))
+    finish(live, 1, "committed")
+    live.run_ticks()
+    assert rollout(live, "r")["state"] == "completed"
+    finish(live, 6, "rolled_back", start=1)
+    live.run_ticks()
+    assert rollout(live, "r")["state"] == "halted"
