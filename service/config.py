@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_RATE = r"^(off|[1-9][0-9]{0,8}/(second|minute|hour))$"
+
 
 class Settings(BaseSettings):
     """Everything that differs between one deployment and another.
@@ -75,6 +77,30 @@ class Settings(BaseSettings):
     )
     idp_enrol: bool = Field(
         default=False, description="Let a device in at its first request with a good token of the provider."
+    )
+    ci_jwks_url: str | None = Field(
+        default=None,
+        pattern="^https://",
+        description="Where the identity provider of your CI publishes its keys; https only.",
+    )
+    ci_issuer: str | None = Field(default=None, description="The `iss` that identity tokens of CI must have.")
+    ci_audience: str | None = Field(
+        default=None,
+        description="The one `aud` that identity tokens of CI must have; choose one for this server.",
+    )
+    ci_repository_ids: list[str] = Field(
+        default=[],
+        description="The numbers (`repository_id`) of the repositories whose CI may publish, as a JSON list.",
+    )
+    rate_per_device: str = Field(
+        default="600/minute",
+        pattern=_RATE,
+        description="How often one device may poll and report, as `NUMBER/second`, `/minute`, `/hour`, or `off`.",
+    )
+    rate_per_address: str = Field(
+        default="60000/minute",
+        pattern=_RATE,
+        description="The same for everything that devices ask from one address; a whole network may stand behind it.",
     )
     auto_accept: bool = Field(
         default=True, description="Accept a device at once when its enrolment token is good."

@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sdk_contract.envelope import Signer
 from service import database, jobs, signing
-from service.api import cohorts, device, devices, health, office, problems, rollouts, versions
+from service.api import cohorts, device, devices, health, office, oidc, problems, rollouts, versions
 from service.api.body_limit import BodyLimit
 from service.api.dependencies import Process
 from service.blobs import BlobStore, S3BlobStore
 from service.config import Settings
 from service.errors import ServiceError
 from service.observability import log
+from service.operations import workloads
 from service.serving.answer import Pace, PollDesk
 from service.serving.checkins import Checkins
 from service.serving.credentials import StoredCredentials
@@ -28,9 +29,13 @@ from service.serving.grants import Grant, Wish, grant
 from service.serving.group_commit import GroupCommit
 from service.serving.intake import Receipt, Report, take_in
 from service.serving.provider_keys import ProviderKeys, fetch_from
+from service.serving.rate_limits import RateLimits
 from service.serving.snapshot import SnapshotKeeper
 from service.serving.urls import DownloadUrls
 from service.tokens import AccessTokens, ProviderRules
+
+CI_LIFETIME_S = 3600
+"""Longest span of an identity token of CI that is believed."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -60,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(BodyLimit)
-    for module in (health, device, versions, cohorts, rollouts, devices, office):
+    for module in (health, device, oidc, versions, cohorts, rollouts, devices, office):
         app.include_router(module.router)
     return app
 
@@ -89,6 +94,13 @@ async def _running(
         bell=jobs.Bell(jobs.broker(settings.redis_url.get_secret_value())),
         access_tokens=access_tokens,
         device_auth=_device_auth(settings, access_tokens, valkey, engine, async_engine),
+        rate_limits=RateLimits(
+            valkey,
+            settings.redis_url.get_secret_value(),
+            device=settings.rate_per_device,
+            address=settings.rate_per_address,
+        ),
+        workloads=_workloads(settings),
         snapshots=snapshots,
         checkins=checkins,
         desk=_desk(
@@ -173,6 +185,13 @@ def _provider(settings: Settings) -> Provider | None:
         attributes_claim=settings.idp_attributes_claim,
     )
     return Provider(ProviderKeys(fetch_from(settings.idp_jwks_url)), rules, settings.idp_enrol)
+
+
+def _workloads(settings: Settings) -> Provider | None:
+    if not (settings.ci_jwks_url and settings.ci_issuer and settings.ci_audience):
+        return None
+    rules = ProviderRules(settings.ci_issuer, settings.ci_audience, workloads.CLAIM, lifetime_s=CI_LIFETIME_S)
+    return Provider(ProviderKeys(fetch_from(settings.ci_jwks_url)), rules, enrol=False)
 
 
 def _access_tokens(settings: Settings) -> AccessTokens:

@@ -248,6 +248,15 @@ def verify_provider_token(
     return claims
 
 
+def unique_id(claims: dict[str, Any]) -> str:
+    """The `jti` of verified claims, by which a token is known when it comes again.
+
+    Raises:
+        Unauthorized: none, or one that is no name.
+    """
+    return _text(claims, "jti")
+
+
 def device_of(claims: dict[str, Any], rules: ProviderRules) -> DeviceClaims:
     """The device that a provider's verified claims are about.
 

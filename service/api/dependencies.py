@@ -23,9 +23,10 @@ from service.jobs import Bell
 from service.operations import access
 from service.serving.answer import PollDesk
 from service.serving.checkins import Checkins
-from service.serving.device_auth import DeviceAuth, Presented
+from service.serving.device_auth import DeviceAuth, Presented, Provider
 from service.serving.group_commit import GroupCommit
 from service.serving.intake import Receipt, Report
+from service.serving.rate_limits import RateLimits, neighbourhood
 from service.serving.snapshot import SnapshotKeeper
 from service.tokens import AccessTokens, Binding, Caller, DeviceClaims, utc_now
 
@@ -42,6 +43,8 @@ class Process:
     bell: Bell
     access_tokens: AccessTokens
     device_auth: DeviceAuth
+    rate_limits: RateLimits
+    workloads: Provider | None
     snapshots: SnapshotKeeper
     checkins: Checkins
     desk: PollDesk
@@ -106,13 +109,25 @@ async def bounded_body(request: Request) -> bytes:
 Body = Annotated[bytes, Depends(bounded_body)]
 
 
+async def count_address(request: Request, held: Held) -> None:
+    """Count a request against the address that it comes from, whoever sends it.
+
+    Raises:
+        TooMany: the limit is reached.
+    """
+    if request.client is not None:
+        await held.rate_limits.count("address", neighbourhood(request.client.host))
+
+
 def _device_with(*, write: bool) -> Callable[..., Awaitable[DeviceClaims]]:
     async def identify(
         request: Request, body: Body, held: Held, now: Now, _shown: Credentials
     ) -> DeviceClaims:
         binding = Binding(request.method, request.url.path, body)
+        await count_address(request, held)
         claims = await held.device_auth.identify(Presented(request.headers, binding, write, now))
         request.state.device_id = claims.device_id
+        await held.rate_limits.count("device", claims.device_id)
         return claims
 
     return identify

@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import TypeAdapter
 from redis.exceptions import RedisError
 
@@ -20,7 +20,7 @@ from sdk_contract.wire import (
     TokenRequest,
 )
 from service import database, tokens
-from service.api.dependencies import Body, DeviceCaller, DeviceReporter, Held, Now, Process
+from service.api.dependencies import Body, DeviceCaller, DeviceReporter, Held, Now, Process, count_address
 from service.api.problems import RESPONSES
 from service.errors import DeviceSuspended, Invalid, NotYourself, TooMany, Unauthorized, Unavailable
 from service.operations import devices
@@ -39,7 +39,9 @@ def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.get("/v1/model/info", summary="The newest fully released version")
+@router.get(
+    "/v1/model/info", dependencies=[Depends(count_address)], summary="The newest fully released version"
+)
 async def model_info(held: Held, model: Annotated[str | None, Query(max_length=63)] = None) -> ModelInfo:
     """Public: tells no more than what every device may run."""
     line = choose_line(held.snapshots.current, model)
@@ -86,6 +88,7 @@ async def events(body: Body, caller: DeviceReporter, held: Held, now: Now) -> Ev
 
 @router.post(
     "/v1/device/enroll",
+    dependencies=[Depends(count_address)],
     status_code=201,
     summary="Let a device in",
     openapi_extra=_json_body(EnrolRequest.model_json_schema()),
@@ -105,6 +108,7 @@ async def enroll(body: Body, held: Held, now: Now) -> TokenAnswer:
 
 @router.post(
     "/v1/device/token",
+    dependencies=[Depends(count_address)],
     summary="A fresh access token",
     openapi_extra=_json_body(TokenRequest.model_json_schema()),
 )
@@ -127,7 +131,9 @@ async def token(body: Body, held: Held, now: Now) -> TokenAnswer:
     return _token_answer(held, device_id, status, models, now)
 
 
-@router.get("/v1/trust", summary="Trust bundles that follow the one at hand")
+@router.get(
+    "/v1/trust", dependencies=[Depends(count_address)], summary="Trust bundles that follow the one at hand"
+)
 async def trust(held: Held, after: Annotated[int, Query(ge=0, lt=2**53)] = 0) -> Response:
     """The chain above a version, oldest first, as signed; public."""
     chain = [envelope for version, envelope in held.snapshots.current.trust_chain if version > after]

@@ -375,6 +375,19 @@ class SharedSecretView(View):
     secret: str
 
 
+class ExchangeBody(Body):
+    """The identity token that CI's platform gave to the job."""
+
+    token: str = Field(min_length=1, max_length=4096)
+
+
+class ExchangeView(View):
+    """An API token for uploads, and its life in seconds; it is shown this once."""
+
+    token: str
+    expires_in: int
+
+
 class SecretView(View):
     """A new secret; it is shown this once."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Date, DateTime, ForeignKey, LargeBinary, func, select, text
+from sqlalchemy import CheckConstraint, Date, DateTime, ForeignKey, LargeBinary, delete, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import Text
@@ -137,6 +137,15 @@ def api_token(session: Session, token_hash: str) -> ApiTokenRow | None:
 def api_tokens(session: Session) -> Sequence[ApiTokenRow]:
     """All API tokens, by name."""
     return session.scalars(select(ApiTokenRow).order_by(ApiTokenRow.name)).all()
+
+
+def forget_api_tokens(session: Session, *, prefix: str, expired_before: datetime) -> None:
+    """Delete tokens whose names begin so and that have long been useless; the audit log keeps their story."""
+    session.execute(
+        delete(ApiTokenRow).where(
+            ApiTokenRow.name.startswith(prefix, autoescape=True), ApiTokenRow.expires_at < expired_before
+        )
+    )
 
 
 def enrolment_token_by_name(session: Session, name: str) -> EnrolmentTokenRow | None:

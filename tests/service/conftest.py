@@ -45,6 +45,9 @@ def settings(endpoints: Endpoints, database_url: str, tmp_path: Path) -> Setting
         snapshot_check_s=60,
         upload_part_bytes=5 * 2**20,
         poll_interval_s=3600,
+        # All tests share one Valkey, and many of them a device's name.
+        rate_per_device="off",
+        rate_per_address="off",
         scratch_dir=tmp_path,
     )
 
