@@ -1,4 +1,5 @@
 import secrets
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
@@ -51,6 +52,49 @@ def test_processes_count_together_and_devices_apart(live, endpoints, who):
         await second.aclose()
 
     run(live, ask)
+
+
+def test_a_large_limit_is_brought_in_batches_and_is_exact_up_to_one(live, endpoints, who):
+    async def ask():
+        valkey, counted = limits(endpoints.redis_url, device="100/hour")
+        passed = 0
+        with suppress(TooMany):
+            while passed < 200:
+                await counted.count("device", who)
+                passed += 1
+        await valkey.aclose()
+        return passed
+
+    assert 100 <= run(live, ask) <= 105
+
+
+def test_who_was_refused_is_refused_from_memory_until_the_window_ends(live, endpoints, who):
+    async def ask():
+        valkey, counted = limits(endpoints.redis_url, device="1/hour")
+        await counted.count("device", who)
+        for _ in range(2):
+            with pytest.raises(TooMany):
+                await counted.count("device", who)
+        await valkey.delete(*await valkey.keys(f"*{who}*"))
+        with pytest.raises(TooMany):
+            await counted.count("device", who)
+        counted._refused["device", who] = 0.0
+        await counted.count("device", who)
+        await valkey.aclose()
+
+    run(live, ask)
+
+
+def test_a_flood_of_made_up_names_does_not_fill_the_memory(live, endpoints, who):
+    async def ask():
+        valkey = Redis.from_url(endpoints.redis_url)
+        counted = RateLimits(valkey, endpoints.redis_url, device="1000/hour", address="off", remembered=10)
+        for number in range(100):
+            await counted.count("device", f"{who}-{number}")
+        await valkey.aclose()
+        return len(counted._uncounted)
+
+    assert run(live, ask) <= 10
 
 
 def test_a_limit_that_is_off_counts_nothing(live, endpoints, who):
