@@ -49,7 +49,7 @@ def make_target(
         places = list(_places(plan, number))
         if lane.kind is LaneKind.DELTA:
             old = _gather([_bytes(read_source(s.source_offset, s.source_size)) for s, _ in places])
-            _scatter(target, places, _undo(cursor, lane, old, forward=True))
+            target = _scatter(target, places, _undo(cursor, lane, old, forward=True))
         elif lane.kind is LaneKind.COPY:
             for segment, at in places:
                 source = read_source(segment.source_offset, segment.source_size)
@@ -58,7 +58,7 @@ def make_target(
             for segment, at in places:
                 target[at : at + segment.size] = 0
         elif lane.kind is LaneKind.LITERAL:
-            _scatter(target, places, _bytes(cursor.blob(sum(segment.size for segment, _ in places))))
+            target = _scatter(target, places, _bytes(cursor.blob(sum(segment.size for segment, _ in places))))
         else:
             for segment, at in places:
                 window = _bytes(read_source(segment.source_offset, segment.source_size))
@@ -143,8 +143,12 @@ def _gather(parts: list[Bytes]) -> Bytes:
     return parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.uint8)])
 
 
-def _scatter(target: Bytes, places: list[tuple[Segment, int]], made: Bytes) -> None:
+def _scatter(target: Bytes, places: list[tuple[Segment, int]], made: Bytes) -> Bytes:
+    """The target with a lane's bytes in it; they themselves where the lane is the whole block."""
+    if len(made) == len(target):
+        return made
     begin = 0
     for segment, at in places:
         target[at : at + segment.size] = made[begin : begin + segment.size]
         begin += segment.size
+    return target

@@ -124,7 +124,7 @@ def _palette(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Run:
     ranks = read_run(cursor, count, np.dtype("<u1"), depth + 1).dense()
     if int(ranks.max()) > len(colours):
         raise PatchCorrupt("a rank outside its palette")
-    values: Symbols = np.append(colours, dtype.type(0)).astype(dtype)[ranks]
+    values: Symbols = np.append(colours, dtype.type(0)).astype(dtype).take(ranks, mode="clip")
     others = np.flatnonzero(ranks == len(colours))
     values[others] = read_run(cursor, len(others), dtype, depth + 1).dense()
     return Run(count, None, values)

@@ -12,18 +12,18 @@ VARINT_BYTES = 10
 class Cursor:
     """A position in a payload that cannot leave it."""
 
-    __slots__ = ("_at", "_data", "_zstd")
+    __slots__ = ("_at", "_data", "_size", "_zstd")
 
     def __init__(self, data: bytes | memoryview, decompressor: zstandard.ZstdDecompressor) -> None:
         """Start at the first byte; the decompressor is the caller's, one per thread."""
         self._data = memoryview(data)
-        self._at = 0
+        self._at, self._size = 0, len(self._data)
         self._zstd = decompressor
 
     @property
     def left(self) -> int:
         """Bytes not read yet."""
-        return len(self._data) - self._at
+        return self._size - self._at
 
     def take(self, length: int) -> memoryview:
         """The next `length` bytes.
@@ -31,14 +31,19 @@ class Cursor:
         Raises:
             PatchCorrupt: fewer are left.
         """
-        if length > self.left:
+        at = self._at
+        if length > self._size - at:
             raise PatchCorrupt(f"{length} bytes wanted, {self.left} left in the payload")
-        self._at += length
-        return self._data[self._at - length : self._at]
+        self._at = at + length
+        return self._data[at : self._at]
 
     def byte(self) -> int:
         """The next byte."""
-        return self.take(1)[0]
+        at = self._at
+        if at == self._size:
+            raise PatchCorrupt("a byte wanted, none left in the payload")
+        self._at = at + 1
+        return self._data[at]
 
     def varint(self) -> int:
         """An unsigned LEB128 number below 2**64."""

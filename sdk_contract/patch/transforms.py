@@ -162,14 +162,11 @@ def restore(element: Element, base: Bytes, run: Run, *, forward: bool = True) ->
 
 
 def _touch_nibbles(result: Bytes, places: Places, symbols: Symbols, sign: int) -> None:
-    codes = symbols.astype(np.uint8, copy=False)
-    delta = (codes >> 1) ^ ((codes & 1) * np.uint8(15))
-    delta = delta if sign > 0 else -delta
-    odd = (places & 1).astype(bool)
-    low, high = places[~odd] >> 1, places[odd] >> 1
-    old = result[low]
-    result[low] = (old & 0xF0) | ((old + delta[~odd]) & 0x0F)
-    result[high] += delta[odd] << 4
+    half = places >> 1
+    codes: Bytes = symbols.astype(np.uint8) << ((places & 1).astype(np.uint8) << np.uint8(2))
+    # The nibbles of one byte are neighbours here; the later one brings both, and is the last to be written.
+    codes[1:] |= codes[:-1] * (half[1:] == half[:-1]).view(np.uint8)
+    result[half] = _add_nibbles(result[half], codes, sign)
 
 
 def _zigzag(delta: Words, kind: _Kind) -> Words:
@@ -226,6 +223,11 @@ def _nibble_difference(_element: Element, old: Bytes, new: Bytes) -> Words:
 def _nibble_restore(_element: Element, base: Bytes, symbols: Words, sign: int) -> Bytes:
     pairs = symbols.view("<u2")
     codes = ((pairs >> 4) | pairs).astype(np.uint8)
+    return _add_nibbles(base, codes, sign)
+
+
+def _add_nibbles(base: Bytes, codes: Bytes, sign: int) -> Bytes:
+    """Both symbols of each byte undone at once: carries are kept out of the high half."""
     delta = ((codes >> 1) & 0x77) ^ ((codes & 0x11) * np.uint8(15))
     if sign > 0:
         return np.asarray(((base & 0x77) + (delta & 0x77)) ^ ((base ^ delta) & 0x88))
