@@ -22,6 +22,8 @@ KEYED_MIN = 4096
 # Each group costs about a Huffman table, and a device time; eight would gain two parts in a hundred.
 MAX_EXPONENT_GROUPS = 6
 MAX_LEADER_GROUPS = 5
+# The scales of quantised blocks are few; a group of fewer than this costs a device more time than it saves bytes.
+SYMBOLS_PER_GROUP = 1 << 14
 GROUP_COST_BITS = 500.0
 SAMPLE = 1 << 14
 LEADER_SAMPLE = 1 << 17
@@ -61,8 +63,11 @@ def _plain(run: Run) -> bytes:
 
 
 def _by_exponent(element: Element, old: Bytes, symbols: Symbols) -> bytes:
-    keys = key_of(element, old)
-    cuts = choose_cuts(keys, symbols, MAX_EXPONENT_GROUPS)
+    step = max(1, len(symbols) // SAMPLE)
+    sampled = np.ascontiguousarray(old.view(symbols.dtype)[::step])
+    keys = key_of(element, sampled.view(np.uint8))
+    most = min(MAX_EXPONENT_GROUPS, max(2, len(symbols) // SYMBOLS_PER_GROUP))
+    cuts = choose_cuts(keys, symbols[::step], most, step)
     if not cuts:
         return _plain(Run(len(symbols), None, symbols))
     runs = [encode_run(group) for group in pair_values(element, old, cuts).split(symbols)]
@@ -78,13 +83,13 @@ def _by_leader(number: int, leader: Symbols, run: Run, units: int) -> bytes:
     if not cuts:
         return _plain(run)
     split = _dense_parts if run.places is None else _sparse_parts
-    parts = split(run, list(unit_groups(classes, cuts, size)))
+    parts = split(run, unit_groups(classes, cuts, size))
     return bytes((BY_LEADER, number, len(cuts))) + cuts + b"".join(encode_sparse(part) for part in parts)
 
 
 def _dense_parts(run: Run, groups: list[Units]) -> Iterator[Run]:
     for group in groups:
-        values = run.values.reshape(-1, group.size)[group.numbers].reshape(-1)
+        values = run.values.reshape(-1, group.size).take(group.numbers, axis=0).reshape(-1)
         yield Run(group.count, None, values)
 
 
@@ -103,11 +108,12 @@ def _sparse_parts(run: Run, groups: list[Units]) -> Iterator[Run]:
         yield Run(group.count, rank_of[unit[chosen]] * size + inside[chosen], run.values[chosen])
 
 
-def choose_cuts(keys: Symbols, symbols: Symbols, most: int) -> bytes:
+def choose_cuts(keys: Symbols, symbols: Symbols, most: int, weight: int = 1) -> bytes:
     """Keys that start a new group, such that the groups' entropies add up to least.
 
     A sample's histogram per key, with larger symbols in classes of a quarter octave, decides; the best
-    split into at most `most` ranges of keys is found by dynamic programming.
+    split into at most `most` ranges of keys is found by dynamic programming. `weight` is how many values
+    each of those given stands for.
     """
     step = max(1, len(keys) // SAMPLE)
     sampled, small = keys[::step], _classes(symbols[::step])
@@ -118,7 +124,7 @@ def choose_cuts(keys: Symbols, symbols: Symbols, most: int) -> bytes:
     row_of[exponents] = np.arange(len(exponents))
     rows = row_of[sampled]
     counts = np.bincount(rows * 64 + small, minlength=64 * len(exponents)).reshape(-1, 64).astype(float)
-    begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / step, most)
+    begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / (step * weight), most)
     return bytes(int(exponents[begin]) for begin in begins[1:])
 
 

@@ -177,12 +177,16 @@ def _choose(values: Symbols, density: float) -> tuple[int, int]:
         high = int(np.partition(sample, rank)[rank])
         shift = max(0, high.bit_length() - 7)
     tokens = sample >> shift if shift else sample
-    zeros = float(np.mean(tokens == 0)) if shift else 1 - density
-    if zeros > 0.65 or float(np.mean(tokens > 1)) < 0.02:
+    zeros = _share(tokens == 0) if shift else 1 - density
+    if zeros > 0.8 or _share(tokens > 1) < 0.02:
         return 8, shift
-    if zeros > 0.3 and float(np.mean(tokens > 2)) < 0.25:
+    if zeros > 0.3 and _share(tokens > 2) < 0.25:
         return 4, shift
-    return (2 if zeros > 0.05 and float(np.mean(tokens > 14)) < 0.03 else 1), shift
+    return (2 if zeros > 0.05 and _share(tokens > 14) < 0.03 else 1), shift
+
+
+def _share(which: npt.NDArray[np.bool_]) -> float:
+    return int(np.count_nonzero(which)) / len(which)
 
 
 def _packed(values: Symbols, pack: int, shift: int, depth: int) -> bytes:
@@ -219,8 +223,12 @@ def pack_symbols(symbols: Bytes, pack: int) -> Bytes:
 
 
 def _low_bits(values: Symbols, shift: int) -> bytes:
-    planes = [np.packbits((values >> bit) & 1, bitorder="little") for bit in range(shift)]
-    return b"".join(plane.tobytes() for plane in planes)
+    planes = []
+    for bit in range(shift):
+        if bit % 8 == 0:
+            low = (values >> values.dtype.type(bit)).astype(np.uint8)
+        planes.append(np.packbits(low & np.uint8(1 << bit % 8), bitorder="little").tobytes())
+    return b"".join(planes)
 
 
 def _gaps(places: Places, values: Symbols, depth: int) -> bytes:

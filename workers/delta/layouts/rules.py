@@ -1,5 +1,6 @@
 """The rules that every format shares: bounds on what a file may claim, and tensors that lie side by side."""
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from math import prod
@@ -11,6 +12,7 @@ MAX_NAME_BYTES = 1024
 MAX_DIMENSIONS = 64
 MAX_METADATA = 32
 MAX_METADATA_CHARACTERS = 200
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 BITS = {
     "bool": 8,
@@ -63,7 +65,7 @@ def tensor_name(format_name: str, raw: bytes) -> str:
         name = raw.decode()
     except UnicodeDecodeError as error:
         raise MalformedFile(format_name, "bad_name", f"tensor name {raw[:40]!r} is not UTF-8") from error
-    if any(character < " " or character == "\x7f" for character in name):
+    if CONTROL.search(name):
         raise MalformedFile(format_name, "bad_name", f"tensor name {name[:40]!r} has control characters")
     return name
 
