@@ -24,6 +24,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         409: "Does not fit the present state.",
         413: "The body is too large.",
         422: "A value that makes no sense; `field` says which.",
+        429: "Too often; see `retry_after_s`.",
         503: "Something that we depend on is away; see `retry_after_s`.",
     }.items()
 }
