@@ -25,7 +25,7 @@ MAX_LEADER_GROUPS = 5
 # The scales of quantised blocks are few; a group of fewer than this costs a device more time than it saves bytes.
 SYMBOLS_PER_GROUP = 1 << 14
 GROUP_COST_BITS = 500.0
-SAMPLE = 1 << 14
+SAMPLE = 1 << 13
 LEADER_SAMPLE = 1 << 17
 
 
@@ -97,7 +97,8 @@ def _sparse_parts(run: Run, groups: list[Units]) -> Iterator[Run]:
     """Each group's share of the changes, at their places among the units of that group."""
     size = groups[0].size
     places = np.arange(0) if run.places is None else run.places
-    unit, inside = np.divmod(places, size)
+    unit = places >> (size.bit_length() - 1) if size & (size - 1) == 0 else places // size
+    inside = places - unit * size
     number_of, rank_of = np.empty(run.count // size, np.uint8), np.empty(run.count // size, np.int64)
     for number, group in enumerate(groups):
         number_of[group.numbers] = number
@@ -117,34 +118,45 @@ def choose_cuts(keys: Symbols, symbols: Symbols, most: int, weight: int = 1) -> 
     """
     step = max(1, len(keys) // SAMPLE)
     sampled, small = keys[::step], _classes(symbols[::step])
-    exponents = np.unique(sampled)
+    exponents = np.flatnonzero(np.bincount(sampled, minlength=256))
     if len(exponents) == 1:
         return b""
     row_of = np.zeros(256, np.int64)
     row_of[exponents] = np.arange(len(exponents))
     rows = row_of[sampled]
-    counts = np.bincount(rows * 64 + small, minlength=64 * len(exponents)).reshape(-1, 64).astype(float)
+    counts = np.bincount(rows * 64 + small, minlength=64 * len(exponents)).reshape(-1, 64)
     begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / (step * weight), most)
     return bytes(int(exponents[begin]) for begin in begins[1:])
 
 
 def _classes(symbols: Symbols) -> npt.NDArray[np.int64]:
+    if symbols.dtype.itemsize <= 2:
+        return _CLASS.take(symbols)
+    return _logarithmic(symbols, 1.7)
+
+
+def _logarithmic(symbols: Symbols, per_octave: float) -> npt.NDArray[np.int64]:
+    """Numbers below 16 are classes of their own, larger ones share some classes per octave."""
     wide = symbols.astype(np.float64)
-    per_octave = 4.0 if symbols.dtype.itemsize <= 2 else 1.7
     log = np.log2(np.maximum(wide, 1.0))
     return np.asarray(np.where(wide < 16, wide, 16 + (log - 4) * per_octave).astype(np.int64))
 
 
-def _range_costs(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Bits that exponents `i` to `j - 1` need together, at `[i, j]`."""
-    sums = np.vstack([np.zeros((1, counts.shape[1])), np.cumsum(counts, axis=0)])
-    spans = np.maximum(sums[None, :, :] - sums[:, None, :], 0.0)
-    totals = spans.sum(axis=2)
-    own = (spans * np.log2(np.maximum(spans, 1.0))).sum(axis=2)
-    costs = totals * np.log2(np.maximum(totals, 1.0)) - own
-    lower = np.tril_indices(len(sums))
-    costs[lower] = np.inf
-    return np.asarray(costs)
+_CLASS = _logarithmic(np.arange(1 << 16, dtype=np.uint32), 4.0)
+
+
+def _range_costs(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Bits that exponents `i` to `j - 1` need together, at `[i, j]`; counts add up to less than 2 `SAMPLE`."""
+    sums = np.vstack([np.zeros((1, counts.shape[1]), np.int64), np.cumsum(counts, axis=0)])
+    begins, ends = np.triu_indices(len(sums), 1)
+    spans = sums[ends] - sums[begins]
+    costs = np.full((len(sums), len(sums)), np.inf)
+    costs[begins, ends] = _WEIGHED.take(spans.sum(axis=1)) - _WEIGHED.take(spans).sum(axis=1)
+    return costs
+
+
+# n log2 n: a table, because a logarithm is ten times as slow.
+_WEIGHED = np.arange(2 * SAMPLE) * np.log2(np.maximum(np.arange(2 * SAMPLE), 1))
 
 
 def _best_ranges(costs: npt.NDArray[np.float64], most: int) -> list[int]:

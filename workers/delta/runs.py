@@ -151,10 +151,9 @@ def _frequent(values: Symbols) -> Symbols:
 
 
 def _palette(values: Symbols, colours: Symbols, depth: int) -> bytes:
-    sorted_ranks = np.argsort(colours)
-    place = np.minimum(np.searchsorted(colours[sorted_ranks], values), len(colours) - 1)
-    ranks = sorted_ranks[place].astype(np.uint8)
-    ranks[colours[ranks] != values] = len(colours)
+    rank_of = np.full(1 << 16, len(colours), np.uint8)
+    rank_of[colours] = np.arange(len(colours), dtype=np.uint8)
+    ranks = rank_of.take(values)
     others = values[ranks == len(colours)]
     front = bytes((PALETTE, len(colours))) + colours.tobytes()
     return front + encode_run(ranks, depth + 1) + encode_run(others, depth + 1)
