@@ -8,7 +8,7 @@ from datetime import timedelta
 from sdk_contract.documents import Manifest, payload_digest, timestamp
 from service import database, signing
 from service.blobs import manifest_key
-from service.operations import patches, versions
+from service.operations import manifests, patches, versions
 from service.tokens import utc_now
 from workers.context import Job
 
@@ -19,7 +19,7 @@ def run(job: Job) -> None:
     """Sign, store, publish; then plan the patches that the version is worth.
 
     Raises:
-        KeyUnusable: this worker does not hold the publisher's key.
+        KeyUnusable: this worker does not hold the publisher's key, or one that devices believe.
         WrongState: the publisher signs this version itself, and has not.
     """
     context, version_id, now = job.context, job.args["version_id"], utc_now()
@@ -29,6 +29,12 @@ def run(job: Job) -> None:
         envelope = versions.publishers_own(version)
     if envelope is None:
         envelope = manifest.seal([signing.signer_from(context.settings.publisher_key, "publisher")])
+    with database.read_only(context.engine) as session:
+        if not manifests.is_believed(session, envelope):
+            # A version that is ready and that every device refuses would be found out by the fleet.
+            raise signing.KeyUnusable(
+                "devices do not believe the publisher key of this worker, or not it alone"
+            )
     digest = payload_digest(envelope, limit=Manifest.limit)
     context.blobs.put(manifest_key(digest), envelope)
     with job.closing() as session:

@@ -21,6 +21,7 @@ from tests.service.actors import (
     refresh,
     refused,
     roll_out,
+    rows,
     sha256,
     submit,
     version,
@@ -150,6 +151,16 @@ def test_a_viewer_hands_nothing_in(waiting, publisher):
 def test_who_signs_is_part_of_the_declaration(waiting):
     again = declare(waiting, version_body("v1", component(DATA), signed_by_publisher=False))
     refused(again, 409, "version_exists")
+
+
+def test_a_worker_whose_key_no_device_believes_makes_nothing_ready(live, tmp_path):
+    signing.create_key(tmp_path / "stranger.pem")
+    strange = live.settings.model_copy(update={"publisher_key": f"file:{tmp_path}/stranger.pem"})
+    with live.worker_with(settings=strange):
+        assert publish(live, "v1", DATA)["state"] == "ingesting"
+    error = rows(live, "select error from jobs where kind = 'sign_version'")[0]["error"]
+    assert error["code"] == "key_unusable"
+    assert "do not believe" in error["detail"]
 
 
 class InProcess:
