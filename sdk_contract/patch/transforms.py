@@ -134,7 +134,7 @@ def differences(element: Element, old: Bytes, new: Bytes) -> Run:
     values = difference(element, before[places].view(np.uint8), after[places].view(np.uint8))
     if element is Element.INT4:
         places = np.stack((2 * places, 2 * places + 1), axis=1).reshape(-1)
-        kept = np.flatnonzero(values)
+        kept = np.flatnonzero(values != 0)  # of booleans it is five times as fast
         return Run(count, places.take(kept), values.take(kept))
     return Run(count, places, values)
 
