@@ -18,9 +18,10 @@ router = APIRouter(prefix="/v1/admin/oidc", tags=["office"], responses=RESPONSES
 @router.post("/exchange", status_code=201, summary="A short token for a CI job")
 async def exchange(body: ExchangeBody, held: Held, now: Now) -> ExchangeView:
     """Issuer, audience and repository are pinned by this server's settings; each identity token is good once."""
+    kid = tokens.key_name_of(body.token)
     if held.workloads is None:
         raise Conflict("no identity provider for CI is set up here; see GRAYLAG_CI_ISSUER")
-    key = await held.workloads.keys.find(tokens.key_name_of(body.token))
+    key = await held.workloads.keys.find(kid)
     claims = tokens.verify_provider_token(body.token, key, held.workloads.rules, now)
     jti = tokens.unique_id(claims)
     try:
