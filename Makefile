@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench-delta torture conformance clean
+.PHONY: help setup demo up test check lint format lock bench-delta torture fuzz conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of
 
 torture: setup  ## The device client against every crash point, fault and cut (20 minutes, 6 GB of memory, 8 GB of disk)
 	GRAYLAG_TORTURE=1 $(BIN)/python -m pytest tests/sdk_contract/client $(ARGS)
+
+fuzz: setup  ## An hour of mutated documents, tokens and requests: only named errors (SECONDS= and EXAMPLES= per case)
+	GRAYLAG_FUZZ_SECONDS=$(or $(SECONDS),200) GRAYLAG_FUZZ_EXAMPLES=$(or $(EXAMPLES),150) \
+	  $(BIN)/python -m pytest -q --timeout 0 tests/service/test_mutations.py tests/service/api/test_fuzz.py
 
 conformance: setup  ## The reference client against every scenario of the contract
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)

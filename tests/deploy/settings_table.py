@@ -1,5 +1,6 @@
 """The table of settings in `deploy/README.md`; `python -m tests.deploy.settings_table` writes it anew."""
 
+import json
 from pathlib import Path
 
 from pydantic_core import PydanticUndefined
@@ -36,7 +37,7 @@ def _default(field):
     value = getattr(field.default, "get_secret_value", lambda: field.default)()
     if value is None or value is PydanticUndefined:
         return "-"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return f"`{json.dumps(value) if isinstance(value, bool | list | dict) else value}`"
 
 
 if __name__ == "__main__":
