@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
-from sdk_contract.documents import Action, DeviceId, Label, Name, PublicKey, Sha256, Size
+from sdk_contract.documents import Action, DeviceId, Label, Name, Sha256, Size
 
 MAX_BODY = 64 * 1024
 """Bound of every request body on the device API, bytes."""
 MAX_EVENTS = 50
 """Bound of one event batch."""
+
+DevicePublicKey = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{87}=)$")]
 
 AttributeValue = str | int | FiniteFloat | bool
 """Finite, because NaN and infinities are no JSON: the database would refuse the row that holds one."""
@@ -223,13 +225,14 @@ class EnrolRequest(Request):
     """A device introduces itself.
 
     Attributes:
-        public_key: Ed25519, raw, base64; the private half never leaves the device.
-        proof: signature over `proof_message(...)`, base64: the device holds the private half.
+        public_key: base64 of Ed25519, raw (32 bytes), or of P-256, uncompressed point (65 bytes), which is what
+            hardware key stores hold; the private half never leaves the device.
+        proof: signature over `proof_message(...)`, base64, 64 bytes: Ed25519, or ES256 as r and s.
         enrolment_token: from the operator.
     """
 
     device_id: DeviceId
-    public_key: PublicKey
+    public_key: DevicePublicKey
     proof: str = Field(max_length=200)
     enrolment_token: str = Field(min_length=1, max_length=200)
     attributes: dict[Name, AttributeValue] = Field(default_factory=dict, max_length=64)

@@ -8,7 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -17,6 +20,10 @@ from sdk_contract.wire import EnrolRequest, proof_message
 from service import store, tokens
 from service.errors import Conflict, Invalid, NameTaken, Unauthorized, UnknownDevice, WrongState
 from service.operations import audit
+
+ED25519_KEY = 32
+P256_INTEGER = 32
+"""Lengths in bytes."""
 
 STATUSES = {
     "accept": (("pending", "suspended"), "accepted"),
@@ -252,13 +259,23 @@ def set_attributes(
 def _check_proof(request: EnrolRequest, public_key: bytes) -> None:
     message = proof_message(request.device_id, public_key, request.enrolment_token)
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(
-            base64.b64decode(request.proof, validate=True), message
-        )
+        _verify(public_key, base64.b64decode(request.proof, validate=True), message)
     except (InvalidSignature, ValueError, binascii.Error) as error:
         raise Invalid(
             "the proof is not a signature by public_key over this request", field="proof"
         ) from error
+
+
+def _verify(public_key: bytes, signature: bytes, message: bytes) -> None:
+    """Ed25519 for a key of 32 bytes, else ES256 with the signature as JWS spells it: r and s, 32 bytes each."""
+    if len(public_key) == ED25519_KEY:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        return
+    if len(signature) != 2 * P256_INTEGER:
+        raise InvalidSignature
+    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
+    r, s = (int.from_bytes(half, "big") for half in (signature[:P256_INTEGER], signature[P256_INTEGER:]))
+    point.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
 
 
 def _use_token(session: Session, secret: str, now: datetime) -> store.devices.EnrolmentTokenRow:
