@@ -202,7 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._drip(body, fault.drip)
                 return
             stop = fault.cut if fault.cut is not None else fault.stall
-            self._send(body if stop is None else body[:stop])
+            # In one write with the first junk: whether a client without a bound takes it must not hang on timing.
+            self._send((body if stop is None else body[:stop]) + (JUNK if fault.endless else b""))
             if fault.stall is not None:
                 self.closing.wait(PATIENCE_S)
             if fault.endless:
