@@ -20,7 +20,7 @@ from service.jobs import QUEUES, Bell
 
 MAX_ATTEMPTS = 3
 BACKOFF = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
-RING_AGAIN_AFTER = timedelta(seconds=60)
+RING_AGAIN_AFTER = timedelta(seconds=30)
 
 
 def enqueue(session: Session, bell: Bell, kind: str, key: str, args: dict[str, Any]) -> UUID:

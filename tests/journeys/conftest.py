@@ -39,7 +39,11 @@ class Up:
     def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """A command as a user of this server."""
         credentials = {"GRAYLAG_URL": self.facts["api_url"], "GRAYLAG_TOKEN": self.facts["admin_token"]}
-        return run(*command, **(credentials | environment))
+        try:
+            return run(*command, **(credentials | environment))
+        except subprocess.TimeoutExpired as error:
+            logs = {log.name: log.read_text()[-2000:] for log in (self.directory / "logs").glob("*.log")}
+            raise AssertionError(f"{error}\n{json.dumps(logs, indent=1)}") from error
 
     def start(self, *command: str | Path) -> subprocess.Popen[str]:
         """The same, without waiting for its end."""
