@@ -11,11 +11,13 @@ import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from service.cli.http import TIMEOUT_S, AdminApi, CliError
+from service.cli.http import AdminApi, CliError
 
 PARALLEL = 4
 CHUNK = 1 << 20
 ATTEMPTS = 5
+PART_SILENCE_S = 20.0
+"""A store that says nothing for so long is asked again on a new connection."""
 URLS_AT_ONCE = 100
 FORBIDDEN = 403
 
@@ -55,7 +57,10 @@ def bring(api: AdminApi, path: Path, sha256: str, advance: Advance) -> int:
     parts: list[int] = upload["parts"]
     lengths = {number: _length(number, upload) for number in parts}
     advance(size - sum(lengths.values()))
-    with httpx2.Client(timeout=TIMEOUT_S, trust_env=False) as store, ThreadPoolExecutor(PARALLEL) as pool:
+    with (
+        httpx2.Client(timeout=PART_SILENCE_S, trust_env=False) as store,
+        ThreadPoolExecutor(PARALLEL) as pool,
+    ):
         for start in range(0, len(parts), URLS_AT_ONCE):
             batch = parts[start : start + URLS_AT_ONCE]
             part = _PartUpload(api, store, path, upload["upload_id"], upload["part_bytes"])
