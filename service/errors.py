@@ -80,6 +80,12 @@ class InvalidStages(Invalid):
     code, title = "invalid_stages", "Invalid stages"
 
 
+class InvalidPolicy(Invalid):
+    """How a rollout shall behave makes no sense."""
+
+    code, title = "invalid_policy", "Invalid policy"
+
+
 class InvalidGate(Invalid):
     """A gate on something that is not measured, or with bounds that make no sense."""
 

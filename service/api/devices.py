@@ -9,7 +9,8 @@ from fastapi import APIRouter, Path, Query
 from sdk_contract.documents import DeviceId
 from service.api.dependencies import Admin, Config, Held, Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
-from service.api.schemas import ActBody, AttributesBody, DeviceView, KeyBody, SharedSecretView, WhyView
+from service.api.rollout_schemas import WhyView
+from service.api.schemas import ActBody, AttributesBody, DeviceView, KeyBody, SharedSecretView
 from service.errors import Conflict
 from service.operations import devices
 from service.operations.views import device_view

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Query
 
 from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
-from service.api.schemas import ActBody, RolloutBody, RolloutView
-from service.operations import rollouts
+from service.api.rollout_schemas import RolloutBody, RolloutView
+from service.api.schemas import ActBody
+from service.operations import rollout_verbs, rollouts
 from service.operations.views import rollout_view
 
 router = APIRouter(prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES)
@@ -51,6 +52,7 @@ def create_rollout(body: RolloutBody, session: Transaction, caller: ReleaseManag
         ],
         on_breach=body.on_breach,
         priority=body.priority,
+        policy=body.policy.model_dump(mode="json", exclude_defaults=True),
     )
     row = rollouts.create(session, declaration, actor=caller.name, now=now)
     return RolloutView.model_validate(rollout_view(session, row))
@@ -67,5 +69,5 @@ def act_on_rollout(
     key: Key, verb: Verb, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
 ) -> RolloutView:
     """`pause` stops new offers, `halt` also withdraws open ones, `promote` opens the next stage now, or completes."""
-    row = rollouts.act(session, key, verb.value, actor=caller.name, reason=body.reason, now=now)
+    row = rollout_verbs.act(session, key, verb.value, actor=caller.name, reason=body.reason, now=now)
     return RolloutView.model_validate(rollout_view(session, row))

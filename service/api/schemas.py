@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from sdk_contract.documents import DeviceId, FileName, KeyId, Label, Name, Sha256
+from sdk_contract.documents import FileName, KeyId, Label, Name, Sha256
 from sdk_contract.wire import AttributeValue
 
 MAX_COMPONENT = 2**40
@@ -181,52 +181,6 @@ class PatchView(View):
     finished_at: datetime | None
 
 
-class CohortBody(Body):
-    """A part of the fleet: everyone whom the rule means, and everyone on the list."""
-
-    rule: dict[str, Any] | None = None
-    devices: list[DeviceId] | None = Field(default=None, max_length=200_000)
-    description: str = Field(default="", max_length=1000)
-
-
-class CohortView(View):
-    """A part of the fleet."""
-
-    name: str
-    description: str
-    rule: dict[str, Any] | None
-    listed: int
-    updated_at: datetime
-
-
-class HoldBody(Body):
-    """What must have happened before the next stage."""
-
-    minutes: float = Field(default=0, ge=0, le=60 * 24 * 365)
-    reports: int = Field(default=1, ge=0, le=10**9)
-    approval: bool = False
-
-
-class StageBody(Body):
-    """A step: a share of a cohort."""
-
-    cohort: Name
-    percent: float
-    hold: HoldBody = HoldBody()
-    gates: list[dict[str, Any]] = Field(default_factory=list, max_length=20)
-
-
-class RolloutBody(Body):
-    """A rollout, before it starts."""
-
-    name: Name
-    model: Name
-    version: Label
-    stages: list[StageBody] = Field(min_length=1, max_length=20)
-    on_breach: Literal["halt"] = "halt"
-    priority: int = Field(default=0, ge=-1000, le=1000)
-
-
 class ActBody(Body):
     """Why."""
 
@@ -237,48 +191,6 @@ class ReasonBody(Body):
     """Why, for those who will ask."""
 
     reason: str = Field(min_length=1, max_length=1000)
-
-
-class StageView(View):
-    """A step and how it went."""
-
-    ordinal: int
-    cohort: str
-    percent: float
-    hold: dict[str, Any]
-    gates: list[Any]
-    outcomes: dict[str, int]
-
-
-class RolloutEventView(View):
-    """Something that happened to a rollout."""
-
-    at: datetime
-    kind: str
-    actor: str
-    reason: str
-    detail: dict[str, Any]
-
-
-class RolloutView(View):
-    """A rollout and where it stands."""
-
-    id: UUID
-    name: str
-    model: str
-    version: str
-    state: str
-    stage: int
-    stage_since: datetime | None
-    on_breach: str
-    priority: int
-    reason: str
-    created_by: str
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    stages: list[StageView]
-    history: list[RolloutEventView]
 
 
 class InstallationView(View):
@@ -405,45 +317,3 @@ class TrustView(View):
     """The newest trust bundle's version."""
 
     version: int
-
-
-class StageTraceView(View):
-    """How one stage sees a device."""
-
-    cohort: str
-    percent: float
-    in_cohort: bool
-    in_percent: bool
-    open: bool
-
-
-class RolloutTraceView(View):
-    """How one rollout sees a device."""
-
-    rollout: str
-    version: str
-    state: str
-    reason: str
-    bucket: int
-    stages: list[StageTraceView]
-
-
-class WhyView(View):
-    """What the device's next poll would say, and why.
-
-    Attributes:
-        runs: the version that it last said it runs.
-        attributes: what cohorts and variants see, an operator's word over its own.
-    """
-
-    device_id: str
-    model: str
-    runs: str | None
-    status: str
-    attributes: dict[str, Any]
-    reason: str
-    action: str
-    version: str | None
-    variant: str | None
-    rollout: str | None
-    rollouts: list[RolloutTraceView]

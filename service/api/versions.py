@@ -34,7 +34,7 @@ from service.api.schemas import (
     VersionView,
 )
 from service.errors import Invalid
-from service.operations import manifests, patches, rollouts, uploads, versions
+from service.operations import manifests, patches, rollout_verbs, uploads, versions
 from service.operations.views import version_view
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES)
@@ -148,7 +148,7 @@ def revoke_version(
     now: Now,
 ) -> VersionView:
     """Its rollouts end; devices that run it are ordered, signed, to the newest good version. Not undone."""
-    row = rollouts.revoke(session, model, label, actor=caller.name, reason=body.reason, now=now)
+    row = rollout_verbs.revoke(session, model, label, actor=caller.name, reason=body.reason, now=now)
     return VersionView.model_validate(version_view(session, row))
 
 

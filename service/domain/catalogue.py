@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.domain.cohorts import Predicate
+from service.domain.policy import ALWAYS, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A version on its way; stages up to `stage` are open, all of them once completed."""
+    """A version on its way; stages up to `stage` are open, all of them once completed.
+
+    Attributes:
+        held: strata that get nothing new.
+        activated: with activation `together`, whether devices may switch now.
+    """
 
     id: UUID
     name: str
@@ -68,6 +74,10 @@ class Rollout:
     salt: str
     stage: int
     stages: tuple[Stage, ...]
+    policy: Policy = ALWAYS
+    on_breach: str = "halt"
+    held: frozenset[str] = frozenset()
+    activated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

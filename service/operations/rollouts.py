@@ -1,4 +1,4 @@
-"""Rollouts: made, started, widened, stopped. Writes `rollouts`, `stages`, `rollout_events`."""
+"""Rollouts: declared, found, listed. Writes `rollouts`, `stages`, `rollout_events`, with `rollout_verbs`."""
 
 import secrets
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 from sqlalchemy.orm import Session
 
 from service import store
-from service.domain import gates
 from service.domain import rollouts as life
+from service.domain.policy import parse_policy
 from service.errors import NameTaken, NotFound, VersionNotReady
-from service.operations import attempts, audit, cohorts, versions
+from service.operations import audit, cohorts, versions
 
 WATCH_AFTER_LAST_REPORT = timedelta(days=7)
 """A completed rollout on which nobody has reported for so long has nothing new to say."""
@@ -39,6 +39,7 @@ class RolloutDeclaration:
     stages: Sequence[StageDeclaration]
     on_breach: str = "halt"
     priority: int = 0
+    policy: dict[str, Any] = field(default_factory=dict)
 
 
 def create(
@@ -49,21 +50,22 @@ def create(
     Raises:
         UnknownModel, NotFound: no such model, version or cohort; `field` says which.
         VersionNotReady: the version is not ready.
-        InvalidStages, InvalidGate: stages that make no sense.
+        InvalidStages, InvalidGate, InvalidPolicy: values that make no sense.
         NameTaken: there is a rollout of that name.
     """
     version = versions.require(session, declaration.model, declaration.version)
-    _require_ready(version)
+    require_ready(version)
     life.check_stages(
         [{"cohort": s.cohort, "percent": s.percent, "gates": s.gates} for s in declaration.stages]
     )
+    parse_policy(declaration.policy)
     _require_cohorts(session, declaration.stages)
     if store.rollouts.rollout_by_name(session, declaration.name) is not None:
         raise NameTaken(f"there is a rollout {declaration.name!r}", field="name")
     row = _row(declaration, version, actor)
     session.add(row)
     session.flush()
-    _note(session, row, "created", actor, now)
+    note(session, row, "created", actor, now)
     return row
 
 
@@ -79,6 +81,7 @@ def _row(
         salt=secrets.token_hex(16),
         on_breach=declaration.on_breach,
         priority=declaration.priority,
+        policy=declaration.policy,
         created_by=actor,
         stages=[
             store.rollouts.StageRow(
@@ -119,112 +122,7 @@ def list_watched(session: Session, *, now: datetime) -> Sequence[UUID]:
     return store.rollouts.watched(session, reported_since=now - WATCH_AFTER_LAST_REPORT)
 
 
-def act(
-    session: Session, key: str, verb: str, *, actor: str, reason: str, now: datetime
-) -> store.rollouts.RolloutRow:
-    """Start, pause, resume, halt, cancel or promote a rollout.
-
-    Raises:
-        NotFound: no such rollout.
-        WrongState: the verb does not apply now.
-        VersionNotReady: the version is no longer ready.
-    """
-    row = require(session, key, lock=True)
-    state = life.after(row.state, verb)
-    if verb == "promote" and row.stage == len(row.stages) - 1:
-        # Behind the last stage there is the end; else its approval would be waited for without end.
-        verb, state = "complete", life.after(row.state, "complete")
-    if verb in ("start", "resume"):
-        version = store.versions.version_by_id(session, row.version_id)
-        _require_ready(version)
-    row.state, row.reason = state, reason
-    _EFFECTS.get(verb, _nothing)(session, row, now)
-    _note(session, row, verb, actor, now, reason=reason)
-    return row
-
-
-def revoke(
-    session: Session, model: str, label: str, *, actor: str, reason: str, now: datetime
-) -> store.versions.VersionRow:
-    """Revoke a version, end its rollouts, and take back what has been offered of it; again changes nothing.
-
-    Raises:
-        UnknownModel, NotFound, WrongState: as `versions.revoke`.
-    """
-    version = versions.revoke(session, model, label, actor=actor, reason=reason, now=now)
-    for row in store.rollouts.of_version(session, version.id):
-        verb = next((verb for verb in ("halt", "cancel") if row.state in life.VERBS[verb][0]), None)
-        if verb is not None:
-            act(session, row.name, verb, actor=actor, reason=f"version revoked: {reason}", now=now)
-    return version
-
-
-def evaluate(session: Session, rollout_id: UUID, *, now: datetime) -> gates.Verdict | None:
-    """Look at a rollout's gates and do what they say; None when nobody is to look.
-
-    A completed rollout is still looked at: late devices get the same brakes, and a breach halts it.
-    """
-    row = store.rollouts.rollout(session, rollout_id, lock=True)
-    if row is None or row.state not in {"running", "completed"} or row.stage_since is None:
-        return None
-    tallies = {stage: _tally(counts) for stage, counts in store.rollouts.tallies(session, rollout_id).items()}
-    stage = row.stages[row.stage]
-    verdict = gates.judge(
-        [gates.parse_gate(gate, "gate") for gate in stage.gates],
-        life.hold_of(stage.hold),
-        own=tallies.get(row.stage, gates.Tally()),
-        all_stages=_sum(list(tallies.values())),
-        age=now - row.stage_since,
-    )
-    _carry_out(session, row, verdict, now)
-    return verdict
-
-
-def _carry_out(
-    session: Session, row: store.rollouts.RolloutRow, verdict: gates.Verdict, now: datetime
-) -> None:
-    if verdict.outcome == "hold" or (verdict.outcome == "advance" and row.state == "completed"):
-        return
-    verb = "halt" if verdict.outcome == "breach" else "advance"
-    if verb == "advance" and row.stage == len(row.stages) - 1:
-        verb = "complete"
-    row.state, row.reason = life.after(row.state, verb), verdict.reason
-    _EFFECTS.get(verb, _nothing)(session, row, now)
-    _note(session, row, verb, "gates", now, reason=verdict.reason)
-
-
-def _start(_session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.started_at, row.stage, row.stage_since = now, 0, now
-
-
-def _widen(_session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.stage, row.stage_since = min(row.stage + 1, len(row.stages) - 1), now
-
-
-def _end(_session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.ended_at = now
-
-
-def _withdraw(session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.ended_at = now
-    attempts.withdraw(session, row.id, now=now)
-
-
-def _nothing(_session: Session, _row: store.rollouts.RolloutRow, _now: datetime) -> None:
-    """Pause and resume change the state alone; open attempts go on."""
-
-
-_EFFECTS = {
-    "start": _start,
-    "promote": _widen,
-    "advance": _widen,
-    "complete": _end,
-    "cancel": _end,
-    "halt": _withdraw,
-}
-
-
-def _note(
+def note(
     session: Session,
     row: store.rollouts.RolloutRow,
     kind: str,
@@ -250,7 +148,12 @@ def _note(
     )
 
 
-def _require_ready(version: store.versions.VersionRow | None) -> None:
+def require_ready(version: store.versions.VersionRow | None) -> None:
+    """Refuse a version that cannot be rolled out.
+
+    Raises:
+        VersionNotReady: in its present state, or because it is gone.
+    """
     if version is None or version.state != "ready":
         state = version.state if version else "gone"
         raise VersionNotReady(
@@ -264,18 +167,6 @@ def _require_cohorts(session: Session, stages: Sequence[StageDeclaration]) -> No
             cohorts.require(session, stage.cohort)
         except NotFound as error:
             raise NotFound(error.detail, field=f"stages.{index}.cohort") from error
-
-
-def _tally(counts: dict[str, int]) -> gates.Tally:
-    names = ("offered", "committed", "failed", "rolled_back", "timed_out")
-    return gates.Tally(**{name: counts[name] for name in names})
-
-
-def _sum(tallies: Sequence[gates.Tally]) -> gates.Tally:
-    total = gates.Tally()
-    for tally in tallies:
-        total = total.plus(tally)
-    return total
 
 
 def _is_uuid(text: str) -> bool:

@@ -25,7 +25,18 @@ def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, 
     """A rollout with its stages, their outcomes so far, and its history."""
     version = store.versions.version_by_id(session, row.version_id)
     tallies = store.rollouts.tallies(session, row.id)
-    fields = ("id", "name", "model", "state", "stage", "stage_since", "on_breach", "priority", "reason")
+    fields = (
+        "id",
+        "name",
+        "model",
+        "state",
+        "stage",
+        "stage_since",
+        "on_breach",
+        "priority",
+        "policy",
+        "reason",
+    )
     times = ("created_by", "created_at", "started_at", "ended_at")
     return {
         **{name: getattr(row, name) for name in (*fields, *times)},

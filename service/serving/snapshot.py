@@ -19,6 +19,7 @@ from service import store
 from service.database import read_only
 from service.domain.catalogue import Component, Line, Patch, Rollout, Stage, Variant, Version
 from service.domain.cohorts import Predicate, compile_rule
+from service.domain.policy import parse_policy
 from service.errors import InvalidRule
 from service.observability import log
 from service.operations import cohorts
@@ -172,9 +173,27 @@ def _rollouts(
         if version is None or not all(stage.cohort in predicates for stage in row.stages):
             _log.error("rollout.unreadable", rollout=row.name)
             continue
-        stages = tuple(Stage(stage.cohort, predicates[stage.cohort], stage.percent) for stage in row.stages)
-        found[row.model].append(Rollout(row.id, row.name, row.state, version, row.salt, row.stage, stages))
+        found[row.model].append(_rollout(row, version, predicates))
     return found
+
+
+def _rollout(
+    row: store.rollouts.RolloutRow, version: Version, predicates: Mapping[str, Predicate]
+) -> Rollout:
+    stages = tuple(Stage(stage.cohort, predicates[stage.cohort], stage.percent) for stage in row.stages)
+    return Rollout(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        version=version,
+        salt=row.salt,
+        stage=row.stage,
+        stages=stages,
+        policy=parse_policy(row.policy),
+        on_breach=row.on_breach,
+        held=frozenset(row.held),
+        activated=row.activated_at is not None,
+    )
 
 
 def _patches(session: Session) -> dict[tuple[str, str], tuple[Patch, ...]]:

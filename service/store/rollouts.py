@@ -78,6 +78,8 @@ class RolloutRow(Table):
     created_at: Mapped[Created]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    held: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    activated_at: Mapped[datetime | None]
 
     stages: Mapped[list["StageRow"]] = relationship(
         lazy="raise", cascade="all, delete-orphan", order_by="StageRow.ordinal"

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from service import database
 from service.observability import log
-from service.operations import attempts, events, jobs, rollouts, uploads
+from service.operations import attempts, events, jobs, rollout_gates, rollouts, uploads
 from service.tokens import utc_now
 from workers.context import WorkerContext
 from workers.tasks import bells
@@ -23,7 +23,7 @@ def evaluate_rollouts(context: WorkerContext) -> None:
         with database.transaction(context.engine) as session:
             if not database.alone(session, _ROLLOUTS_LOCK):
                 return
-            verdict = rollouts.evaluate(session, rollout_id, now=utc_now())
+            verdict = rollout_gates.evaluate(session, rollout_id, now=utc_now())
         if verdict is not None and verdict.outcome != "hold":
             log("gates").info(
                 "rollout.verdict", rollout=str(rollout_id), outcome=verdict.outcome, why=verdict.reason

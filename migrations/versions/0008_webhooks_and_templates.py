@@ -1,0 +1,14 @@
+"""Messages to webhooks until they arrive, and rollouts to copy from."""
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""

@@ -1,0 +1,198 @@
+"""Bodies of the admin API about cohorts and rollouts."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from sdk_contract.documents import DeviceId, Label, Name
+from service.api.schemas import Body, Moment, View
+
+
+class CohortBody(Body):
+    """A part of the fleet: everyone whom the rule means, and everyone on the list."""
+
+    rule: dict[str, Any] | None = None
+    devices: list[DeviceId] | None = Field(default=None, max_length=200_000)
+    description: str = Field(default="", max_length=1000)
+
+
+class CohortView(View):
+    """A part of the fleet."""
+
+    name: str
+    description: str
+    rule: dict[str, Any] | None
+    listed: int
+    updated_at: datetime
+
+
+class HoldBody(Body):
+    """What must have happened before the next stage."""
+
+    minutes: float = Field(default=0, ge=0, le=60 * 24 * 365)
+    reports: int = Field(default=1, ge=0, le=10**9)
+    approval: bool = False
+
+
+class StageBody(Body):
+    """A step: a share of a cohort."""
+
+    cohort: Name
+    percent: float
+    hold: HoldBody = HoldBody()
+    gates: list[dict[str, Any]] = Field(default_factory=list, max_length=20)
+
+
+class DailyWindowBody(Body):
+    """A time of the day, from `start` to `end`; one that ends before it starts goes over midnight.
+
+    Attributes:
+        days: 0 for Monday to 6 for Sunday, the day on which the window opens; absent for every day.
+    """
+
+    start: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    end: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    days: list[int] | None = None
+
+
+class WindowsBody(Body):
+    """When devices may be offered something.
+
+    Attributes:
+        zone: `device` for the device's own time (its attribute `timezone`), or a name such as `Asia/Shanghai`.
+    """
+
+    zone: str = Field(default="device", max_length=64)
+    daily: list[DailyWindowBody] = Field(min_length=1, max_length=21)
+
+
+class PacingBody(Body):
+    """How fast bytes leave.
+
+    Attributes:
+        open_downloads: how many devices may be on their way at the same time.
+        bytes_per_hour: how many bytes may be offered in any hour.
+    """
+
+    open_downloads: int | None = Field(default=None, ge=1, le=10**9)
+    bytes_per_hour: int | None = Field(default=None, ge=1, lt=2**53)
+
+
+class PolicyBody(Body):
+    """How a rollout behaves, whatever its stages.
+
+    Attributes:
+        starts_at: `start` before this moment waits for it.
+        windows: times of the day; absent for always.
+        holdback_percent: share of the fleet that never gets it, to compare with.
+        approvals: how many people other than the author must agree before it starts.
+        activation: `together` downloads ahead and switches all devices at once on `activate`.
+        back_to: label that `rollback` brings devices to, or `factory`; absent for the version each came from.
+    """
+
+    starts_at: Moment | None = None
+    windows: WindowsBody | None = None
+    pacing: PacingBody | None = None
+    holdback_percent: float = 0
+    approvals: int = Field(default=0, ge=0, le=10)
+    activation: Literal["immediate", "together"] = "immediate"
+    back_to: Label | None = None
+
+
+class RolloutBody(Body):
+    """A rollout, before it starts."""
+
+    name: Name
+    model: Name
+    version: Label
+    stages: list[StageBody] = Field(min_length=1, max_length=20)
+    on_breach: Literal["halt", "rollback"] = "halt"
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    policy: PolicyBody = PolicyBody()
+
+
+class StageView(View):
+    """A step and how it went."""
+
+    ordinal: int
+    cohort: str
+    percent: float
+    hold: dict[str, Any]
+    gates: list[Any]
+    outcomes: dict[str, int]
+
+
+class RolloutEventView(View):
+    """Something that happened to a rollout."""
+
+    at: datetime
+    kind: str
+    actor: str
+    reason: str
+    detail: dict[str, Any]
+
+
+class RolloutView(View):
+    """A rollout and where it stands."""
+
+    id: UUID
+    name: str
+    model: str
+    version: str
+    state: str
+    stage: int
+    stage_since: datetime | None
+    on_breach: str
+    priority: int
+    policy: dict[str, Any]
+    reason: str
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    stages: list[StageView]
+    history: list[RolloutEventView]
+
+
+class StageTraceView(View):
+    """How one stage sees a device."""
+
+    cohort: str
+    percent: float
+    in_cohort: bool
+    in_percent: bool
+    open: bool
+
+
+class RolloutTraceView(View):
+    """How one rollout sees a device."""
+
+    rollout: str
+    version: str
+    state: str
+    reason: str
+    bucket: int
+    stages: list[StageTraceView]
+
+
+class WhyView(View):
+    """What the device's next poll would say, and why.
+
+    Attributes:
+        runs: the version that it last said it runs.
+        attributes: what cohorts and variants see, an operator's word over its own.
+    """
+
+    device_id: str
+    model: str
+    runs: str | None
+    status: str
+    attributes: dict[str, Any]
+    reason: str
+    action: str
+    version: str | None
+    variant: str | None
+    rollout: str | None
+    rollouts: list[RolloutTraceView]
