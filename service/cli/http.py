@@ -2,6 +2,7 @@
 
 import os
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
@@ -72,6 +73,11 @@ class AdminApi:
         if response.is_error:
             raise _refusal(response)
         return response.json() if response.content else None
+
+
+def quoted(name: str) -> str:
+    """A name as one part of a path or a query, whatever is in it."""
+    return quote(name, safe="")
 
 
 def _refusal(response: httpx2.Response) -> CliError:

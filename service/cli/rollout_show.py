@@ -1,0 +1,83 @@
+"""Looking at rollouts: `graylag rollout list | status | watch`."""
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.http import AdminApi, quoted
+from service.cli.options import AsJson, Token, Url, show_json, show_table
+
+Key = Annotated[str, typer.Argument(help="Name or id of the rollout.")]
+BASE = "/v1/admin/rollouts"
+EMPTY = "no rollouts yet: graylag rollout create --help"
+OVER = ("completed", "halted", "cancelled", "rolled_back")
+LOOK_EVERY_S = 1.0
+OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
+
+
+def list_rollouts(
+    model: Annotated[str | None, typer.Option(help="Of this model only.")] = None,
+    state: Annotated[str | None, typer.Option(help="In this state only, for example running.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """The newest rollouts."""
+    with AdminApi.from_environment(url, token) as api:
+        found = api.call("GET", f"{BASE}?model={quoted(model)}" if model else BASE)
+    chosen = [rollout for rollout in found if state in (None, rollout["state"])]
+    if as_json:
+        show_json(chosen)
+    else:
+        rows = [(r["name"], r["model"], r["version"], r["state"], place(r), r["reason"]) for r in chosen]
+        show_table(("rollout", "model", "version", "state", "stage", "reason"), rows, empty=EMPTY)
+
+
+def status(key: Key, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Where a rollout stands, stage by stage, and what happened to it."""
+    with AdminApi.from_environment(url, token) as api:
+        found = api.call("GET", f"{BASE}/{quoted(key)}")
+    show_json(found) if as_json else _show(found)
+
+
+def watch(key: Key, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """A line for each change, until the rollout is over; status 0 only if it was completed."""
+    shown = 0
+    with AdminApi.from_environment(url, token) as api:
+        while True:
+            found = api.call("GET", f"{BASE}/{quoted(key)}")
+            for event in found["history"][shown:]:
+                typer.echo(json.dumps(event) if as_json else _line(event))
+            shown = len(found["history"])
+            if found["state"] in OVER:
+                raise typer.Exit(0 if found["state"] == "completed" else 1)
+            time.sleep(LOOK_EVERY_S)
+
+
+def place(rollout: dict[str, Any]) -> str:
+    """Which of its stages a rollout is in, for people."""
+    return f"{rollout['stage'] + 1} of {len(rollout['stages'])}"
+
+
+def _show(rollout: dict[str, Any]) -> None:
+    typer.echo(
+        f"{rollout['name']}: {rollout['model']} {rollout['version']} is {rollout['state']}, stage {place(rollout)}"
+    )
+    rows = [
+        (
+            stage["ordinal"] + 1,
+            f"{stage['percent']:g} % of {stage['cohort']}",
+            json.dumps(stage["hold"]),
+            *(f"{stage['outcomes'].get(name, 0):,}" for name in OUTCOMES),
+        )
+        for stage in rollout["stages"]
+    ]
+    show_table(("stage", "who", "hold", *OUTCOMES), rows, empty="")
+    for event in rollout["history"]:
+        typer.echo(_line(event))
+
+
+def _line(event: dict[str, Any]) -> str:
+    return f"{event['at']}  {event['kind']:<10} {event['actor']:<12} {event['reason']}"

@@ -1,0 +1,39 @@
+"""What people do to a rollout: one command for each verb of `POST /v1/admin/rollouts/{key}/{verb}`."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from service.cli.http import AdminApi, quoted
+from service.cli.options import AsJson, Token, Url, show_json
+from service.cli.rollout_show import BASE, Key, place
+
+Reason = Annotated[str, typer.Option(help="Why; goes into the history and the audit log.")]
+
+VERBS = {
+    "start": "Open the first stage; or wait for approvals, or for its time, where the rollout says so.",
+    "pause": "No new offers; what is under way goes on.",
+    "resume": "Go on after a pause.",
+    "promote": "Open the next stage now.",
+    "halt": "Stop for good, and take back what was offered and not installed.",
+    "cancel": "Drop a rollout that has not started.",
+}
+"""Verb -> what it does, for `--help`."""
+
+
+def command_of(verb: str) -> Callable[..., None]:
+    """The command that does one verb."""
+
+    def act(
+        key: Key, reason: Reason = "", url: Url = None, token: Token = None, as_json: AsJson = False
+    ) -> None:
+        with AdminApi.from_environment(url, token) as api:
+            found = api.call("POST", f"{BASE}/{quoted(key)}/{verb}", {"reason": reason})
+        if as_json:
+            show_json(found)
+        else:
+            typer.echo(f"{found['name']} is {found['state']}, stage {place(found)}")
+
+    act.__doc__ = VERBS[verb]
+    return act
