@@ -4,6 +4,7 @@ Uploads land under `uploads/`, which no device ever reads; a worker copies them 
 once it has re-hashed them. So a presigned upload URL can never touch what is served.
 """
 
+import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 import boto3
 from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,6 +31,8 @@ CLIENT_CONFIG = Config(
     retries={"max_attempts": 3, "mode": "standard"},
 )
 CHUNK = 1 << 20
+CARRYING = TransferConfig(multipart_chunksize=16 * CHUNK, max_concurrency=2)
+"""Parts of 16 MiB let an object grow to 160 GB, and two at a time keep a worker small."""
 
 
 def blob_key(sha256: str) -> str:
@@ -91,6 +95,9 @@ class BlobStore(Protocol):
     def put_file(self, key: str, path: Path) -> None:
         """Store a file of any size."""
 
+    def put_chunks(self, key: str, chunks: Iterator[bytes]) -> None:
+        """Store what arrives piece by piece, of any size; nothing is there before the last piece is."""
+
     def copy(self, source: str, target: str) -> None:
         """Copy an object of any size inside the store."""
 
@@ -114,6 +121,27 @@ class BlobStore(Protocol):
 
     def download_url(self, key: str, *, expires_s: int) -> str:
         """Where to GET an object, as the outside world reaches it."""
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks as a file that can be read once, from front to back."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        """Read nothing yet."""
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As much as there is at hand; 0 at the end."""
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 class S3BlobStore:
@@ -173,6 +201,12 @@ class S3BlobStore:
     def put_file(self, key: str, path: Path) -> None:
         """See `BlobStore`."""
         self._client.upload_file(str(path), self._bucket, key)
+
+    @_answering()
+    def put_chunks(self, key: str, chunks: Iterator[bytes]) -> None:
+        """See `BlobStore`."""
+        with io.BufferedReader(_Chunks(chunks), CHUNK) as file:
+            self._client.upload_fileobj(file, self._bucket, key, Config=CARRYING)
 
     @_answering()
     def copy(self, source: str, target: str) -> None:

@@ -19,6 +19,8 @@ from service.cli.upload import bar, bring, sha256_of
 from service.tokens import utc_now
 
 POLL_S = 0.3
+LOST = "upload_incomplete"
+"""The object store has lost what it had taken: bringing it again helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +112,44 @@ def publish_release(
         CliError: the server refuses, or rejects the version; the message says why.
     """
     started = time.monotonic()
-    base = f"/v1/admin/models/{release.model}/versions"
-    api.call("POST", base, _declaration(release) | {"signed_by_publisher": bool(signers)})
-    files = {file.sha256: file.path for variant in release.variants for file in variant.files}
-    total = sum(path.stat().st_size for path in files.values())
-    with bar(console, f"uploading {release.model} {release.label}", total) as advance:
-        sent = sum(bring(api, path, sha256, advance) for sha256, path in files.items())
-    api.call("POST", f"{base}/{release.label}/submit")
-    ready = _wait_until_ready(api, release, console, signers)
-    console.print(
-        f"{release.model} {release.label} is ready: {sent:,} bytes sent, {total - sent:,} known already"
-    )
+    sent = _bring_all(api, release, console, signers)
+    try:
+        ready = _wait_until_ready(api, release, console, signers)
+    except CliError as error:
+        if error.code != LOST:
+            raise
+        console.print(f"{error}; sending it once more")
+        sent += _bring_all(api, release, console, signers)
+        ready = _wait_until_ready(api, release, console, signers)
+    known = max(0, sum(path.stat().st_size for path in _files(release).values()) - sent)
+    console.print(f"{release.model} {release.label} is ready: {sent:,} bytes sent, {known:,} known already")
     return {
         "model": release.model,
         "version": release.label,
         "counter": ready["counter"],
         "state": ready["state"],
         "sent_bytes": sent,
-        "known_bytes": total - sent,
+        "known_bytes": known,
         "manifest_sha256": ready["manifest_sha256"],
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _bring_all(api: AdminApi, release: Release, console: Console, signers: Sequence[Signer]) -> int:
+    """Declare, upload, submit; return how many bytes were sent."""
+    base = f"/v1/admin/models/{release.model}/versions"
+    api.call("POST", base, _declaration(release) | {"signed_by_publisher": bool(signers)})
+    files = _files(release)
+    total = sum(path.stat().st_size for path in files.values())
+    with bar(console, f"uploading {release.model} {release.label}", total) as advance:
+        sent = sum(bring(api, path, sha256, advance) for sha256, path in files.items())
+    api.call("POST", f"{base}/{release.label}/submit")
+    return sent
+
+
+def _files(release: Release) -> dict[str, Path]:
+    """Digest -> a file with those bytes."""
+    return {file.sha256: file.path for variant in release.variants for file in variant.files}
 
 
 def hash_components(components: dict[str, Path], console: Console) -> list[LocalFile]:

@@ -45,6 +45,24 @@ def test_an_object_comes_back_as_it_was_put(blobs, key, tmp_path):
     assert blobs.size(f"{key}2") == blobs.size(f"{key}3") == len(data)
 
 
+@pytest.mark.parametrize("size", [0, 5, 20 * MIB + 1])
+def test_an_object_may_come_in_chunks_of_any_length(blobs, key, size):
+    data = secrets.token_bytes(size)
+    blobs.put_chunks(key, (data[at : at + 3 * MIB // 2] for at in range(0, size, 3 * MIB // 2)))
+    assert b"".join(blobs.stream(key)) == data
+
+
+@pytest.mark.parametrize("size", [5, 20 * MIB])
+def test_chunks_that_break_off_leave_nothing_behind(blobs, key, size):
+    def chunks():
+        yield bytes(size)
+        raise EOFError("cut")
+
+    with pytest.raises(EOFError):
+        blobs.put_chunks(key, chunks())
+    assert blobs.size(key) is None
+
+
 def test_an_object_that_is_not_there_is_named_and_removing_it_is_no_fault(blobs, key):
     assert blobs.size(key) is None
     blobs.delete(key)

@@ -5,12 +5,13 @@ breaks the rules of its own format rejects the version.
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from service import database
-from service.blobs import BlobReader, blob_key
+from service.blobs import BlobReader, BlobStore, StoreError, blob_key
 from service.errors import NotFound
 from service.operations import uploads, versions
 from service.operations.uploads import Pending
@@ -60,28 +61,41 @@ def _take_in(job: Job, sha256: str, blob: Pending, done: int, total: int) -> Non
         raise Rejected("upload_incomplete", f"{blob.component} has to be uploaded again", blob.component)
     blobs = job.context.blobs
     try:
-        _check_digest(job, sha256, blob, (done, total))
+        for _ in _checked(sha256, blob, _watched(job, _bytes_of(blobs, blob), (done, total))):
+            pass
         layout = _inspect(BlobReader(blobs, blob.key, blob.size), blob.component)
+        _put_in_place(blobs, sha256, blob)
     except Rejected:
         with database.transaction(job.context.engine) as session:
             uploads.drop(session, blobs, sha256, blob.key)
         raise
-    blobs.copy(blob.key, blob_key(sha256))
     with database.transaction(job.context.engine) as session:
         uploads.record(session, blobs, sha256, file_format=layout.format, contents=_contents(layout))
     blobs.delete(blob.key)
 
 
-def _check_digest(job: Job, sha256: str, blob: Pending, progress: tuple[int, int]) -> None:
-    digest, size = hashlib.sha256(), 0
-    done, total = progress
+def _bytes_of(blobs: BlobStore, blob: Pending) -> Iterator[bytes]:
     try:
-        for chunk in job.context.blobs.stream(blob.key or ""):
-            digest.update(chunk)
-            size += len(chunk)
-            job.report(done + size, total)
+        yield from blobs.stream(blob.key or "")
     except NotFound as error:
         raise Rejected("upload_incomplete", f"{blob.component}: {error.detail}", blob.component) from error
+
+
+def _watched(job: Job, chunks: Iterator[bytes], progress: tuple[int, int]) -> Iterator[bytes]:
+    done, total = progress
+    for chunk in chunks:
+        done += len(chunk)
+        job.report(done, total)
+        yield chunk
+
+
+def _checked(sha256: str, blob: Pending, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks; whoever has taken the last one knows that they are what was declared."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        yield chunk
     if size != blob.size:
         raise Rejected("size_mismatch", f"{size} bytes arrived, {blob.size} were declared", blob.component)
     if digest.hexdigest() != sha256:
@@ -90,6 +104,35 @@ def _check_digest(job: Job, sha256: str, blob: Pending, progress: tuple[int, int
             f"the bytes hash to {digest.hexdigest()}, {sha256} was declared",
             blob.component,
         )
+
+
+def _put_in_place(blobs: BlobStore, sha256: str, blob: Pending) -> None:
+    """Copy inside the store; where it cannot, carry the bytes.
+
+    SeaweedFS 4.48 can lose a part of an upload whose sender was cut off and came back: it still reads the object
+    from its cache, and refuses to copy it for good.
+
+    Raises:
+        Rejected: the store answers, and has lost bytes.
+    """
+    try:
+        blobs.copy(blob.key or "", blob_key(sha256))
+    except StoreError:
+        if blobs.size(blob.key or "") is None:
+            raise
+        _carry(blobs, sha256, blob)
+
+
+def _carry(blobs: BlobStore, sha256: str, blob: Pending) -> None:
+    # The digest is checked before the last piece is handed over: what does not fit is never put there.
+    try:
+        blobs.put_chunks(blob_key(sha256), _checked(sha256, blob, _bytes_of(blobs, blob)))
+    except (StoreError, Rejected) as error:
+        raise Rejected(
+            "upload_incomplete",
+            f"the object store lost a part of {blob.component}; it has to be uploaded again",
+            blob.component,
+        ) from error
 
 
 def _inspect(reader: BlobReader, component: str) -> Layout:

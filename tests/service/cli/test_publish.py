@@ -118,3 +118,20 @@ def test_a_refusal_of_the_server_keeps_its_code(live, big, quiet):
     with pytest.raises(CliError) as caught:
         publish_release(Api(live), release(big, quiet), quiet)
     assert caught.value.code == "version_exists"
+
+
+def test_what_the_store_has_lost_is_sent_once_more(live, big, quiet):
+    """A worker finds the upload gone; the command brings it again by itself."""
+
+    class Losing(Api):
+        lost = False
+
+        def call(self, method, path, body=None):
+            if path.endswith("/submit") and not self.lost:
+                self.lost = True
+                for row in actors.rows(live, "select key from uploads"):
+                    live.worker.blobs.delete(row["key"])
+            return super().call(method, path, body)
+
+    done = publish_release(Losing(live), release(big, quiet), quiet)
+    assert (done["state"], done["sent_bytes"]) == ("ready", 2 * big.stat().st_size)

@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+from service.blobs import StoreError
 from tests.service import actors
 from tests.service.actors import bring, component, declare, ok, publish, submit, version, version_body
 from tests.workers.delta.layouts.writers import gguf_header, safetensors, safetensors_header
@@ -241,3 +242,47 @@ def test_the_staging_area_is_empty_when_all_is_done(live):
     live.run_jobs()
     assert actors.process(live).blobs.size(key) is None
     assert actors.rows(live, "select 1 from uploads") == []
+
+
+class Forgetful:
+    """An object store that cannot copy, as SeaweedFS after a sender was cut off; it may lose bytes before a reading."""
+
+    def __init__(self, blobs, lose_before_reading=None):
+        self._blobs = blobs
+        self._lose_before_reading = lose_before_reading
+        self._readings = 0
+
+    def __getattr__(self, name):
+        return getattr(self._blobs, name)
+
+    def copy(self, _source, _target):
+        raise StoreError("a part of the source is gone")
+
+    def stream(self, key):
+        self._readings += 1
+        if self._readings == self._lose_before_reading:
+            raise StoreError("a part of the source is gone")
+        return self._blobs.stream(key)
+
+
+def bring_to(live, blobs, data):
+    ok(declare(live, version_body("v1", component(data))))
+    bring(live, data)
+    ok(submit(live, "v1"))
+    with live.worker_with(blobs=blobs):
+        live.run_jobs()
+    return version(live, "v1")
+
+
+def test_what_the_store_cannot_copy_is_carried(live):
+    data = fresh()
+    found = bring_to(live, Forgetful(live.worker.blobs), data)
+    assert (found["state"], stored(live, data)) == ("ready", len(data))
+
+
+def test_what_the_store_has_lost_is_asked_for_again_at_once(live):
+    data = fresh()
+    found = bring_to(live, Forgetful(live.worker.blobs, lose_before_reading=2), data)
+    assert (found["state"], found["problem"]["code"]) == ("rejected", "upload_incomplete")
+    assert (found["pending"], stored(live, data)) == ([actors.sha256(data)], None)
+    assert ingest(live, data)[0]["state"] == "ready"
