@@ -52,7 +52,7 @@ def build(
     format_: Annotated[
         Format, typer.Option("--format", help="bsdiff40 is for devices that only have bspatch.")
     ] = (Format.GLP1),
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Blocks encoded at the same time.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Cores used.")] = 2,
     reversible: Annotated[
         bool, typer.Option(help="Allow `apply --reverse`; costs size on float tensors.")
     ] = False,

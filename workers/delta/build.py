@@ -1,23 +1,25 @@
-"""Building a patch: align, cut, look at a sample, encode in threads, write in order."""
+"""Building a patch: align, cut, look at a sample, encode on several cores, write in order."""
 
 import hashlib
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import BinaryIO
 
 from sdk_contract.patch.container import pack_head
 from sdk_contract.patch.heap import keep_heap
+from sdk_contract.patch.plan import LaneKind
 from workers.delta.align import Alignment, Piece
 from workers.delta.blocks import BLOCK, SPARSE_BLOCK, cut_blocks
+from workers.delta.cores import Cores
 from workers.delta.encode import EncodedBlock, encode_block
 from workers.delta.layouts import MalformedFile, read_layout
 from workers.delta.layouts.layout import Layout, RangeReader
 from workers.delta.notes import pack_notes
 from workers.delta.predict import changed_share, predict_full_size, predict_patch_size
+from workers.delta.ranges import LocalFile
 from workers.delta.writer import PatchWriter, TensorChange
 
 CHUNK = 1 << 20
@@ -30,6 +32,10 @@ PREDICTED_FROM = 48
 SPARSE = 0.02
 # Notes for people may not make a small patch large.
 NOTES_SHARE = 0.025
+# Bytes of the target that one core does in a second: of weights, and where bsdiff has to search.
+CODED_PER_S, SEARCHED_PER_S = 150e6, 0.5e6
+# Starting a process costs about 0.2 s; less work than this is done before it could help.
+WORTH_PROCESSES_S = 0.5
 Progress = Callable[[int, int], None]
 Blocks = list[tuple[Piece, ...]]
 
@@ -88,18 +94,20 @@ def build_patch(
 ) -> BuiltPatch | NotWorthIt:
     """Write the patch that takes `source` to `target`.
 
-    The same inputs give the same bytes, whatever the number of threads. Nothing is written to `out` when the
-    pair is not worth it.
+    The same inputs give the same bytes, whatever the number of cores. Nothing is written to `out` when the
+    pair is not worth it. Processes are started only for `LocalFile`s, which they can share, and only where
+    there is work for them.
 
     Args:
         source: the old file.
         target: the new file.
         out: where the patch goes; written once from start to end.
-        threads: blocks encoded at the same time.
+        threads: cores used; all but one by processes of their own.
         reversible: keep to what the new file alone can undo; costs size on floating-point tensors.
         progress: called with target bytes done and target bytes in all.
 
     Raises:
+        EncoderDied: a process that encodes ended before its work did.
         EOFError, OSError: a file cannot be read.
     """
     started = time.perf_counter()
@@ -115,8 +123,10 @@ def build_patch(
             return NotWorthIt(guess, int(most / WORTH_IT), time.perf_counter() - started)
     with tempfile.TemporaryFile() as spool:
         writer = PatchWriter(source, spool, block_size)
-        for done, block in _encoded(blocks, source, target, threads, reversible=reversible):
+        done = 0
+        for block in _encoded(blocks, source, target, threads, reversible=reversible):
             writer.add(block)
+            done += len(block.target)
             if progress:
                 progress(done, target.size)
         header = writer.finish(target.size)
@@ -154,39 +164,23 @@ def read_or_opaque(reader: RangeReader) -> Layout:
 
 
 def _encoded(
-    blocks: Blocks, source: RangeReader, target: RangeReader, threads: int, *, reversible: bool
-) -> Iterator[tuple[int, EncodedBlock]]:
-    """Blocks in order, with the target bytes up to their end; a few ahead, so that memory stays bounded."""
-    if threads == 1:
-        yield from _counted(encode_block(block, source, target, reversible=reversible) for block in blocks)
-        return
-    with ThreadPoolExecutor(threads, "delta") as pool:
-        yield from _counted(_ahead(pool, blocks, source, target, 2 * threads, reversible=reversible))
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    blocks: Blocks,
-    source: RangeReader,
-    target: RangeReader,
-    most: int,
-    *,
-    reversible: bool,
+    blocks: Blocks, source: RangeReader, target: RangeReader, cores: int, *, reversible: bool
 ) -> Iterator[EncodedBlock]:
-    pending: deque[Future[EncodedBlock]] = deque()
-    for pieces in blocks:
-        pending.append(pool.submit(encode_block, pieces, source, target, reversible=reversible))
-        if len(pending) > most:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    """Blocks in order."""
+    if isinstance(source, LocalFile) and isinstance(target, LocalFile) and _pays(blocks, cores):
+        with Cores(source, target, cores) as several:
+            yield from several.encode(blocks, reversible=reversible)
+        return
+    for block in blocks:
+        yield encode_block(block, source, target, reversible=reversible)
 
 
-def _counted(encoded: Iterable[EncodedBlock]) -> Iterator[tuple[int, EncodedBlock]]:
-    done = 0
-    for block in encoded:
-        done += len(block.target)
-        yield done, block
+def _pays(blocks: Blocks, cores: int) -> bool:
+    """Whether there are other cores, and enough to do for them."""
+    seconds = 0.0
+    for piece in chain.from_iterable(blocks):
+        seconds += piece.size / (SEARCHED_PER_S if piece.lane.kind is LaneKind.BSDIFF else CODED_PER_S)
+    return cores > 1 and seconds > WORTH_PROCESSES_S
 
 
 def _copy_out(head: bytes, spool: BinaryIO, notes: bytes, out: BinaryIO) -> bytes:

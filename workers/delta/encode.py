@@ -1,6 +1,7 @@
 """Encoding one block: from source and target bytes to a payload."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,7 +66,7 @@ class EncodedBlock:
 
     pieces: tuple[EncodedPiece, ...]
     target: bytes
-    source: bytes
+    source: bytes | memoryview
     payload: bytes
     reversible: bool
     source_digest: bytes
@@ -90,7 +91,7 @@ def encode_block(
     data = target.read(begin, size)
     new = np.frombuffer(data, np.uint8)
     parts = []
-    for piece, old in zip(pieces, _sources(pieces, source), strict=True):
+    for piece, old in zip(pieces, read_sources(pieces, source), strict=True):
         at = piece.target_offset - begin
         parts.append(_part(piece, old, new[at : at + piece.size], reversible=reversible))
     payload, shares, invertible = _payload(parts, reversible=reversible)
@@ -98,15 +99,19 @@ def encode_block(
         EncodedPiece(part.piece, part.lane, part.values, changed, cost)
         for part, (changed, cost) in zip(parts, shares, strict=True)
     )
-    used = b"".join(part.old.data for part in parts)
+    used = joined([part.old for part in parts])
     payload_digest = short_digest(payload) if payload else EMPTY_DIGEST
     # The whole source is hashed anyway; to hash it twice is a tenth of building, so only who goes back gets it.
     source_digest = short_digest(used) if reversible else EMPTY_DIGEST
     return EncodedBlock(encoded, data, used, payload, invertible, source_digest, payload_digest)
 
 
-def _sources(pieces: tuple[Piece, ...], source: RangeReader) -> list[Bytes]:
-    """The source bytes of each piece, in one read where they lie close: a read may be a request."""
+def read_sources(pieces: Sequence[Piece], source: RangeReader) -> list[Bytes]:
+    """The source bytes of each piece, in one read where they lie close: a read may be a request.
+
+    Raises:
+        EOFError, OSError: the file cannot be read.
+    """
     begin = min((piece.source_offset for piece in pieces if piece.source_size), default=0)
     end = max((piece.source_offset + piece.source_size for piece in pieces if piece.source_size), default=0)
     if end - begin > 2 * sum(piece.source_size for piece in pieces) + CLOSE:
@@ -117,7 +122,13 @@ def _sources(pieces: tuple[Piece, ...], source: RangeReader) -> list[Bytes]:
     return [hull[at : at + piece.source_size] for at, piece in zip(offsets, pieces, strict=True)]
 
 
-def short_digest(data: bytes) -> bytes:
+def joined(parts: Sequence[Bytes]) -> memoryview:
+    """The parts' bytes, one after the other; without a copy where only one has any."""
+    filled = [part for part in parts if len(part)]
+    return _join(filled).data if filled else memoryview(b"")
+
+
+def short_digest(data: bytes | memoryview) -> bytes:
     """First 16 bytes of the SHA-256."""
     return hashlib.sha256(data).digest()[:DIGEST_SIZE]
 

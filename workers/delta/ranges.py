@@ -9,14 +9,18 @@ from typing import Self
 class LocalFile:
     """A `RangeReader` over a file; safe to share between threads, because it has no position."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file.
+    def __init__(self, file: Path | int) -> None:
+        """Open a file, or take one over by the descriptor that this process was started with.
 
         Raises:
             OSError: it cannot be opened.
         """
-        self._file = path.open("rb")
+        self._file = os.fdopen(file, "rb") if isinstance(file, int) else file.open("rb")
         self._size = os.fstat(self._file.fileno()).st_size
+
+    def fileno(self) -> int:
+        """The descriptor, for a process that reads the same file."""
+        return self._file.fileno()
 
     @property
     def size(self) -> int:

@@ -174,7 +174,7 @@ class PatchWriter:
         adjacent = last.source_offset + last.source_span == record.source_offset
         return adjacent and last.target_size + record.target_size <= MAX_COPY
 
-    def _joined(self, last: Record, record: Record, source: bytes) -> Record:
+    def _joined(self, last: Record, record: Record, source: bytes | memoryview) -> Record:
         if self._copied is not None:
             self._copied.update(source)
         return replace(

@@ -1,0 +1,183 @@
+"""Blocks encoded on several cores: runs of them in processes, the others here, in order.
+
+Threads would do little: NumPy keeps the interpreter's lock through most of its calls. Processes are started as
+programs, because a worker of Celery may not fork children of `multiprocessing`, and a fork beside threads is unsafe.
+"""
+
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, Pipe, wait
+from types import TracebackType
+from typing import Self
+
+from workers.delta.align import Piece
+from workers.delta.encode import EncodedBlock, encode_block, joined, read_sources
+from workers.delta.encoder import stripped
+from workers.delta.ranges import LocalFile
+
+# Blocks that travel together, and how many such runs each process has before it: it never waits for its
+# parent, and at the end nobody waits long for it.
+RUN, AHEAD = 2, 2
+Blocks = Sequence[tuple[Piece, ...]]
+
+
+class EncoderDied(Exception):
+    """A process that encodes blocks ended before its work did: killed, or out of memory."""
+
+
+@dataclass(slots=True)
+class Encoder:
+    """One process, and the numbers of the blocks that it was given and has not brought back.
+
+    It is given nothing before it says that it is there: what starts slowly would hold up the blocks behind its first.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    pipe: Connection
+    ready: bool = False
+    given: deque[range] = field(default_factory=deque)
+
+    @classmethod
+    def start(cls, source: LocalFile, target: LocalFile) -> Self:
+        """A process that has both files open."""
+        ours, theirs = Pipe()
+        descriptors = (theirs.fileno(), source.fileno(), target.fileno())
+        # Only what we import from ourselves: `-m` would look into the current folder first.
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "workers.delta.encoder",
+            *map(str, (*descriptors, os.getpid())),
+        ]
+        paths = os.pathsep.join(path for path in sys.path if path)
+        # NumPy's linear algebra would start threads that nobody needs.
+        surroundings = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=surroundings)
+        theirs.close()
+        return cls(process, ours)
+
+    def give(self, blocks: Blocks, numbers: range, *, reversible: bool) -> None:
+        """A run to encode.
+
+        Raises:
+            EncoderDied: the process is gone.
+        """
+        try:
+            self.pipe.send((tuple(blocks[number] for number in numbers), reversible))
+        except ConnectionError as error:
+            raise self._died() from error
+        self.given.append(numbers)
+
+    def take(self) -> dict[int, EncodedBlock]:
+        """What it says next: the oldest run that it was given, by block number, or at first that it is there.
+
+        Raises:
+            EncoderDied: the process is gone.
+            EOFError, OSError: it could not read a file.
+        """
+        try:
+            answer = self.pipe.recv()
+        except (EOFError, ConnectionError) as error:
+            raise self._died() from error
+        if isinstance(answer, Exception):
+            raise answer
+        if not self.ready:
+            self.ready = True
+            return {}
+        return dict(zip(self.given.popleft(), answer, strict=True))
+
+    def _died(self) -> EncoderDied:
+        status = self.process.wait()
+        return EncoderDied(f"process {self.process.pid} ended with status {status}")
+
+    def end(self) -> None:
+        """Kill it; it holds nothing but memory."""
+        self.process.kill()
+        self.process.wait()
+        self.pipe.close()
+
+
+@dataclass(slots=True)
+class Cores:
+    """Encodes blocks of two files in this process and `count - 1` others."""
+
+    source: LocalFile
+    target: LocalFile
+    count: int
+    encoders: list[Encoder] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        """Start the processes; they import while the caller goes on."""
+        try:
+            for _ in range(self.count - 1):
+                self.encoders.append(Encoder.start(self.source, self.target))
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes."""
+        self._end()
+
+    def _end(self) -> None:
+        for encoder in self.encoders:
+            encoder.end()
+
+    def encode(self, blocks: Blocks, *, reversible: bool) -> Iterator[EncodedBlock]:
+        """The blocks in order, a bounded number of them ahead.
+
+        Raises:
+            EncoderDied: a process ended too early.
+            EOFError, OSError: a file cannot be read.
+        """
+        most = RUN * AHEAD * self.count + RUN
+        ready: dict[int, EncodedBlock] = {}
+        given = done = 0
+        while done < len(blocks):
+            given = self._hand_out(blocks, given, min(len(blocks), done + most), reversible=reversible)
+            ready |= self._brought(patient=False)
+            if done in ready:
+                yield self._whole(blocks[done], ready.pop(done))
+                done += 1
+            elif given < min(len(blocks), done + most):
+                block = encode_block(blocks[given], self.source, self.target, reversible=reversible)
+                ready[given] = block if given == done else stripped(block)
+                given += 1
+            else:
+                ready |= self._brought(patient=True)
+
+    def _hand_out(self, blocks: Blocks, given: int, end: int, *, reversible: bool) -> int:
+        for encoder in self.encoders:
+            while encoder.ready and given < end and len(encoder.given) < AHEAD:
+                numbers = range(given, min(given + RUN, end))
+                encoder.give(blocks, numbers, reversible=reversible)
+                given = numbers.stop
+        return given
+
+    def _brought(self, *, patient: bool) -> dict[int, EncodedBlock]:
+        """What the processes have finished; waits for one of them when there is nothing else to do."""
+        busy = {encoder.pipe: encoder for encoder in self.encoders if encoder.given or not encoder.ready}
+        found: dict[int, EncodedBlock] = {}
+        for pipe in wait(list(busy), None if patient else 0):
+            found |= busy[pipe].take()  # type: ignore[index]  # only connections went in
+        return found
+
+    def _whole(self, pieces: tuple[Piece, ...], block: EncodedBlock) -> EncodedBlock:
+        """The block with its bytes; those of other processes are read here instead of being sent."""
+        if block.target:
+            return block
+        size = sum(piece.size for piece in pieces)
+        used = [each.piece for each in block.pieces if each.reads]
+        return replace(
+            block,
+            target=self.target.read(pieces[0].target_offset, size),
+            source=joined(read_sources(used, self.source)),
+        )
