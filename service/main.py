@@ -13,7 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sdk_contract.envelope import Signer
 from service import database, jobs, signing
-from service.api import cohorts, device, devices, health, office, oidc, problems, rollouts, versions
+from service.api import (
+    cohorts,
+    device,
+    devices,
+    health,
+    office,
+    oidc,
+    problems,
+    rollouts,
+    templates,
+    versions,
+)
 from service.api.body_limit import BodyLimit
 from service.api.dependencies import Process
 from service.blobs import BlobStore, S3BlobStore
@@ -65,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(BodyLimit)
-    for module in (health, device, oidc, versions, cohorts, rollouts, devices, office):
+    for module in (health, device, oidc, versions, cohorts, templates, rollouts, devices, office):
         app.include_router(module.router)
     return app
 

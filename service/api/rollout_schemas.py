@@ -101,16 +101,45 @@ class PolicyBody(Body):
     back_to: Label | None = None
 
 
-class RolloutBody(Body):
-    """A rollout, before it starts."""
+class CourseBody(Body):
+    """How a version goes to the fleet, whichever it is: what templates and rollouts have in common."""
+
+    stages: list[StageBody] = Field(default_factory=list, max_length=20)
+    on_breach: Literal["halt", "rollback"] = "halt"
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    policy: PolicyBody = PolicyBody()
+
+
+class RolloutBody(CourseBody):
+    """A rollout, before it starts.
+
+    Attributes:
+        template: what is not said here is as there; of the policy, field by field.
+    """
 
     name: Name
     model: Name
     version: Label
-    stages: list[StageBody] = Field(min_length=1, max_length=20)
-    on_breach: Literal["halt", "rollback"] = "halt"
-    priority: int = Field(default=0, ge=-1000, le=1000)
-    policy: PolicyBody = PolicyBody()
+    template: Name | None = None
+
+
+class TemplateBody(CourseBody):
+    """A rollout to copy from."""
+
+    description: str = Field(default="", max_length=1000)
+
+
+class TemplateView(View):
+    """A rollout to copy from.
+
+    Attributes:
+        body: `stages`, `on_breach`, `priority` and `policy`, as far as they were said.
+    """
+
+    name: str
+    description: str
+    body: dict[str, Any]
+    updated_at: datetime
 
 
 class StageView(View):

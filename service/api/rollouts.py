@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from service.api.declarations import filled, rollout_of
 from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import RolloutBody, RolloutView
@@ -39,21 +40,8 @@ def list_rollouts(
 
 @router.post("", status_code=201, summary="Write a rollout down")
 def create_rollout(body: RolloutBody, session: Transaction, caller: ReleaseManager, now: Now) -> RolloutView:
-    """Nothing reaches a device before `start`."""
-    declaration = rollouts.RolloutDeclaration(
-        name=body.name,
-        model=body.model,
-        version=body.version,
-        stages=[
-            rollouts.StageDeclaration(
-                cohort=stage.cohort, percent=stage.percent, hold=stage.hold.model_dump(), gates=stage.gates
-            )
-            for stage in body.stages
-        ],
-        on_breach=body.on_breach,
-        priority=body.priority,
-        policy=body.policy.model_dump(mode="json", exclude_defaults=True),
-    )
+    """Nothing reaches a device before `start`. What the body leaves out comes from its `template`."""
+    declaration = rollout_of(filled(session, body))
     row = rollouts.create(session, declaration, actor=caller.name, now=now)
     return RolloutView.model_validate(rollout_view(session, row))
 

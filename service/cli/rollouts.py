@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from service.cli import rollout_show, rollout_verbs
+from service.cli.documents import read_document
 from service.cli.http import AdminApi, CliError
 from service.cli.options import AsJson, Token, Url, show_json
 from service.cli.rollout_show import BASE
@@ -22,11 +22,12 @@ def create(
     name: Annotated[str | None, typer.Option(help="Name of the rollout.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
     version: Annotated[str | None, typer.Option(help="Label of the version.")] = None,
+    template: Annotated[str | None, typer.Option(help="Template to copy stages and policy from.")] = None,
     stage: Annotated[
         list[str] | None, typer.Option(help="COHORT:PERCENT[:REPORTS]; repeat in order.")
     ] = None,
     max_failures: Annotated[
-        float, typer.Option(min=0, max=1, help="Failure rate above which it halts.")
+        float, typer.Option(min=0, max=1, help="Failure rate above which it halts; for --stage.")
     ] = 0.05,
     url: Url = None,
     token: Token = None,
@@ -34,11 +35,11 @@ def create(
 ) -> None:
     """Write a rollout down; nothing reaches a device before `start`.
 
-    From a file, or from options: --name r --model m --version v2 --stage internal:100:20 --stage everyone:100
+    From a file, or from options: --name r --model m --version v2, and --template careful or --stage
+    internal:100:20 --stage everyone:100. Options beside a file outrank it.
     """
-    body = (
-        yaml.safe_load(file.read_text()) if file else _from_options(name, model, version, stage, max_failures)
-    )
+    said = {"name": name, "model": model, "version": version, "template": template}
+    body = _body(file, said, _stages(stage or [], max_failures))
     with AdminApi.from_environment(url, token) as api:
         made = api.call("POST", BASE, body)
     if as_json:
@@ -56,18 +57,21 @@ for _verb in rollout_verbs.VERBS:
     app.command(_verb)(rollout_verbs.command_of(_verb))
 
 
-def _from_options(
-    name: str | None, model: str | None, version: str | None, stages: list[str] | None, max_failures: float
-) -> dict[str, Any]:
-    if not name or not model or not version or not stages:
-        raise CliError("give --file, or all of --name, --model, --version and --stage")
+def _body(file: Path | None, said: dict[str, str | None], stages: list[dict[str, Any]]) -> dict[str, Any]:
+    written = read_document(file) if file else {}
+    if not isinstance(written, dict):
+        raise CliError(f"{file} holds no rollout: name, model, version, stages")
+    body = {**written, **{key: value for key, value in said.items() if value}}
+    body |= {"stages": stages} if stages else {}
+    missing = [key for key in ("name", "model", "version") if not body.get(key)]
+    if missing or not (body.get("stages") or body.get("template")):
+        raise CliError("give --name, --model, --version, and --stage or --template; or all in --file")
+    return body
+
+
+def _stages(texts: list[str], max_failures: float) -> list[dict[str, Any]]:
     gates = [{"metric": "failure_rate", "max": max_failures}]
-    return {
-        "name": name,
-        "model": model,
-        "version": version,
-        "stages": [{**_stage(text), "gates": gates} for text in stages],
-    }
+    return [{**_stage(text), "gates": gates} for text in texts]
 
 
 def _stage(text: str) -> dict[str, Any]:

@@ -77,12 +77,15 @@ def remove(session: Session, name: str, *, actor: str, now: datetime) -> None:
 
     Raises:
         NotFound: there is none.
-        StillInUse: a rollout or another cohort's rule names it.
+        StillInUse: a rollout, a template or another cohort's rule names it.
     """
     row = require(session, name)
     uses = store.rollouts.uses_of_cohort(session, name)
     if uses:
         raise StillInUse(f"{uses} stages of rollouts name {name!r}")
+    templates = store.templates.naming_cohort(session, name)
+    if templates:
+        raise StillInUse(f"the templates {', '.join(templates)} name {name!r}")
     others = [other.name for other in store.rollouts.cohorts(session) if name in _names(other.rule)]
     if others:
         raise StillInUse(f"the rules of {', '.join(others)} name {name!r}")

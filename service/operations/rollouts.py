@@ -55,11 +55,7 @@ def create(
     """
     version = versions.require(session, declaration.model, declaration.version)
     require_ready(version)
-    life.check_stages(
-        [{"cohort": s.cohort, "percent": s.percent, "gates": s.gates} for s in declaration.stages]
-    )
-    parse_policy(declaration.policy)
-    _require_cohorts(session, declaration.stages)
+    check_shape(session, declaration.stages, declaration.policy)
     if store.rollouts.rollout_by_name(session, declaration.name) is not None:
         raise NameTaken(f"there is a rollout {declaration.name!r}", field="name")
     row = _row(declaration, version, actor)
@@ -67,6 +63,18 @@ def create(
     session.flush()
     note(session, row, "created", actor, now)
     return row
+
+
+def check_shape(session: Session, stages: Sequence[StageDeclaration], policy: dict[str, Any]) -> None:
+    """Refuse stages and a policy that make no sense, whatever the model and the version.
+
+    Raises:
+        NotFound: a stage names an absent cohort.
+        InvalidStages, InvalidGate, InvalidPolicy: values that make no sense.
+    """
+    life.check_stages([{"cohort": s.cohort, "percent": s.percent, "gates": s.gates} for s in stages])
+    parse_policy(policy)
+    _require_cohorts(session, stages)
 
 
 def _row(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, func, or_, select, text, update
+from sqlalchemy import CheckConstraint, Index, Integer, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -55,40 +55,20 @@ class AuditRow(Table):
 
 
 class IdempotencyKeyRow(Table):
-    """The answer to a request that may come again."""
+    """The answer to a request that may come again.
+
+    Attributes:
+        body: the answer as JSON; absent where it had none.
+    """
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
 
     key: Mapped[str] = mapped_column(primary_key=True)
     actor: Mapped[str] = mapped_column(primary_key=True)
     request_sha256: Mapped[str]
     status: Mapped[int] = mapped_column(Integer)
-    body: Mapped[dict[str, Any]]
-    created_at: Mapped[Created]
-
-
-class WebhookRow(Table):
-    """Where to tell what happens to rollouts."""
-
-    __tablename__ = "webhooks"
-
-    id: Mapped[Serial]
-    url: Mapped[str] = mapped_column(unique=True)
-    secret: Mapped[str]
-    kinds: Mapped[list[Any]]
-    active: Mapped[bool] = mapped_column(server_default=text("true"))
-    created_at: Mapped[Created]
-
-
-class WebhookDeliveryRow(Table):
-    """One message to one webhook, until it has arrived."""
-
-    __tablename__ = "webhook_deliveries"
-
-    id: Mapped[Serial]
-    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
-    event: Mapped[dict[str, Any]]
-    delivered_at: Mapped[datetime | None]
+    body: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     created_at: Mapped[Created]
 
 
@@ -178,3 +158,13 @@ def audit(session: Session, *, after: int = 0, limit: int = 200) -> Sequence[Aud
     return session.scalars(
         select(AuditRow).where(AuditRow.id > after).order_by(AuditRow.id).limit(limit)
     ).all()
+
+
+def kept_answer(session: Session, key: str, actor: str) -> IdempotencyKeyRow | None:
+    """The answer that was given to somebody under a key."""
+    return session.get(IdempotencyKeyRow, (key, actor))
+
+
+def forget_answers(session: Session, *, before: datetime) -> None:
+    """Delete answers given before a moment."""
+    session.execute(delete(IdempotencyKeyRow).where(IdempotencyKeyRow.created_at < before))
