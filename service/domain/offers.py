@@ -4,13 +4,14 @@ Every "no" has a name. The same function answers the poll and the operator who a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sdk_contract.documents import Action
 from sdk_contract.wire import Reason
 from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, Version
 from service.domain.cohorts import Attributes, admits, bucket
+from service.domain.windows import Opening, opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,18 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class When:
+    """The moment of a decision.
+
+    Attributes:
+        waiting_since: a patch that is being built is waited for if it was asked for after this moment.
+    """
+
+    now: datetime
+    waiting_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """How one component gets to the device: nothing to do, or patches in order and the full file last."""
 
@@ -56,6 +69,7 @@ class Decision:
 
     Attributes:
         stage: index of the first stage that admits the device; the attempt is counted there.
+        opening: when it is worth asking again, where that is known.
     """
 
     reason: Reason
@@ -65,6 +79,7 @@ class Decision:
     variant: Variant | None = None
     stage: int = 0
     deliveries: tuple[Delivery, ...] = ()
+    opening: Opening | None = None
 
     @property
     def offered(self) -> bool:
@@ -72,7 +87,7 @@ class Decision:
         return self.action in ("install", "rollback")
 
 
-def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
+def decide(line: Line, facts: Facts, when: When) -> Decision:
     """Answer one poll.
 
     The first rollout that admits the device and has something newer decides; else the most telling
@@ -81,7 +96,7 @@ def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
     Args:
         line: the model, as of the snapshot.
         facts: the device, as of its request.
-        waiting_since: a patch that is being built is waited for if it was asked for after this moment.
+        when: the moment.
     """
     if facts.blocked:
         return Decision("suspended")
@@ -89,10 +104,10 @@ def decide(line: Line, facts: Facts, *, waiting_since: datetime) -> Decision:
         return Decision("killed", "hold")
     current = line.versions.get(facts.current or "")
     if current is None or not current.revoked:
-        newer = _newer(line, current, facts, waiting_since)
+        newer = _newer(line, current, facts, when)
         return newer if newer.offered else _completion(line, current, facts) or newer
     # It must not stay: it does not wait for patches in the making.
-    newer = _newer(line, current, facts, datetime.max.replace(tzinfo=UTC))
+    newer = _newer(line, current, facts, replace(when, waiting_since=datetime.max.replace(tzinfo=UTC)))
     return newer if newer.offered else _refuge(line, current, facts)
 
 
@@ -102,10 +117,10 @@ def refuge(line: Line, facts: Facts) -> Decision | None:
     return _refuge(line, current, facts) if current is not None and current.revoked else None
 
 
-def _newer(line: Line, current: Version | None, facts: Facts, waiting_since: datetime) -> Decision:
+def _newer(line: Line, current: Version | None, facts: Facts, when: When) -> Decision:
     refusals: list[Decision] = []
     for rollout in line.rollouts:
-        decision = ask(line, rollout, current, facts, waiting_since)
+        decision = ask(line, rollout, current, facts, when)
         if decision.offered or decision.reason in _FINAL:
             return decision
         refusals.append(decision)
@@ -152,35 +167,51 @@ def _refuges(line: Line, revoked: Version) -> list[Version]:
     return sorted(good, key=lambda version: (version.id in released, version.counter), reverse=True)
 
 
-_FINAL = ("patch_building", "no_variant")
+_FINAL = ("patch_building", "no_variant", "outside_window")
+"""Refusals that leave the device waiting for this rollout: nothing older is given in the meantime."""
 _TELLING: tuple[Reason, ...] = (
     "no_rollout",
     "not_in_cohort",
     "downgrade",
     "up_to_date",
+    "held_back",
     "not_in_stage",
     "paused",
 )
 """From the least to the most telling refusal."""
 
 
-def ask(
-    line: Line, rollout: Rollout, current: Version | None, facts: Facts, waiting_since: datetime
-) -> Decision:
+def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, when: When) -> Decision:
     """What one rollout says to a device that runs `current`, the others left aside."""
-    refusal = _settled(rollout, current)
-    if refusal is not None:
-        return Decision(refusal, rollout=rollout)
     stage = admitting_stage(rollout, facts)
+    refusal = _settled(rollout, current) or _unreached(rollout, facts, stage)
+    if refusal is not None or stage is None:
+        return Decision(refusal or "not_in_cohort", rollout=rollout)
+    shut = opening(rollout.policy.windows, facts.attributes, when.now) if rollout.policy.windows else None
+    if shut is not None:
+        return Decision("outside_window", rollout=rollout, stage=stage, opening=shut)
+    return _offer(line, rollout, stage, facts, when)
+
+
+def _unreached(rollout: Rollout, facts: Facts, stage: int | None) -> Reason | None:
+    """Why the rollout does not reach the device as things stand, if that is so."""
     if stage is None:
-        return Decision("not_in_cohort", rollout=rollout)
+        return "not_in_cohort"
+    if is_held_back(rollout, facts.device_id):
+        return "held_back"
     if rollout.state in {"paused", "halted"}:
-        return Decision("paused", rollout=rollout)
+        return "paused"
     if rollout.state == "scheduled":
-        return Decision("no_rollout", rollout=rollout)
+        return "no_rollout"
     if rollout.state != "completed" and stage > rollout.stage:
-        return Decision("not_in_stage", rollout=rollout)
-    return _offer(line, rollout, stage, facts, waiting_since)
+        return "not_in_stage"
+    return None
+
+
+def is_held_back(rollout: Rollout, device_id: str) -> bool:
+    """Whether the device is of the control group: the buckets from the top, the last that any stage would reach."""
+    share = rollout.policy.holdback_percent
+    return share > 0 and not admits(100 - share, bucket(rollout.salt, device_id))
 
 
 def _settled(rollout: Rollout, current: Version | None) -> Reason | None:
@@ -201,15 +232,13 @@ def admitting_stage(rollout: Rollout, facts: Facts) -> int | None:
     return None
 
 
-def _offer(line: Line, rollout: Rollout, stage: int, facts: Facts, waiting_since: datetime) -> Decision:
+def _offer(line: Line, rollout: Rollout, stage: int, facts: Facts, when: When) -> Decision:
     version = rollout.version
     variant = choose_variant(version, facts)
     if variant is None:
         return Decision("no_variant", rollout=rollout, version=version)
     sources = _sources(line, facts)
-    if any(
-        _worth_waiting(line, sources, part, facts.accepts, waiting_since) for part in _wanted(variant, facts)
-    ):
+    if any(_worth_waiting(line, sources, part, facts.accepts, when) for part in _wanted(variant, facts)):
         return Decision("patch_building", rollout=rollout, version=version, variant=variant, stage=stage)
     return Decision("update", "install", rollout, version, variant, stage, _deliveries(line, facts, variant))
 
@@ -243,13 +272,15 @@ def _worth_waiting(
     sources: Mapping[str, str],
     part: Component,
     accepts: tuple[str, ...],
-    waiting_since: datetime,
+    when: When,
 ) -> bool:
     """Whether it pays to come back: the only patches that the device could use are being made, not for too long."""
     source = sources.get(part.name)
     ways = line.patches.get((source, part.sha256), ()) if source else ()
     usable = [way for way in ways if way.format in accepts]
-    return not any(way.sha256 for way in usable) and any(way.created_at > waiting_since for way in usable)
+    return not any(way.sha256 for way in usable) and any(
+        way.created_at > when.waiting_since for way in usable
+    )
 
 
 def _deliver(line: Line, sources: Mapping[str, str], part: Component, accepts: tuple[str, ...]) -> Delivery:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from service.domain.windows import Windows, parse_windows
 from service.errors import InvalidPolicy
 
 MAX_HOLDBACK = 50.0
@@ -37,15 +38,15 @@ class Policy:
 
     Attributes:
         starts_at: a start before this moment waits for it.
-        windows: as written, `{"zone", "daily": [{"start", "end", "days"}]}`; None for always.
-        holdback_percent: share of the buckets that never gets it, to compare with.
+        windows: when offers are made; None for always.
+        holdback_percent: share of the buckets, from the top, that this rollout never serves, to compare with.
         approvals: people other than the author who must agree before it starts.
         activation: `together` downloads ahead and switches all devices at once.
         back_to: label that a rollback brings devices to, or `factory`; None for where each came from.
     """
 
     starts_at: datetime | None = None
-    windows: Mapping[str, Any] | None = None
+    windows: Windows | None = None
     pacing: Pacing = field(default_factory=Pacing)
     holdback_percent: float = 0
     approvals: int = 0
@@ -69,10 +70,10 @@ def parse_policy(raw: Mapping[str, Any]) -> Policy:
             f"{holdback} is not a percentage from 0 to {MAX_HOLDBACK:g}", field="policy.holdback_percent"
         )
     starts_at = raw.get("starts_at")
-    pacing = raw.get("pacing") or {}
+    pacing, windows = raw.get("pacing") or {}, raw.get("windows")
     return Policy(
         starts_at=datetime.fromisoformat(starts_at) if starts_at else None,
-        windows=raw.get("windows"),
+        windows=parse_windows(windows) if windows else None,
         pacing=Pacing(pacing.get("open_downloads"), pacing.get("bytes_per_hour")),
         holdback_percent=holdback,
         approvals=raw.get("approvals", 0),

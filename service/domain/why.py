@@ -1,12 +1,11 @@
 """Why a device gets what it gets: the poll's own decision, and how each rollout came to its part of it."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sdk_contract.wire import Reason
 from service.domain.catalogue import Line, Rollout, Stage
 from service.domain.cohorts import admits, bucket
-from service.domain.offers import Decision, Facts, ask, decide
+from service.domain.offers import Decision, Facts, When, ask, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +50,13 @@ class Explanation:
     rollouts: tuple[RolloutTrace, ...]
 
 
-def explain(line: Line, facts: Facts, *, waiting_since: datetime) -> Explanation:
+def explain(line: Line, facts: Facts, when: When) -> Explanation:
     """Decide as a poll does, and show the way there; arguments as for `offers.decide`."""
     current = line.versions.get(facts.current or "")
     traces = tuple(
-        _trace(rollout, facts, ask(line, rollout, current, facts, waiting_since)) for rollout in line.rollouts
+        _trace(rollout, facts, ask(line, rollout, current, facts, when)) for rollout in line.rollouts
     )
-    return Explanation(decide(line, facts, waiting_since=waiting_since), traces)
+    return Explanation(decide(line, facts, when), traces)
 
 
 def _trace(rollout: Rollout, facts: Facts, decision: Decision) -> RolloutTrace:

@@ -13,7 +13,7 @@ from sdk_contract.envelope import Signer
 from sdk_contract.wire import Download, ManifestReference, PollAnswer, PollRequest, Reason, Way
 from service.blobs import blob_key, manifest_key
 from service.domain.catalogue import Line, Version
-from service.domain.offers import Decision, Delivery, Facts, decide, refuge
+from service.domain.offers import Decision, Delivery, Facts, When, decide, refuge
 from service.errors import DeviceSuspended, ModelNotServed, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.grants import Grant, Wish
@@ -87,7 +87,7 @@ class PollDesk:
         facts = facts_of(snapshot, question)
         if facts.blocked == "decommissioned":
             raise DeviceSuspended("this device has been decommissioned")
-        decision = decide(line, facts, waiting_since=question.now - self._pace.patch_wait)
+        decision = decide(line, facts, When(question.now, question.now - self._pace.patch_wait))
         self._note(line, question)
         attempt = None
         # Leaving a revoked version, or completing one, is no part of a rollout: no attempt is counted.

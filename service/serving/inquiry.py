@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.domain.offers import Facts
+from service.domain.offers import Facts, When
 from service.domain.why import explain
 from service.serving.answer import choose_line
 from service.serving.snapshot import Snapshot
@@ -47,7 +47,7 @@ def why(
         accepts=PATCH_FORMATS,
         blocked=snapshot.blocked.get(known.device_id),
     )
-    found = explain(line, facts, waiting_since=now - patch_wait)
+    found = explain(line, facts, When(now, now - patch_wait))
     decision = found.decision
     return {
         "device_id": known.device_id,

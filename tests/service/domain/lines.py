@@ -5,10 +5,12 @@ from uuid import uuid4
 
 from service.domain.catalogue import Component, Line, Patch, Rollout, Stage, Variant, Version
 from service.domain.cohorts import compile_rule
-from service.domain.offers import Facts
+from service.domain.offers import Facts, When
+from service.domain.policy import parse_policy
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WAITING_SINCE = NOW - timedelta(minutes=10)
+WHEN = When(NOW, WAITING_SINCE)
 
 
 def digest(name: str) -> str:
@@ -43,8 +45,18 @@ def stage(rule=None, percent=100.0, cohort="everyone"):
     return Stage(cohort, compile_rule(rule or {}), percent)
 
 
-def rollout(target, *stages, state="running", at=0, salt="salt"):
-    return Rollout(uuid4(), f"to-{target.label}", state, target, salt, at, stages or (stage(),))
+def rollout(target, *stages, state="running", at=0, salt="salt", **policy):
+    """`policy`: as its author writes it."""
+    return Rollout(
+        uuid4(),
+        f"to-{target.label}",
+        state,
+        target,
+        salt,
+        at,
+        stages or (stage(),),
+        policy=parse_policy(policy),
+    )
 
 
 def patch(source, target, *, ready=True, kind="glp1", size=100, since=NOW):

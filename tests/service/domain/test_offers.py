@@ -9,6 +9,7 @@ from service.domain.offers import admitting_stage, choose_variant, decide
 from tests.service.domain.lines import (
     NOW,
     WAITING_SINCE,
+    WHEN,
     digest,
     facts,
     line,
@@ -25,7 +26,7 @@ PATCHES = ("glp1", "bsdiff40", "full")
 
 
 def ask(model, device=None):
-    return decide(model, device or facts(), waiting_since=WAITING_SINCE)
+    return decide(model, device or facts(), WHEN)
 
 
 def only(*rollouts, versions=(V1, V2, V3), **more):
@@ -141,6 +142,60 @@ def test_an_open_stage_that_admitted_a_device_goes_on_admitting_it(number, hundr
     stages = [stage(percent=share / 100) for share in sorted(hundredths)]
     offered = [ask(only(rollout(V2, *stages, at=at)), device).offered for at in range(len(stages))]
     assert offered == sorted(offered)
+
+
+# --- windows and holdback -------------------------------------------------------------------------
+
+NIGHT = {"zone": "UTC", "daily": [{"start": "02:00", "end": "04:00"}]}
+NOON = {"zone": "UTC", "daily": [{"start": "11:00", "end": "13:00"}]}
+
+
+@pytest.mark.parametrize("state", ["running", "completed"])
+def test_outside_its_windows_a_rollout_offers_nothing_also_to_those_who_come_late(state):
+    decision = ask(only(rollout(V2, state=state, windows=NIGHT)))
+    assert (decision.reason, decision.action) == ("outside_window", "none")
+    assert decision.opening.at == NOW.replace(day=21, hour=2)
+    assert ask(only(rollout(V2, state=state, windows=NOON))).offered
+
+
+def test_a_device_that_waits_for_a_window_is_not_given_an_older_version_instead():
+    assert ask(only(rollout(V3, windows=NIGHT), rollout(V2))).reason == "outside_window"
+
+
+def test_the_windows_of_a_rollout_that_does_not_mean_the_device_do_not_matter():
+    assert ask(only(rollout(V3, stage(INSIDERS), windows=NIGHT), rollout(V2))).version is V2
+
+
+def test_a_revoked_version_is_left_at_any_time():
+    bad = version(1, revoked=True)
+    done = rollout(V2, state="completed", windows=NIGHT)
+    decision = ask(only(done, versions=(bad, V2)))
+    assert (decision.reason, decision.version) == ("revoked", V2)
+
+
+@pytest.mark.parametrize("state", ["running", "completed"])
+def test_the_control_group_is_the_top_of_the_buckets_and_never_gets_it(state):
+    place = bucket("salt", "dev_12345")
+    just_in, just_out = (10_000 - place) / 100, (9_999 - place) / 100
+    assert ask(only(rollout(V2, state=state, holdback_percent=min(just_out, 50)))).offered
+    if just_in <= 50:
+        assert ask(only(rollout(V2, state=state, holdback_percent=just_in))).reason == "held_back"
+
+
+def test_who_is_held_back_from_one_version_may_have_another():
+    device = next(f"device-{number}" for number in range(1000) if bucket("salt", f"device-{number}") >= 9_000)
+    model = only(rollout(V3, holdback_percent=10), rollout(V2))
+    assert ask(model, facts(device_id=device)).version is V2
+    assert ask(only(rollout(V3, holdback_percent=10)), facts(device_id=device)).reason == "held_back"
+
+
+@given(st.integers(0, 500), st.integers(1, 10_000), st.integers(0, 5_000))
+@settings(deadline=None)
+def test_a_holdback_takes_nobody_below_its_share(number, hundredths, held):
+    device = facts(device_id=f"device-{number}")
+    place = bucket("salt", device.device_id)
+    found = ask(only(rollout(V2, stage(percent=hundredths / 100), holdback_percent=held / 100)), device)
+    assert found.offered == (place < hundredths and place < 10_000 - held)
 
 
 # --- variants -------------------------------------------------------------------------------------

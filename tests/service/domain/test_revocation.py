@@ -7,7 +7,7 @@ import pytest
 from service.domain.offers import decide, refuge
 from tests.service.domain.lines import (
     NOW,
-    WAITING_SINCE,
+    WHEN,
     facts,
     line,
     patch,
@@ -21,7 +21,7 @@ GOOD, BAD, NEWER = version(1), version(2, revoked=True), version(3)
 
 
 def ask(model, current="v2", **known):
-    return decide(model, facts(current, **known), waiting_since=WAITING_SINCE)
+    return decide(model, facts(current, **known), WHEN)
 
 
 def outcome(decision):
