@@ -31,7 +31,7 @@ from service import blobs
 from service.config import Settings
 from service.errors import Refusal
 
-START_PATIENCE_S = 60.0
+START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 3.0
 BUCKET = "graylag"
 POSTGRES = {"max_connections": "200", "shared_buffers": "256MB", "timezone": "UTC"}
@@ -194,7 +194,7 @@ class Stack:
         """Wait until a child answers.
 
         Raises:
-            EmbeddedError: it ended, or did not answer within a minute.
+            EmbeddedError: it ended, or did not answer within three minutes.
         """
         self._wait(name, ready)
 

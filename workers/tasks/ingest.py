@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from service import database
 from service.blobs import BlobReader, BlobStore, StoreError, blob_key
 from service.errors import NotFound
+from service.observability import log
 from service.operations import uploads, versions
 from service.operations.uploads import Pending
 from service.tokens import utc_now
@@ -120,6 +121,7 @@ def _put_in_place(blobs: BlobStore, sha256: str, blob: Pending) -> None:
     except StoreError:
         if blobs.size(blob.key or "") is None:
             raise
+        log("ingest").warning("blob.carried", component=blob.component, sha256=sha256)
         _carry(blobs, sha256, blob)
 
 
