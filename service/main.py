@@ -27,6 +27,7 @@ from service.api import (
 )
 from service.api.body_limit import BodyLimit
 from service.api.dependencies import Process
+from service.api.door import DeviceDoor
 from service.blobs import BlobStore, S3BlobStore
 from service.config import Settings
 from service.errors import ServiceError
@@ -34,6 +35,7 @@ from service.observability import log
 from service.operations import workloads
 from service.serving.answer import Pace, PollDesk
 from service.serving.checkins import Checkins
+from service.serving.compose import Composer
 from service.serving.credentials import StoredCredentials
 from service.serving.device_auth import DeviceAuth, Provider
 from service.serving.grants import Grant, Wish, grant
@@ -43,14 +45,18 @@ from service.serving.provider_keys import ProviderKeys, fetch_from
 from service.serving.rate_limits import RateLimits
 from service.serving.snapshot import SnapshotKeeper
 from service.serving.urls import DownloadUrls
-from service.tokens import AccessTokens, ProviderRules
+from service.tokens import AccessTokens, Clock, ProviderRules, utc_now
 
 CI_LIFETIME_S = 3600
 """Longest span of an identity token of CI that is believed."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     """The ASGI application of one process.
+
+    Args:
+        settings: of the deployment.
+        clock: the time; simulations bring one of their own.
 
     Raises:
         KeyUnusable: no director key.
@@ -61,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, director, access_tokens) as held:
+        async with _running(settings, director, access_tokens, clock) as held:
             app.state.process = held
             yield
 
@@ -76,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(DeviceDoor, shortcuts=device.SHORTCUTS)
     for module in (health, device, oidc, versions, cohorts, templates, rollouts, devices, office):
         app.include_router(module.router)
     return app
@@ -83,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, director: Signer, access_tokens: AccessTokens
+    settings: Settings, director: Signer, access_tokens: AccessTokens, clock: Clock
 ) -> AsyncIterator[Process]:
     """Everything that lives as long as the process; background loops end with it."""
     engine = database.engine_for(settings.database_url)
@@ -123,6 +130,7 @@ async def _running(
             blobs=blobs,
         ),
         intake=intake,
+        clock=clock,
     )
     await snapshots.try_refresh()
     loops = [asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake)]
@@ -152,8 +160,7 @@ def _desk(
         snapshots=snapshots,
         grants=grants,
         checkins=checkins,
-        urls=DownloadUrls(blobs, settings.download_url_ttl_s),
-        director=director,
+        composer=Composer(DownloadUrls(blobs, settings.download_url_ttl_s), director),
         pace=Pace(
             poll_s=settings.poll_interval_s,
             patch_wait=timedelta(seconds=settings.patch_wait_s),

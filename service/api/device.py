@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import TypeAdapter
 from redis.exceptions import RedisError
 
@@ -20,7 +20,8 @@ from sdk_contract.wire import (
     TokenRequest,
 )
 from service import database, tokens
-from service.api.dependencies import Body, DeviceCaller, DeviceReporter, Held, Now, Process, count_address
+from service.api.dependencies import Body, Credentials, Held, Now, Process, arrival, count_address
+from service.api.door import Shortcut
 from service.api.problems import RESPONSES
 from service.errors import DeviceSuspended, Invalid, NotYourself, TooMany, Unauthorized, Unavailable
 from service.operations import devices
@@ -32,6 +33,7 @@ router = APIRouter(tags=["device"], responses=RESPONSES)
 
 _EVENTS = TypeAdapter(list[Event])
 MAX_TRUST_BUNDLES = 64
+POLL, EVENTS = "/v1/model/update", "/v1/model/events"
 
 
 def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
@@ -55,35 +57,44 @@ async def model_info(held: Held, model: Annotated[str | None, Query(max_length=6
 
 
 @router.post(
-    "/v1/model/update",
+    POLL,
     summary="May I have something new?",
     response_model=PollAnswer,
     openapi_extra=_json_body(PollRequest.model_json_schema()),
 )
-async def poll(body: Body, caller: DeviceCaller, held: Held, now: Now) -> Response:
+async def poll(request: Request, _shown: Credentials = None) -> Response:
     """Decide for one device; the signed `directive` is the authority, the plain fields a convenience."""
-    request = PollRequest.model_validate_json(body)
-    _require_self(request.device_id, caller.device_id)
-    answer = await held.desk.answer(Question(request, body, caller, now))
-    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+    came = await arrival(request, write=False)
+    asked = PollRequest.model_validate_json(came.body)
+    _require_self(asked.device_id, came.caller.device_id)
+    answer = await came.held.desk.answer(Question(asked, came.body, came.caller, came.now))
+    return Response(answer, media_type="application/json")
 
 
 @router.post(
-    "/v1/model/events",
+    EVENTS,
     status_code=202,
     summary="What became of it",
+    response_model=EventsAnswer,
     openapi_extra=_json_body({"type": "array", "maxItems": MAX_EVENTS, "items": Event.model_json_schema()}),
 )
-async def events(body: Body, caller: DeviceReporter, held: Held, now: Now) -> EventsAnswer:
+async def events(request: Request, _shown: Credentials = None) -> Response:
     """Take in at most 50 reports; a report that comes twice changes nothing."""
-    reports = _EVENTS.validate_json(body)
+    came = await arrival(request, write=True)
+    reports = _EVENTS.validate_json(came.body)
     if len(reports) > MAX_EVENTS:
         raise Invalid(f"at most {MAX_EVENTS} events at a time", field="body")
+    held, now, device_id = came.held, came.now, came.caller.device_id
     lease_until = now + timedelta(seconds=held.settings.attempt_lease_s)
-    receipt = await held.intake.submit(Report(caller.device_id, reports, now, lease_until))
+    receipt = await held.intake.submit(Report(device_id, reports, now, lease_until))
     for model, version_id in receipt.committed:
-        _note_installed(held, caller.device_id, model, version_id, now)
-    return EventsAnswer(accepted=receipt.accepted, duplicates=receipt.duplicates)
+        _note_installed(held, device_id, model, version_id, now)
+    answer = EventsAnswer(accepted=receipt.accepted, duplicates=receipt.duplicates)
+    return Response(answer.model_dump_json(), status_code=202, media_type="application/json")
+
+
+SHORTCUTS: dict[str, Shortcut] = {POLL: poll, EVENTS: events}
+"""What almost all requests are; see `door`."""
 
 
 @router.post(

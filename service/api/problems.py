@@ -1,5 +1,6 @@
 """Refusals as RFC 9457 problems: one handler for ours, one for the framework's."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -30,17 +31,20 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+Renderer = Callable[[Request, Exception], Awaitable[JSONResponse]]
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(ValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(DataError, _unstorable)
-    app.add_exception_handler(IntegrityError, _collision)
-    for lost in (OperationalError, InterfaceError, PoolTimeout):
-        app.add_exception_handler(lost, _database_away)
+    for kind, renderer in _RENDERERS.items():
+        app.add_exception_handler(kind, renderer)
     app.add_exception_handler(Exception, _unexpected)
+
+
+def renderer_of(error: Exception) -> Renderer | None:
+    """What renders an exception that we have a name for; None where nobody foresaw it."""
+    found = (_RENDERERS.get(kind) for kind in type(error).__mro__)
+    return next((renderer for renderer in found if renderer is not None), None)
 
 
 def render(error: ServiceError) -> JSONResponse:
@@ -112,3 +116,16 @@ async def _collision(_request: Request, error: Exception) -> JSONResponse:
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log("api").error("request.failed", path=request.url.path, exc_info=error)
     return render(ServiceError("the failure is in the log"))
+
+
+_RENDERERS: dict[type[Exception], Renderer] = {
+    ServiceError: _service_error,
+    RequestValidationError: _validation_error,
+    ValidationError: _validation_error,
+    HTTPException: _http_exception,
+    DataError: _unstorable,
+    IntegrityError: _collision,
+    OperationalError: _database_away,
+    InterfaceError: _database_away,
+    PoolTimeout: _database_away,
+}

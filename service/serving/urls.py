@@ -9,7 +9,11 @@ MAX_KEPT = 20_000
 
 
 class DownloadUrls:
-    """Presigned URLs that are good for at least two thirds of their life when they are handed out."""
+    """Presigned URLs that are good for at least two thirds of their life when they are handed out.
+
+    Attributes:
+        window: number of the third of a life that we are in; URLs of one window are the same for all.
+    """
 
     def __init__(
         self,
@@ -24,16 +28,19 @@ class DownloadUrls:
         self._blobs = blobs
         self._lifetime_s = lifetime_s
         self._clock = clock
-        self._kept: dict[str, tuple[float, str]] = {}
+        self._made_in = -1
+        self._kept: dict[str, str] = {}
+
+    @property
+    def window(self) -> int:
+        """See the class; what was composed with URLs of an earlier one is to be composed again."""
+        return int(self._clock() * 3 // self._lifetime_s)
 
     def url(self, key: str) -> str:
         """Where to GET the object of that key."""
-        now = self._clock()
-        kept = self._kept.get(key)
-        if kept is not None and now - kept[0] < self._lifetime_s / 3:
-            return kept[1]
-        if len(self._kept) >= self._max_kept:
-            self._kept.clear()
-        url = self._blobs.download_url(key, expires_s=self._lifetime_s)
-        self._kept[key] = (now, url)
-        return url
+        window = self.window
+        if window != self._made_in or (key not in self._kept and len(self._kept) >= self._max_kept):
+            self._kept, self._made_in = {}, window
+        if key not in self._kept:
+            self._kept[key] = self._blobs.download_url(key, expires_s=self._lifetime_s)
+        return self._kept[key]

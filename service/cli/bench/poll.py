@@ -1,0 +1,142 @@
+"""What a poll costs: the same devices ask an empty handler, and worlds of three sizes, in turns."""
+
+import gc
+import json
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from service import database
+from service.api.empty import empty_app
+from service.cli.bench import world
+from service.cli.bench.asgi import App, Call, Cost, Reply, measure
+from service.cli.bench.fleet import (
+    EVENTS,
+    POLL,
+    Handset,
+    events_body,
+    handset,
+    poll_body,
+    with_access_token,
+    with_device_key,
+)
+from service.cli.bench.stage import filled, running
+from service.embedded import Endpoints
+from service.serving.snapshot import build
+from service.tokens import AccessTokens, utc_now
+
+BLOCK = 1000
+EVENT_CALLS = 60
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Case:
+    """One kind of request to one application.
+
+    Attributes:
+        make: requests for some devices, each good for one block.
+        expect: raises where an answer is not the one that the case is about.
+        weight: how many things one request carries.
+    """
+
+    name: str
+    app: App
+    make: Callable[[Sequence[Handset]], list[Call]]
+    expect: Callable[[Reply], None]
+    weight: int = 1
+    costs: list[Cost] = field(default_factory=list)
+
+    def cpu_us(self) -> float:
+        """Processor time of one request, median over the blocks, microseconds."""
+        return median(cost.cpu_s / cost.calls for cost in self.costs) * 1e6
+
+
+class WrongAnswer(Exception):
+    """A benchmark measured something else than it says."""
+
+
+async def run_cases(cases: Sequence[Case], rounds: int, fleet: Iterator[Sequence[Handset]], say: Say) -> None:
+    """Blocks of all cases in turns, so that a busy machine slows all of them alike; the first round warms up."""
+    for number in range(rounds + 1):
+        say(f"round {number} of {rounds}")
+        for case in cases:
+            calls = case.make(next(fleet))
+            gc.collect()
+            cost = await measure(case.app, calls, _settling(case.app), case.expect)
+            if number:
+                case.costs.append(cost)
+
+
+def _settling(app: Any) -> Callable[[], Any]:
+    async def settle() -> None:
+        held = getattr(app.state, "process", None)
+        if held is not None:
+            await held.checkins.flush()
+
+    return settle
+
+
+def batches(fleet: Sequence[Handset]) -> Iterator[Sequence[Handset]]:
+    """Another block of devices each time; all of them in turns."""
+    while True:
+        for start in range(0, len(fleet), BLOCK):
+            yield fleet[start : start + BLOCK]
+
+
+def no_update(reply: Reply) -> None:
+    """The answer is a signed no."""
+    if reply.status != 200 or json.loads(reply.body)["need_update"] or b'"directive"' not in reply.body:
+        raise WrongAnswer(reply.body[:300].decode())
+
+
+def an_offer(reply: Reply) -> None:
+    """The answer is an offer that has been written down."""
+    if reply.status != 200 or not json.loads(reply.body).get("attempt_id"):
+        raise WrongAnswer(reply.body[:300].decode())
+
+
+def taken_in(reply: Reply) -> None:
+    """All events of the batch were new."""
+    if reply.status != 202 or json.loads(reply.body)["duplicates"]:
+        raise WrongAnswer(reply.body[:300].decode())
+
+
+def answered(reply: Reply) -> None:
+    """The empty handler answered."""
+    if reply.status != 200:
+        raise WrongAnswer(reply.body[:300].decode())
+
+
+def polls(
+    model: str, tokens: AccessTokens, current: str = world.RUNNING
+) -> Callable[[Sequence[Handset]], list[Call]]:
+    """Polls with access tokens."""
+
+    def make(devices: Sequence[Handset]) -> list[Call]:
+        now = utc_now()
+        return [with_access_token(one, POLL, poll_body(one, model, current), tokens, now) for one in devices]
+
+    return make
+
+
+def signed_polls(devices: Sequence[Handset]) -> list[Call]:
+    """Polls with device-key tokens."""
+    now = utc_now()
+    return [with_device_key(one, POLL, poll_body(one, world.QUIET, world.RUNNING), now) for one in devices]
+
+
+def reports(count: int, tokens: AccessTokens) -> Callable[[Sequence[Handset]], list[Call]]:
+    """Batches of events."""
+
+    def make(devices: Sequence[Handset]) -> list[Call]:
+        now = utc_now()
+        chosen = devices if count == 1 else devices[:EVENT_CALLS]
+        return [with_access_token(one, EVENTS, events_body(count), tokens, now) for one in chosen]
+
+    return make

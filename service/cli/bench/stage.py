@@ -1,0 +1,76 @@
+"""Where benchmarks run: real servers for as long as they last, and the real application over a filled database."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from pydantic import SecretStr
+
+import migrations
+from service import database, signing
+from service.cli.bench.fleet import Handset
+from service.cli.bench.world import Scale, fill
+from service.config import Settings
+from service.embedded import Endpoints, Stack
+from service.main import create_app
+
+SECRET = "the benchmark's own secret, 32 bytes or more"  # noqa: S105 - guards nothing but this run
+
+
+@contextmanager
+def servers() -> Iterator[tuple[Path, Endpoints]]:
+    """PostgreSQL, Valkey and SeaweedFS in a directory that goes with them."""
+    directory = Path(tempfile.mkdtemp(prefix="graylag-bench-"))
+    directory.chmod(0o755)
+    try:
+        with Stack(directory, postgres={"shared_buffers": "256MB"}) as stack:
+            yield directory, stack.start_servers()
+            stack.stop()
+            stack.remove()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def filled(endpoints: Endpoints, directory: Path, scale: Scale, handsets: Sequence[Handset]) -> Settings:
+    """A database of its own with a world of that scale; the settings of an API over it."""
+    name = f"bench_{scale.rollouts}"
+    base = endpoints.database_url.rsplit("/", 1)[0]
+    with psycopg.connect(base.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    url = f"{base}/{name}"
+    migrations.upgrade(url)
+    engine = database.engine_for(url)
+    try:
+        fill(engine, scale, handsets)
+    finally:
+        engine.dispose()
+    return _settings(endpoints, url, directory)
+
+
+def _settings(endpoints: Endpoints, url: str, directory: Path) -> Settings:
+    key = directory / "director.pem"
+    if not key.exists():
+        signing.create_key(key)
+    return Settings(
+        database_url=url,
+        redis_url=SecretStr(endpoints.redis_url),
+        s3_endpoint=endpoints.s3_endpoint,
+        s3_public_endpoint=endpoints.s3_endpoint,
+        s3_access_key=SecretStr(endpoints.s3_access_key),
+        s3_secret_key=SecretStr(endpoints.s3_secret_key),
+        director_key=f"file:{key}",
+        access_token_secret=SecretStr(SECRET),
+        rate_per_address="1000000/second",
+    )
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Any]:
+    """The application between its start and its end."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
