@@ -101,5 +101,4 @@ async def measure(
 
 
 async def _worker(app: App, queue: Iterator[Call], replies: list[Reply]) -> None:
-    for call in queue:
-        replies.append(await send(app, call))
+    replies.extend([await send(app, call) for call in queue])

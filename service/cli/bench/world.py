@@ -103,7 +103,10 @@ def _devices(session: Session, scale: Scale, handsets: Sequence[Handset]) -> Non
 
 
 def _cohorts(session: Session, scale: Scale) -> None:
-    rules = {f"c{index}": rule for index, rule in enumerate(RULES)} | {"everyone": {}, LISTED: None}
+    rules: dict[str, dict[str, Any] | None] = {f"c{index}": rule for index, rule in enumerate(RULES)} | {
+        "everyone": {},
+        LISTED: None,
+    }
     session.add_all(rollouts.CohortRow(name=name, rule=rule) for name, rule in rules.items())
     session.flush()
     session.execute(

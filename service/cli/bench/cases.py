@@ -1,18 +1,12 @@
-"""What a poll costs: the same devices ask an empty handler, and worlds of three sizes, in turns."""
+"""Kinds of requests, and how their costs are compared: blocks of each in turns, all in one run."""
 
 import gc
 import json
-import resource
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from service import database
-from service.api.empty import empty_app
 from service.cli.bench import world
 from service.cli.bench.asgi import App, Call, Cost, Reply, measure
 from service.cli.bench.fleet import (
@@ -20,14 +14,10 @@ from service.cli.bench.fleet import (
     POLL,
     Handset,
     events_body,
-    handset,
     poll_body,
     with_access_token,
     with_device_key,
 )
-from service.cli.bench.stage import filled, running
-from service.embedded import Endpoints
-from service.serving.snapshot import build
 from service.tokens import AccessTokens, utc_now
 
 BLOCK = 1000
