@@ -86,6 +86,12 @@ class InvalidPolicy(Invalid):
     code, title = "invalid_policy", "Invalid policy"
 
 
+class ReasonRequired(Invalid):
+    """What cannot be undone is done with a reason."""
+
+    code, title = "reason_required", "Say why"
+
+
 class InvalidGate(Invalid):
     """A gate on something that is not measured, or with bounds that make no sense."""
 
@@ -134,6 +140,24 @@ class WrongState(Conflict):
     code, title = "wrong_state", "Not possible in this state"
 
 
+class RollbackNotRehearsed(Conflict):
+    """The ways back are still being made."""
+
+    code, title = "rollback_not_rehearsed", "Rollback not rehearsed"
+
+
+class RolloutsFight(Conflict):
+    """Two rollouts would pull the same devices in two directions."""
+
+    code, title = "rollouts_fight", "Rollouts would fight"
+
+
+class AlreadyApproved(Conflict):
+    """One person is one voice."""
+
+    code, title = "already_approved", "Already approved"
+
+
 class NameTaken(Conflict):
     """The name is used by something else."""
 
@@ -174,6 +198,12 @@ class Forbidden(ServiceError):
     """The credential does not allow this."""
 
     code, status, title = "forbidden", 403, "Forbidden"
+
+
+class OwnApproval(Forbidden):
+    """Whoever wrote a rollout does not approve it."""
+
+    code, title = "own_approval", "Not your own"
 
 
 class NotYourself(Forbidden):

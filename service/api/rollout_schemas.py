@@ -153,6 +153,14 @@ class StageView(View):
     outcomes: dict[str, int]
 
 
+class ApprovalView(View):
+    """One person's word for a rollout."""
+
+    actor: str
+    at: datetime
+    reason: str
+
+
 class RolloutEventView(View):
     """Something that happened to a rollout."""
 
@@ -164,7 +172,13 @@ class RolloutEventView(View):
 
 
 class RolloutView(View):
-    """A rollout and where it stands."""
+    """A rollout and where it stands.
+
+    Attributes:
+        waits_for: what keeps it from starting, in words; empty where nothing does.
+        activated_at: with `activation: together`, when devices were told to switch.
+        returns: outcomes of the devices that a rollback brings back.
+    """
 
     id: UUID
     name: str
@@ -181,6 +195,10 @@ class RolloutView(View):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    waits_for: str
+    activated_at: datetime | None
+    approvals: list[ApprovalView]
+    returns: dict[str, int]
     stages: list[StageView]
     history: list[RolloutEventView]
 

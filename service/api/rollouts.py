@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from service.api.declarations import filled, rollout_of
-from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.dependencies import JobBell, Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import RolloutBody, RolloutView
 from service.api.schemas import ActBody
@@ -22,10 +22,13 @@ class Verb(StrEnum):
     """What can be done to a rollout."""
 
     START = "start"
+    APPROVE = "approve"
     PAUSE = "pause"
     RESUME = "resume"
     PROMOTE = "promote"
+    ACTIVATE = "activate"
     HALT = "halt"
+    ROLLBACK = "rollback"
     CANCEL = "cancel"
 
 
@@ -52,10 +55,17 @@ def get_rollout(key: Key, session: ReadOnly, _caller: Viewer) -> RolloutView:
     return RolloutView.model_validate(rollout_view(session, rollouts.require(session, key)))
 
 
-@router.post("/{key}/{verb}", summary="Start, pause, resume, promote, halt, cancel")
+@router.post("/{key}/{verb}", summary="Do something to a rollout")
 def act_on_rollout(
-    key: Key, verb: Verb, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
+    key: Key, verb: Verb, body: ActBody, session: Transaction, bell: JobBell, caller: ReleaseManager, now: Now
 ) -> RolloutView:
-    """`pause` stops new offers, `halt` also withdraws open ones, `promote` opens the next stage now, or completes."""
-    row = rollout_verbs.act(session, key, verb.value, actor=caller.name, reason=body.reason, now=now)
+    """What each verb means, and in which states it applies.
+
+    `start` opens the first stage, or waits for approvals, its time or its rehearsal; `approve` is one person's word
+    (never the author's); `pause` stops new offers, `resume` goes on; `promote` opens the next stage now, or
+    completes; `activate` lets devices switch that have staged (`activation: together`); `halt` stops for good and
+    withdraws what is open; `rollback` also brings back devices that have installed it; `cancel` drops what has not
+    started. `halt`, `rollback`, and `promote` past a hold, need a `reason`.
+    """
+    row = rollout_verbs.act(session, bell, key, verb.value, actor=caller.name, reason=body.reason, now=now)
     return RolloutView.model_validate(rollout_view(session, row))

@@ -187,12 +187,6 @@ class ActBody(Body):
     reason: str = Field(default="", max_length=1000)
 
 
-class ReasonBody(Body):
-    """Why, for those who will ask."""
-
-    reason: str = Field(min_length=1, max_length=1000)
-
-
 class InstallationView(View):
     """What a device runs of a model."""
 

@@ -21,13 +21,13 @@ from service.api.dependencies import (
 )
 from service.api.problems import RESPONSES
 from service.api.schemas import (
+    ActBody,
     ManifestBody,
     ModelBody,
     ModelView,
     PartsBody,
     PartUrls,
     PatchView,
-    ReasonBody,
     UploadBody,
     UploadView,
     VersionBody,
@@ -142,13 +142,14 @@ def submit_version(
 def revoke_version(
     model: ModelName,
     label: VersionLabel,
-    body: ReasonBody,
+    body: ActBody,
     session: Transaction,
+    bell: JobBell,
     caller: ReleaseManager,
     now: Now,
 ) -> VersionView:
-    """Its rollouts end; devices that run it are ordered, signed, to the newest good version. Not undone."""
-    row = rollout_verbs.revoke(session, model, label, actor=caller.name, reason=body.reason, now=now)
+    """Its rollouts end; devices that run it are ordered, signed, to the newest good version. Not undone: say why."""
+    row = rollout_verbs.revoke(session, bell, model, label, actor=caller.name, reason=body.reason, now=now)
     return VersionView.model_validate(version_view(session, row))
 
 

@@ -65,6 +65,8 @@ def _show(rollout: dict[str, Any]) -> None:
     typer.echo(
         f"{rollout['name']}: {rollout['model']} {rollout['version']} is {rollout['state']}, stage {place(rollout)}"
     )
+    if rollout["waits_for"]:
+        typer.echo(f"it waits for {rollout['waits_for']}")
     rows = [
         (
             stage["ordinal"] + 1,
@@ -75,6 +77,10 @@ def _show(rollout: dict[str, Any]) -> None:
         for stage in rollout["stages"]
     ]
     show_table(("stage", "who", "hold", *OUTCOMES), rows, empty="")
+    if rollout["returns"]:
+        typer.echo(
+            "brought back: " + ", ".join(f"{count:,} {name}" for name, count in rollout["returns"].items())
+        )
     for event in rollout["history"]:
         typer.echo(_line(event))
 

@@ -12,11 +12,14 @@ from service.cli.rollout_show import BASE, Key, place
 Reason = Annotated[str, typer.Option(help="Why; goes into the history and the audit log.")]
 
 VERBS = {
-    "start": "Open the first stage; or wait for approvals, or for its time, where the rollout says so.",
+    "start": "Open the first stage; or wait for approvals, for its time, or for its way back to be rehearsed.",
+    "approve": "Agree to somebody else's rollout; the last approval that it needs starts it, or schedules it.",
     "pause": "No new offers; what is under way goes on.",
     "resume": "Go on after a pause.",
-    "promote": "Open the next stage now.",
-    "halt": "Stop for good, and take back what was offered and not installed.",
+    "promote": "Open the next stage now; past what the stage waits for only with --reason.",
+    "activate": "Let the devices switch that have staged the version (activation: together).",
+    "halt": "Stop for good, and take back what was offered and not installed; needs --reason.",
+    "rollback": "Halt, and bring back the devices that have installed it; needs --reason.",
     "cancel": "Drop a rollout that has not started.",
 }
 """Verb -> what it does, for `--help`."""
@@ -33,7 +36,8 @@ def command_of(verb: str) -> Callable[..., None]:
         if as_json:
             show_json(found)
         else:
-            typer.echo(f"{found['name']} is {found['state']}, stage {place(found)}")
+            waits = f"; it waits for {found['waits_for']}" if found["waits_for"] else ""
+            typer.echo(f"{found['name']} is {found['state']}, stage {place(found)}{waits}")
 
     act.__doc__ = VERBS[verb]
     return act

@@ -100,7 +100,7 @@ class Line:
 
     Attributes:
         versions: label -> version.
-        rollouts: highest priority first, then newest.
+        rollouts: highest priority first, then the newest version, then the newest rollout.
         patches: (source sha256, target sha256) -> ways, best first.
     """
 

@@ -17,6 +17,8 @@ METRICS = {
     "timeout_rate": ("timed_out",),
 }
 """Rate -> the outcomes that count against it."""
+WAITS_FOR_PROMOTE = "waits for promote"
+"""The verdict when all else holds."""
 MIN_BAD = 2
 """One bad report is an accident, even where none is allowed."""
 
@@ -132,5 +134,5 @@ def _ripe(hold: Hold, own: Tally, age: timedelta) -> Verdict:
     if own.reports < hold.reports:
         return Verdict("hold", f"{own.reports} of {hold.reports} reports")
     if hold.approval:
-        return Verdict("hold", "waits for promote")
+        return Verdict("hold", WAITS_FOR_PROMOTE)
     return Verdict("advance", f"{own.reports} reports, all gates hold")

@@ -54,6 +54,19 @@ class Policy:
     back_to: str | None = None
 
 
+def require_future(policy: Policy, now: datetime) -> None:
+    """Refuse a start that is over before the rollout is written down.
+
+    Raises:
+        InvalidPolicy: it is.
+    """
+    if policy.starts_at is not None and policy.starts_at <= now:
+        raise InvalidPolicy(
+            f"{policy.starts_at:%Y-%m-%d %H:%M} UTC is over; leave starts_at out to start at once",
+            field="policy.starts_at",
+        )
+
+
 ALWAYS = Policy()
 """At once, to everyone, as fast as they come."""
 

@@ -4,21 +4,33 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.domain.gates import Hold, parse_gate
-from service.errors import InvalidStages, WrongState
+from service.errors import InvalidStages, ReasonRequired, WrongState
 
 VERBS: Mapping[str, tuple[frozenset[str], str]] = {
+    "submit": (frozenset({"draft"}), "awaiting_approval"),
+    "approve": (frozenset({"awaiting_approval"}), "awaiting_approval"),
+    "schedule": (frozenset({"draft", "awaiting_approval"}), "scheduled"),
     "start": (frozenset({"draft", "scheduled"}), "running"),
     "pause": (frozenset({"running"}), "paused"),
     "resume": (frozenset({"paused"}), "running"),
-    "halt": (frozenset({"running", "paused", "completed"}), "halted"),
-    "cancel": (frozenset({"draft", "awaiting_approval", "scheduled"}), "cancelled"),
-    "complete": (frozenset({"running"}), "completed"),
     "promote": (frozenset({"running"}), "running"),
     "advance": (frozenset({"running"}), "running"),
+    "activate": (frozenset({"running"}), "running"),
+    "complete": (frozenset({"running"}), "completed"),
+    "halt": (frozenset({"running", "paused", "completed"}), "halted"),
+    "rollback": (frozenset({"running", "paused", "completed", "halted"}), "rolled_back"),
+    "cancel": (frozenset({"draft", "awaiting_approval", "scheduled"}), "cancelled"),
 }
-"""Verb -> states in which it applies, and the state that it leads to."""
+"""Verb -> states in which it applies, and the state that it leads to.
 
-TERMINAL = frozenset({"halted", "rolled_back", "cancelled"})
+People say `start`, `approve`, `pause`, `resume`, `promote`, `activate`, `halt`, `rollback` and `cancel`. The others
+follow: a `start` that has to wait is a `submit` or a `schedule`, gates `advance` and `complete`.
+"""
+
+RISKY = frozenset({"halt", "rollback"})
+"""Verbs that take something away from devices and are not undone: never without a reason."""
+TERMINAL = frozenset({"rolled_back", "cancelled"})
+"""Nothing leads out of these; out of `halted` nothing but `rollback`."""
 MAX_STAGES = 20
 
 
@@ -34,6 +46,18 @@ def after(state: str, verb: str) -> str:
             f"{verb} applies to {', '.join(sorted(allowed))}; this rollout is {state}", state=state
         )
     return result
+
+
+def require_reason(verb: str, reason: str) -> None:
+    """Refuse to do something risky for no reason.
+
+    Raises:
+        ReasonRequired: nothing was said.
+    """
+    if not reason.strip():
+        raise ReasonRequired(
+            f"{verb} is not undone, and others will ask: say why in `reason` (--reason)", field="reason"
+        )
 
 
 def check_stages(stages: Sequence[Mapping[str, Any]]) -> None:

@@ -4,11 +4,29 @@
 attempt that closes is counted in the same statement, so that gates never scan events.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+PATIENCE = timedelta(days=1)
+"""How long a staged attempt may be silent before it is looked at again, and after it was told to switch."""
+
+_WAIT_ON = text(
+    """
+    update attempts a set lease_until = :until
+    from rollouts r
+    where a.closed_at is null and a.lease_until < :now and a.state = 'staged' and r.id = a.rollout_id
+      and r.policy ->> 'activation' = 'together' and r.activated_at is null
+    """
+)
+_WAKE = text(
+    """
+    update attempts set lease_until = greatest(lease_until, :until)
+    where rollout_id = :rollout and closed_at is null and state = 'staged'
+    """
+)
 
 _CLOSE = """
 with closed as (
@@ -25,7 +43,11 @@ do update set {column} = rollups.{column} + excluded.{column}
 
 
 def expire(session: Session, *, now: datetime) -> int:
-    """Count attempts whose lease has run out as timed out; return how many."""
+    """Count attempts whose lease has run out as timed out; return how many.
+
+    A device that has staged a version and waits for the word to switch is not silent, however long that takes.
+    """
+    session.execute(_WAIT_ON, {"now": now, "until": now + PATIENCE})
     query = _CLOSE.format(
         column="timed_out",
         condition="id in (select id from attempts where closed_at is null and lease_until < :now "
@@ -44,3 +66,8 @@ def withdraw(session: Session, rollout_id: UUID, *, now: datetime) -> None:
     session.execute(
         text(query), {"now": now, "state": "cancelled", "code": "withdrawn", "rollout": rollout_id}
     )
+
+
+def wake(session: Session, rollout_id: UUID, *, now: datetime) -> None:
+    """Devices that have waited are told to switch at their next poll: from now on silence counts again."""
+    session.execute(_WAKE, {"rollout": rollout_id, "until": now + PATIENCE})

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service import store
 from service.domain import gates
 from service.domain import rollouts as life
-from service.operations.rollout_verbs import carry_out
+from service.operations.rollout_effects import carry_out
 
 
 def evaluate(session: Session, rollout_id: UUID, *, now: datetime) -> gates.Verdict | None:
@@ -20,23 +20,34 @@ def evaluate(session: Session, rollout_id: UUID, *, now: datetime) -> gates.Verd
     row = store.rollouts.rollout(session, rollout_id, lock=True)
     if row is None or row.state not in {"running", "completed"} or row.stage_since is None:
         return None
-    tallies = {stage: _tally(counts) for stage, counts in store.rollouts.tallies(session, rollout_id).items()}
+    verdict = look(session, row, now=now)
+    _obey(session, row, verdict, now)
+    return verdict
+
+
+def look(session: Session, row: store.rollouts.RolloutRow, *, now: datetime) -> gates.Verdict:
+    """What the gates say of the stage that is open now."""
+    tallies = {stage: _tally(counts) for stage, counts in store.rollouts.tallies(session, row.id).items()}
     stage = row.stages[row.stage]
-    verdict = gates.judge(
+    return gates.judge(
         [gates.parse_gate(gate, "gate") for gate in stage.gates],
         life.hold_of(stage.hold),
         own=tallies.get(row.stage, gates.Tally()),
         all_stages=_sum(list(tallies.values())),
-        age=now - row.stage_since,
+        age=now - (row.stage_since or now),
     )
-    _obey(session, row, verdict, now)
-    return verdict
+
+
+def ready_for_promotion(session: Session, row: store.rollouts.RolloutRow, *, now: datetime) -> bool:
+    """Whether nothing but a person's word, if that, keeps the stage from ending."""
+    verdict = look(session, row, now=now)
+    return verdict.outcome == "advance" or verdict.reason == gates.WAITS_FOR_PROMOTE
 
 
 def _obey(session: Session, row: store.rollouts.RolloutRow, verdict: gates.Verdict, now: datetime) -> None:
     if verdict.outcome == "hold" or (verdict.outcome == "advance" and row.state == "completed"):
         return
-    verb = "halt" if verdict.outcome == "breach" else "advance"
+    verb = row.on_breach if verdict.outcome == "breach" else "advance"
     if verb == "advance" and row.stage == len(row.stages) - 1:
         verb = "complete"
     carry_out(session, row, verb, actor="gates", reason=verdict.reason, now=now)

@@ -1,4 +1,4 @@
-"""What people and gates do to a rollout: start, pause, widen, stop. Writes `rollouts`, `rollout_events`."""
+"""What people do to a rollout, each verb with its own rules. Writes `rollouts`, `rollout_events`."""
 
 from datetime import datetime
 
@@ -6,87 +6,100 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.domain import rollouts as life
-from service.operations import attempts, versions
-from service.operations.rollouts import note, require, require_ready
+from service.errors import WrongState
+from service.jobs import Bell
+from service.operations import rehearsal, rollout_gates, rollout_starts, versions
+from service.operations.rollout_effects import carry_out
+from service.operations.rollouts import require, require_ready
 
 
 def act(
-    session: Session, key: str, verb: str, *, actor: str, reason: str, now: datetime
+    session: Session, bell: Bell, key: str, verb: str, *, actor: str, reason: str, now: datetime
 ) -> store.rollouts.RolloutRow:
-    """Start, pause, resume, halt, cancel or promote a rollout.
+    """Do what a person says: start, approve, pause, resume, promote, activate, halt, rollback or cancel.
 
     Raises:
         NotFound: no such rollout.
         WrongState: the verb does not apply now.
+        ReasonRequired: a risky verb without a reason.
         VersionNotReady: the version is no longer ready.
+        OwnApproval, AlreadyApproved, RollbackNotRehearsed, RolloutsFight: see `rollout_starts`.
     """
     row = require(session, key, lock=True)
     life.after(row.state, verb)
-    if verb == "promote" and row.stage == len(row.stages) - 1:
-        # Behind the last stage there is the end; else its approval would be waited for without end.
-        verb = "complete"
-    if verb in ("start", "resume"):
-        version = store.versions.version_by_id(session, row.version_id)
-        require_ready(version)
-    carry_out(session, row, verb, actor=actor, reason=reason, now=now)
+    if verb in life.RISKY:
+        life.require_reason(verb, reason)
+    do = _DOING.get(verb)
+    if do is not None:
+        do(session, bell, row, actor=actor, reason=reason, now=now)
+    else:
+        carry_out(session, row, verb, actor=actor, reason=reason, now=now)
     return row
 
 
 def revoke(
-    session: Session, model: str, label: str, *, actor: str, reason: str, now: datetime
+    session: Session, bell: Bell, model: str, label: str, *, actor: str, reason: str, now: datetime
 ) -> store.versions.VersionRow:
     """Revoke a version, end its rollouts, and take back what has been offered of it; again changes nothing.
 
     Raises:
+        ReasonRequired: nothing was said.
         UnknownModel, NotFound, WrongState: as `versions.revoke`.
     """
+    life.require_reason("revoke", reason)
     version = versions.revoke(session, model, label, actor=actor, reason=reason, now=now)
     for row in store.rollouts.of_version(session, version.id):
         verb = next((verb for verb in ("halt", "cancel") if row.state in life.VERBS[verb][0]), None)
         if verb is not None:
-            act(session, row.name, verb, actor=actor, reason=f"version revoked: {reason}", now=now)
+            act(session, bell, row.name, verb, actor=actor, reason=f"version revoked: {reason}", now=now)
     return version
 
 
-def carry_out(
-    session: Session, row: store.rollouts.RolloutRow, verb: str, *, actor: str, reason: str, now: datetime
+def _resume(
+    session: Session, _bell: Bell, row: store.rollouts.RolloutRow, *, actor: str, reason: str, now: datetime
 ) -> None:
-    """Do a verb to a locked row; what people and gates have in common.
-
-    Raises:
-        WrongState: the verb does not apply now.
-    """
-    row.state, row.reason = life.after(row.state, verb), reason
-    _EFFECTS.get(verb, _nothing)(session, row, now)
-    note(session, row, verb, actor, now, reason=reason)
+    require_ready(store.versions.version_by_id(session, row.version_id))
+    carry_out(session, row, "resume", actor=actor, reason=reason, now=now)
 
 
-def _start(_session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.started_at, row.stage, row.stage_since = now, 0, now
+def _promote(
+    session: Session, _bell: Bell, row: store.rollouts.RolloutRow, *, actor: str, reason: str, now: datetime
+) -> None:
+    """Open the next stage: what still holds this one back is passed over for a reason only."""
+    if not rollout_gates.ready_for_promotion(session, row, now=now):
+        life.require_reason("promote past what the stage still waits for", reason)
+    # Behind the last stage there is the end; else its approval would be waited for without end.
+    verb = "complete" if row.stage == len(row.stages) - 1 else "promote"
+    carry_out(session, row, verb, actor=actor, reason=reason, now=now)
 
 
-def _widen(_session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.stage, row.stage_since = min(row.stage + 1, len(row.stages) - 1), now
+def _activate(
+    session: Session, _bell: Bell, row: store.rollouts.RolloutRow, *, actor: str, reason: str, now: datetime
+) -> None:
+    if row.policy.get("activation") != "together":
+        raise WrongState(
+            "activate is for rollouts with `activation: together`; devices of this one switch by themselves",
+            state=row.state,
+        )
+    if row.activated_at is not None:
+        raise WrongState(f"it was activated at {row.activated_at:%Y-%m-%d %H:%M:%S} UTC", state=row.state)
+    carry_out(session, row, "activate", actor=actor, reason=reason, now=now)
 
 
-def _end(_session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.ended_at = now
+def _roll_back(
+    session: Session, bell: Bell, row: store.rollouts.RolloutRow, *, actor: str, reason: str, now: datetime
+) -> None:
+    """Bring devices back; a way that nobody had rehearsed is built meanwhile, devices do not wait for it."""
+    carry_out(session, row, "rollback", actor=actor, reason=reason, now=now)
+    rehearsal.ask(session, bell, row)
 
 
-def _withdraw(session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.ended_at = now
-    attempts.withdraw(session, row.id, now=now)
-
-
-def _nothing(_session: Session, _row: store.rollouts.RolloutRow, _now: datetime) -> None:
-    """Pause and resume change the state alone; open attempts go on."""
-
-
-_EFFECTS = {
-    "start": _start,
-    "promote": _widen,
-    "advance": _widen,
-    "complete": _end,
-    "cancel": _end,
-    "halt": _withdraw,
+_DOING = {
+    "start": rollout_starts.start,
+    "approve": rollout_starts.approve,
+    "resume": _resume,
+    "promote": _promote,
+    "activate": _activate,
+    "rollback": _roll_back,
 }
+"""Verbs with rules of their own; the others only change the state."""

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.domain import rollouts as life
-from service.domain.policy import parse_policy
+from service.domain.policy import parse_policy, require_future
 from service.errors import NameTaken, NotFound, VersionNotReady
-from service.operations import audit, cohorts, versions
+from service.operations import audit, cohorts, versions, way_back
 
 WATCH_AFTER_LAST_REPORT = timedelta(days=7)
 """A completed rollout on which nobody has reported for so long has nothing new to say."""
@@ -56,6 +56,9 @@ def create(
     version = versions.require(session, declaration.model, declaration.version)
     require_ready(version)
     check_shape(session, declaration.stages, declaration.policy)
+    policy = parse_policy(declaration.policy)
+    require_future(policy, now)
+    way_back.require(session, version, policy, on_breach=declaration.on_breach)
     if store.rollouts.rollout_by_name(session, declaration.name) is not None:
         raise NameTaken(f"there is a rollout {declaration.name!r}", field="name")
     row = _row(declaration, version, actor)
@@ -128,6 +131,11 @@ def list_all(session: Session, *, model: str | None) -> Sequence[store.rollouts.
 def list_watched(session: Session, *, now: datetime) -> Sequence[UUID]:
     """The rollouts whose gates are to be looked at: those that run, and those that devices still report on."""
     return store.rollouts.watched(session, reported_since=now - WATCH_AFTER_LAST_REPORT)
+
+
+def list_scheduled(session: Session) -> Sequence[UUID]:
+    """The rollouts that wait for their time, or for their way back."""
+    return store.rollouts.scheduled(session)
 
 
 def note(

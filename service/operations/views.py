@@ -37,9 +37,14 @@ def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, 
         "policy",
         "reason",
     )
-    times = ("created_by", "created_at", "started_at", "ended_at")
+    times = ("created_by", "created_at", "started_at", "ended_at", "waits_for", "activated_at")
     return {
         **{name: getattr(row, name) for name in (*fields, *times)},
+        "approvals": [
+            {name: getattr(given, name) for name in ("actor", "at", "reason")}
+            for given in store.rollouts.approvals(session, row.id)
+        ],
+        "returns": store.rollouts.returns(session, row.id),
         "version": version.label if version else "",
         "stages": [
             {

@@ -19,9 +19,10 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship, selectinload
 
 from service.store.base import Created, Serial, Table, locked
+from service.store.versions import VersionRow
 
 SERVED = ("running", "completed", "rolled_back")
 """States in which a rollout says something to devices."""
@@ -80,6 +81,7 @@ class RolloutRow(Table):
     ended_at: Mapped[datetime | None]
     held: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     activated_at: Mapped[datetime | None]
+    waits_for: Mapped[str] = mapped_column(server_default="")
 
     stages: Mapped[list["StageRow"]] = relationship(
         lazy="raise", cascade="all, delete-orphan", order_by="StageRow.ordinal"
@@ -112,6 +114,17 @@ class RolloutEventRow(Table):
     actor: Mapped[str]
     reason: Mapped[str] = mapped_column(server_default="")
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+
+
+class ApprovalRow(Table):
+    """One person's word for a rollout."""
+
+    __tablename__ = "approvals"
+
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
+    actor: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(server_default="")
 
 
 class AttemptRow(Table):
@@ -230,6 +243,14 @@ def member_counts(session: Session) -> dict[str, int]:
     return dict(session.execute(query).all())
 
 
+def share_members(session: Session, name: str, other: str) -> bool:
+    """Whether a device is on both explicit lists."""
+    both = aliased(CohortMemberRow)
+    query = select(CohortMemberRow.device_id).join(both, both.device_id == CohortMemberRow.device_id)
+    found = session.scalar(query.where(CohortMemberRow.cohort == name, both.cohort == other).limit(1))
+    return found is not None
+
+
 def rollout(session: Session, rollout_id: UUID, *, lock: bool = False) -> RolloutRow | None:
     """A rollout with its stages."""
     query = select(RolloutRow).where(RolloutRow.id == rollout_id).options(selectinload(RolloutRow.stages))
@@ -251,9 +272,15 @@ def rollouts(session: Session, *, model: str | None = None, limit: int = 100) ->
 
 
 def live(session: Session) -> Sequence[RolloutRow]:
-    """Rollouts that polls have to know, newest first."""
-    query = select(RolloutRow).where(RolloutRow.state.in_(LIVE)).options(selectinload(RolloutRow.stages))
-    return session.scalars(query.order_by(RolloutRow.priority.desc(), RolloutRow.created_at.desc())).all()
+    """Rollouts that polls have to know, as they are asked: highest priority, newest version, newest rollout first."""
+    query = (
+        select(RolloutRow)
+        .join(VersionRow, VersionRow.id == RolloutRow.version_id)
+        .where(RolloutRow.state.in_(LIVE))
+        .options(selectinload(RolloutRow.stages))
+    )
+    order = (RolloutRow.priority.desc(), VersionRow.counter.desc(), RolloutRow.created_at.desc())
+    return session.scalars(query.order_by(*order)).all()
 
 
 def watched(session: Session, *, reported_since: datetime) -> Sequence[UUID]:
@@ -261,6 +288,33 @@ def watched(session: Session, *, reported_since: datetime) -> Sequence[UUID]:
     fresh = exists().where(RollupRow.rollout_id == RolloutRow.id, RollupRow.minute > reported_since)
     looked_at = or_(RolloutRow.state == "running", (RolloutRow.state == "completed") & fresh)
     return session.scalars(select(RolloutRow.id).where(looked_at).order_by(RolloutRow.id)).all()
+
+
+def scheduled(session: Session) -> Sequence[UUID]:
+    """Rollouts that wait for their time or their rehearsal."""
+    query = select(RolloutRow.id).where(RolloutRow.state == "scheduled")
+    return session.scalars(query.order_by(RolloutRow.priority.desc(), RolloutRow.created_at)).all()
+
+
+def rivals(session: Session, row: RolloutRow) -> Sequence[RolloutRow]:
+    """Other rollouts of the same model and priority that give versions out now or after a pause, oldest first."""
+    query = (
+        select(RolloutRow)
+        .where(
+            RolloutRow.model == row.model,
+            RolloutRow.priority == row.priority,
+            RolloutRow.id != row.id,
+            RolloutRow.state.in_(("running", "paused")),
+        )
+        .options(selectinload(RolloutRow.stages))
+    )
+    return session.scalars(query.order_by(RolloutRow.created_at)).all()
+
+
+def approvals(session: Session, rollout_id: UUID) -> Sequence[ApprovalRow]:
+    """Who has agreed to a rollout, in order."""
+    query = select(ApprovalRow).where(ApprovalRow.rollout_id == rollout_id)
+    return session.scalars(query.order_by(ApprovalRow.at, ApprovalRow.actor)).all()
 
 
 def of_version(session: Session, version_id: int) -> Sequence[RolloutRow]:
@@ -286,15 +340,29 @@ def history(session: Session, rollout_id: UUID, *, limit: int = 200) -> Sequence
     return session.scalars(query.order_by(RolloutEventRow.id).limit(limit)).all()
 
 
+OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
+RETURNED = "returned"
+"""The arm of attempts that bring devices back: what they report says nothing about the version."""
+
+
 def tallies(session: Session, rollout_id: UUID) -> dict[int, dict[str, int]]:
-    """Outcomes per stage, summed over minutes, strata and arms: stage -> name -> count."""
-    names = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
-    sums = [func.sum(getattr(RollupRow, name)) for name in names]
-    query = select(RollupRow.stage, *sums).where(RollupRow.rollout_id == rollout_id).group_by(RollupRow.stage)
+    """Outcomes per stage on the way out, summed over minutes, strata and arms: stage -> name -> count."""
+    sums = [func.sum(getattr(RollupRow, name)) for name in OUTCOMES]
+    query = select(RollupRow.stage, *sums).where(
+        RollupRow.rollout_id == rollout_id, RollupRow.arm != RETURNED
+    )
     return {
-        row[0]: {name: int(value) for name, value in zip(names, row[1:], strict=True)}
-        for row in session.execute(query)
+        row[0]: {name: int(value) for name, value in zip(OUTCOMES, row[1:], strict=True)}
+        for row in session.execute(query.group_by(RollupRow.stage))
     }
+
+
+def returns(session: Session, rollout_id: UUID) -> dict[str, int]:
+    """Outcomes of devices that are brought back, over all stages: name -> count; empty before there are any."""
+    sums = [func.sum(getattr(RollupRow, name)) for name in OUTCOMES]
+    query = select(*sums).where(RollupRow.rollout_id == rollout_id, RollupRow.arm == RETURNED)
+    found = session.execute(query).one()
+    return {name: int(value) for name, value in zip(OUTCOMES, found, strict=True) if value is not None}
 
 
 def trust_chain(session: Session, *, after: int = 0) -> Sequence[TrustBundleRow]:

@@ -59,7 +59,7 @@ def test_a_device_on_it_gets_a_signed_order_to_go_back(two):
 
 
 def test_revoking_twice_changes_nothing_and_needs_a_reason(two):
-    refused(revoke(two, "v2", {"reason": ""}), 422, "invalid")
+    refused(revoke(two, "v2", {"reason": ""}), 422, "reason_required", "reason")
     ok(revoke(two, "v2"))
     ok(revoke(two, "v2"))
     verbs = rows(two, "select verb from audit_log where verb = 'version.revoke'")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from service import database
 from service.observability import log
-from service.operations import attempts, events, jobs, rollout_gates, rollouts, uploads
+from service.operations import attempts, events, jobs, rollout_gates, rollout_starts, rollouts, uploads
 from service.tokens import utc_now
 from workers.context import WorkerContext
 from workers.tasks import bells
@@ -16,7 +16,8 @@ _SWEEP_LOCK = 7_263_514_004
 
 
 def evaluate_rollouts(context: WorkerContext) -> None:
-    """Look at the gates of every running rollout, each in a transaction of its own."""
+    """Start what is due, then look at the gates of every running rollout, each in a transaction of its own."""
+    _start_due(context)
     with database.read_only(context.engine) as session:
         waiting = rollouts.list_watched(session, now=utc_now())
     for rollout_id in waiting:
@@ -28,6 +29,18 @@ def evaluate_rollouts(context: WorkerContext) -> None:
             log("gates").info(
                 "rollout.verdict", rollout=str(rollout_id), outcome=verdict.outcome, why=verdict.reason
             )
+
+
+def _start_due(context: WorkerContext) -> None:
+    with database.read_only(context.engine) as session:
+        waiting = rollouts.list_scheduled(session)
+    for rollout_id in waiting:
+        with database.transaction(context.engine) as session:
+            if not database.alone(session, _ROLLOUTS_LOCK):
+                return
+            started = rollout_starts.start_due(session, context.bell, rollout_id, now=utc_now())
+        if started:
+            log("gates").info("rollout.started", rollout=str(rollout_id))
 
 
 def sweep(context: WorkerContext) -> None:

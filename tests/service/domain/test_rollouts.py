@@ -1,8 +1,16 @@
 import pytest
 
 from service.domain.gates import Hold
-from service.domain.rollouts import MAX_STAGES, TERMINAL, VERBS, after, check_stages, hold_of
-from service.errors import InvalidGate, InvalidStages, WrongState
+from service.domain.rollouts import (
+    MAX_STAGES,
+    TERMINAL,
+    VERBS,
+    after,
+    check_stages,
+    hold_of,
+    require_reason,
+)
+from service.errors import InvalidGate, InvalidStages, ReasonRequired, WrongState
 
 STATES = {state for allowed, result in VERBS.values() for state in (*allowed, result)} | TERMINAL
 
@@ -30,6 +38,15 @@ def place_of_fault(stages):
         ("running", "halt", "halted"),
         ("paused", "halt", "halted"),
         ("completed", "halt", "halted"),
+        ("running", "rollback", "rolled_back"),
+        ("paused", "rollback", "rolled_back"),
+        ("completed", "rollback", "rolled_back"),
+        ("halted", "rollback", "rolled_back"),
+        ("draft", "submit", "awaiting_approval"),
+        ("awaiting_approval", "approve", "awaiting_approval"),
+        ("awaiting_approval", "schedule", "scheduled"),
+        ("draft", "schedule", "scheduled"),
+        ("running", "activate", "running"),
         ("draft", "cancel", "cancelled"),
         ("awaiting_approval", "cancel", "cancelled"),
     ],
@@ -43,6 +60,25 @@ def test_a_verb_leads_to_its_state(state, verb, result):
 def test_nothing_leads_out_of_an_end(state, verb):
     with pytest.raises(WrongState):
         after(state, verb)
+
+
+def test_out_of_halted_leads_nothing_but_rollback():
+    assert [verb for verb, (allowed, _) in VERBS.items() if "halted" in allowed] == ["rollback"]
+
+
+def test_nothing_ever_runs_again_once_it_was_stopped():
+    ended = TERMINAL | {"halted"}
+    while wider := {VERBS[verb][1] for verb in VERBS if VERBS[verb][0] & ended} - ended:
+        ended |= wider
+    assert ended == {"halted", "rolled_back", "cancelled"}
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "\n"])
+def test_a_risky_verb_says_why(reason):
+    with pytest.raises(ReasonRequired) as refusal:
+        require_reason("halt", reason)
+    assert refusal.value.field == "reason"
+    require_reason("halt", "it answers in rhymes")
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,10 @@ def test_every_verb_applies_in_its_states_and_nowhere_else(live):
     cohort(live)
     publish(live, "v1", DATA)
     for number, (verb, state) in enumerate(
-        product(("start", "pause", "resume", "promote", "halt", "cancel"), STATES)
+        product(("start", "pause", "resume", "promote", "halt", "rollback", "cancel"), STATES)
     ):
         name = f"r{number}"
-        ok(create_rollout(live, name, "v1", stage(percent=1), stage(percent=2)))
+        ok(create_rollout(live, name, "v1", stage(percent=1), stage(percent=2), priority=number))
         actors.write(live, "update rollouts set state = :state where name = :name", state=state, name=name)
         answer = live.call("POST", f"/v1/admin/rollouts/{name}/{verb}", {"reason": "x"}, "release-manager")
         allowed, result = VERBS[verb]
@@ -229,7 +229,7 @@ def test_who_is_in_a_percentage_stays_in_as_it_widens(live):
     devices = [enrol(live, f"d{n}") for n in range(12)]
     first = {device.id for device in devices if device.poll()["need_update"]}
     assert first == {device.id for device in devices if bucket(salt, device.id) < 3000}
-    ok(act(live, "r", "promote"))
+    ok(act(live, "r", "promote", "the lab has seen enough"))
     second = {device.id for device in devices if device.poll()["need_update"]}
     assert second == {device.id for device in devices if bucket(salt, device.id) < 6000}
     assert first <= second
