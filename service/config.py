@@ -121,6 +121,13 @@ class Settings(BaseSettings):
     sweep_tick_s: float = Field(
         default=15.0, gt=0, le=3600, description="How often lost jobs and silent attempts are looked for."
     )
+    webhook_tick_s: float = Field(
+        default=2.0, gt=0, le=3600, description="How often messages to webhooks are looked for."
+    )
+    webhook_private: bool = Field(
+        default=False,
+        description="Let webhooks be called over plain http and inside the inner network; for development.",
+    )
     job_lease_s: int = Field(
         default=90, ge=3, description="Silence after which a running job is given to another worker."
     )

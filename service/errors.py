@@ -98,6 +98,12 @@ class InvalidGate(Invalid):
     code, title = "invalid_gate", "Invalid gate"
 
 
+class InvalidWebhook(Invalid):
+    """A webhook on something that never happens, or at an address that messages must not go to."""
+
+    code, title = "invalid_webhook", "Invalid webhook"
+
+
 class Conflict(ServiceError):
     """The request is well-formed and does not fit the present state."""
 

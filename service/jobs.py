@@ -15,12 +15,20 @@ from service.observability import log
 RUN_JOB = "graylag.run_job"
 EVALUATE_ROLLOUTS = "graylag.evaluate_rollouts"
 SWEEP = "graylag.sweep"
+RING_FOR_WEBHOOKS = "graylag.ring_for_webhooks"
 
 INGEST_VERSION = "ingest_version"
 SIGN_VERSION = "sign_version"
 BUILD_PATCH = "build_patch"
+DELIVER_WEBHOOK = "deliver_webhook"
 
-QUEUES = {INGEST_VERSION: "ingest", SIGN_VERSION: "signing", BUILD_PATCH: "delta"}
+# Webhooks have a queue of their own: somebody else's slow server must not keep gates waiting.
+QUEUES = {
+    INGEST_VERSION: "ingest",
+    SIGN_VERSION: "signing",
+    BUILD_PATCH: "delta",
+    DELIVER_WEBHOOK: "webhooks",
+}
 """Kind of job -> queue. Each queue's workers hold only the keys that its jobs need."""
 HOUSEKEEPING = "housekeeping"
 ALL_QUEUES = (*dict.fromkeys(QUEUES.values()), HOUSEKEEPING)

@@ -24,6 +24,7 @@ from service.api import (
     rollouts,
     templates,
     versions,
+    webhooks,
 )
 from service.api.body_limit import BodyLimit
 from service.api.dependencies import Process
@@ -83,7 +84,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(DeviceDoor, shortcuts=device.SHORTCUTS)
-    for module in (health, device, oidc, versions, cohorts, templates, rollouts, devices, office):
+    for module in (health, device, oidc, versions, cohorts, templates, rollouts, devices, webhooks, office):
         app.include_router(module.router)
     return app
 

@@ -26,11 +26,16 @@ def create(chosen: Settings) -> Celery:
     def sweep() -> None:
         ticks.sweep(process.context())
 
+    def ring_for_webhooks() -> None:
+        ticks.ring_for_webhooks(process.context())
+
     app.task(run_job, name=jobs.RUN_JOB)
     app.task(evaluate_rollouts, name=jobs.EVALUATE_ROLLOUTS)
     app.task(sweep, name=jobs.SWEEP)
+    app.task(ring_for_webhooks, name=jobs.RING_FOR_WEBHOOKS)
     app.conf.beat_schedule = {
         "rollouts": _every(jobs.EVALUATE_ROLLOUTS, chosen.rollout_tick_s),
+        "webhooks": _every(jobs.RING_FOR_WEBHOOKS, chosen.webhook_tick_s),
         "sweep": _every(jobs.SWEEP, chosen.sweep_tick_s),
     }
     return app

@@ -23,6 +23,8 @@ from service.operations import access, devices, trust
 from service.tokens import new_secret, utc_now
 
 WATCH_S = 0.2
+DEVELOPMENT = {"GRAYLAG_LOG_FORMAT": "console", "GRAYLAG_WEBHOOK_PRIVATE": "true"}
+"""A person reads the logs, and a webhook to try out listens on the same machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def start_service(stack: Stack, *, port: int = 0, settings: dict[str, str] | Non
     admin_token, enrolment_token = _credentials(stack.directory, endpoints.database_url, key_directory)
     port = port or free_ports(1)[0]
     stack.say("starting API, workers and beat")
-    common = {**endpoints.environment(), "GRAYLAG_LOG_FORMAT": "console", **(settings or {})}
+    common = {**endpoints.environment(), **DEVELOPMENT, **(settings or {})}
     _spawn_processes(stack, port, key_directory, common)
     url = f"http://127.0.0.1:{port}"
     stack.wait_for("api", lambda: _answers(f"{url}/ready"))
@@ -109,6 +111,7 @@ def _spawn_processes(stack: Stack, port: int, key_directory: Path, common: dict[
     stack.spawn(
         "worker-signing", [*graylag, "worker", "--queues", "signing,housekeeping"], common | publisher
     )
+    stack.spawn("worker-webhooks", [*graylag, "worker", "--queues", "webhooks"], common)
     stack.spawn("beat", [*graylag, "beat"], common)
 
 

@@ -16,10 +16,15 @@ from sqlalchemy.orm import Session
 from service import store
 from service.database import after_commit
 from service.errors import NotFound, WrongState
-from service.jobs import QUEUES, Bell
+from service.jobs import DELIVER_WEBHOOK, QUEUES, Bell
 
-MAX_ATTEMPTS = 3
-BACKOFF = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+BACKOFF = (timedelta(seconds=30), timedelta(minutes=2))
+"""Pauses between the attempts at a job; one attempt more than there are pauses."""
+_PATIENT = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800]
+PATIENCE = {DELIVER_WEBHOOK: tuple(timedelta(seconds=pause) for pause in _PATIENT)}
+"""Kinds with pauses of their own: whoever is to be told may be away for a day."""
+JITTER = 0.2
+"""Pauses are up to this share longer, so that what failed together does not come again together."""
 RING_AGAIN_AFTER = timedelta(seconds=30)
 
 
@@ -28,6 +33,13 @@ def enqueue(session: Session, bell: Bell, kind: str, key: str, args: dict[str, A
 
     A job of the same key that is done or dead is started afresh; one that waits or runs stays.
     """
+    job_id = write_down(session, kind, key, args)
+    after_commit(session, lambda: bell.ring(job_id, kind))
+    return job_id
+
+
+def write_down(session: Session, kind: str, key: str, args: dict[str, Any]) -> UUID:
+    """The same without a bell: a tick rings for it soon."""
     table = store.jobs.JobRow
     fresh = {"kind": kind, "queue": QUEUES[kind], "args": args}
     query = insert(table).values(id=uuid4(), key=key, **fresh)
@@ -40,16 +52,19 @@ def enqueue(session: Session, bell: Bell, kind: str, key: str, args: dict[str, A
     row = store.jobs.job_by_key(session, key)
     if row is None:
         raise NotFound(f"the job {key} went away")
-    job_id = row.id
-    after_commit(session, lambda: bell.ring(job_id, kind))
-    return job_id
+    return row.id
 
 
 def claim(
     session: Session, job_id: UUID, *, owner: str, now: datetime, lease: timedelta
 ) -> store.jobs.JobRow | None:
     """Take a job; None when it is done, elsewhere, or not due yet."""
-    return store.jobs.claim(session, job_id, owner=owner, now=now, lease=lease, max_attempts=MAX_ATTEMPTS)
+    row = store.jobs.job(session, job_id)
+    if row is None:
+        return None
+    return store.jobs.claim(
+        session, job_id, owner=owner, now=now, lease=lease, max_attempts=max_attempts(row.kind)
+    )
 
 
 def renew(session: Session, job_id: UUID, fence: int, *, until: datetime, progress: dict[str, Any]) -> bool:
@@ -74,9 +89,10 @@ def fail(
     if row is None:
         return False
     row.error, row.owner, row.lease_until = error, None, None
-    if retryable and row.attempts < MAX_ATTEMPTS:
+    pauses = PATIENCE.get(row.kind, BACKOFF)
+    if retryable and row.attempts <= len(pauses):
         row.state, row.rung_at = "queued", None
-        row.run_after = now + BACKOFF[min(row.attempts, len(BACKOFF)) - 1]
+        row.run_after = now + pauses[row.attempts - 1] * (1 + JITTER * (row.id.int % 1000) / 1000)
         return False
     row.state, row.finished_at = "dead", now
     return True
@@ -108,11 +124,23 @@ class DeadJob:
     problem: dict[str, Any]
 
 
-def sweep(session: Session, bell: Bell, *, now: datetime) -> list[DeadJob]:
-    """Ring again for what should run and does not; return what was lost too often to be tried again."""
+def max_attempts(kind: str) -> int:
+    """How often a job of some kind is tried."""
+    return len(PATIENCE.get(kind, BACKOFF)) + 1
+
+
+def sweep(session: Session, bell: Bell, *, now: datetime, kind: str | None = None) -> list[DeadJob]:
+    """Ring again for what should run and does not; return what was lost too often to be tried again.
+
+    Args:
+        session: a transaction.
+        bell: rung after the commit.
+        now: what is due.
+        kind: look at jobs of this kind only.
+    """
     dead = []
-    for row in store.jobs.due(session, now=now, silent_since=now - RING_AGAIN_AFTER):
-        if row.state == "running" and row.attempts >= MAX_ATTEMPTS:
+    for row in store.jobs.due(session, now=now, silent_since=now - RING_AGAIN_AFTER, kind=kind):
+        if row.state == "running" and row.attempts >= max_attempts(row.kind):
             problem = {"code": "worker_lost", "detail": f"{row.attempts} workers ended without a word"}
             row.state, row.finished_at, row.owner, row.error = "dead", now, None, problem
             dead.append(DeadJob(row.kind, row.args, problem))

@@ -13,7 +13,7 @@ from service import store
 from service.domain import rollouts as life
 from service.domain.policy import parse_policy, require_future
 from service.errors import NameTaken, NotFound, VersionNotReady
-from service.operations import audit, cohorts, versions, way_back
+from service.operations import audit, cohorts, versions, way_back, webhooks
 
 WATCH_AFTER_LAST_REPORT = timedelta(days=7)
 """A completed rollout on which nobody has reported for so long has nothing new to say."""
@@ -147,13 +147,14 @@ def note(
     *,
     reason: str = "",
 ) -> None:
-    """Into the rollout's history and the audit log alike."""
+    """Into the rollout's history and the audit log, and out to the webhooks."""
     detail = {"stage": row.stage, "state": row.state}
-    session.add(
-        store.rollouts.RolloutEventRow(
-            rollout_id=row.id, at=now, kind=kind, actor=actor, reason=reason, detail=detail
-        )
+    event = store.rollouts.RolloutEventRow(
+        rollout_id=row.id, at=now, kind=kind, actor=actor, reason=reason, detail=detail
     )
+    session.add(event)
+    session.flush()
+    _announce(session, row, event, now)
     audit.record(
         session,
         actor=actor,
@@ -162,6 +163,27 @@ def note(
         now=now,
         detail={**detail, "reason": reason},
     )
+
+
+def _announce(
+    session: Session, row: store.rollouts.RolloutRow, event: store.rollouts.RolloutEventRow, now: datetime
+) -> None:
+    version = store.versions.version_by_id(session, row.version_id)
+    data = {
+        "rollout": row.name,
+        "rollout_id": str(row.id),
+        "model": row.model,
+        "version": version.label if version else "",
+        "state": row.state,
+        "stage": row.stage,
+        "stages": len(row.stages),
+        "actor": event.actor,
+        "reason": event.reason,
+        "sequence": event.id,
+    }
+    why = f": {event.reason}" if event.reason else ""
+    text = f"{row.name} ({row.model} {data['version']}): {event.kind} by {event.actor}, now {row.state}{why}"
+    webhooks.announce(session, f"rollout.{event.kind}", data, text, now=now)
 
 
 def require_ready(version: store.versions.VersionRow | None) -> None:

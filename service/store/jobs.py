@@ -129,7 +129,9 @@ def held(session: Session, job_id: UUID, fence: int) -> JobRow | None:
     )
 
 
-def due(session: Session, *, now: datetime, silent_since: datetime, limit: int = 500) -> Sequence[JobRow]:
+def due(
+    session: Session, *, now: datetime, silent_since: datetime, kind: str | None = None, limit: int = 500
+) -> Sequence[JobRow]:
     """Jobs that should be running and are not: never rung, rung in vain, or orphaned; locked, skipping held ones."""
     waiting = (JobRow.state == "queued") & or_(JobRow.rung_at.is_(None), JobRow.rung_at < silent_since)
     orphaned = (JobRow.state == "running") & (JobRow.lease_until < now)
@@ -140,7 +142,7 @@ def due(session: Session, *, now: datetime, silent_since: datetime, limit: int =
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return session.scalars(query).all()
+    return session.scalars(query if kind is None else query.where(JobRow.kind == kind)).all()
 
 
 def counts(session: Session) -> dict[str, int]:

@@ -1,10 +1,13 @@
 """What beat asks for again and again. Each tick may be lost, doubled or late: the next one does the same."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
 
 from service import database
+from service.jobs import DELIVER_WEBHOOK
 from service.observability import log
-from service.operations import attempts, events, jobs, rollout_gates, rollout_starts, rollouts, uploads
+from service.operations import attempts, events, jobs, rollout_gates, rollout_starts, rollouts, uploads, webhooks
 from service.tokens import utc_now
 from workers.context import WorkerContext
 from workers.tasks import bells
@@ -43,18 +46,30 @@ def _start_due(context: WorkerContext) -> None:
             log("gates").info("rollout.started", rollout=str(rollout_id))
 
 
+def ring_for_webhooks(context: WorkerContext) -> None:
+    """Ring for messages that are due: those that an operation has just written down, and those to be tried again."""
+    with database.transaction(context.engine) as session:
+        if database.alone(session, _SWEEP_LOCK):
+            _ring(session, context, utc_now(), kind=DELIVER_WEBHOOK)
+
+
 def sweep(context: WorkerContext) -> None:
     """Ring for lost jobs, count silent attempts, let old uploads go, make tomorrow's partitions."""
     now = utc_now()
     with database.transaction(context.engine) as session:
         if not database.alone(session, _SWEEP_LOCK):
             return
-        for job in jobs.sweep(session, context.bell, now=now):
-            _, bury = bells.HANDLERS[job.kind]
-            bury(session, job.args, job.problem)
+        _ring(session, context, now)
+        webhooks.forget(session, now=now)
         attempts.expire(session, now=now)
         events.prepare_partitions(session, days=PARTITIONS_AHEAD)
     # Last and alone: an object store that is away must not keep jobs and leases waiting.
     with database.transaction(context.engine) as session:
         if database.alone(session, _SWEEP_LOCK):
             uploads.expire(session, context.blobs, before=now - UPLOAD_LIFETIME)
+
+
+def _ring(session: Session, context: WorkerContext, now: datetime, *, kind: str | None = None) -> None:
+    for job in jobs.sweep(session, context.bell, now=now, kind=kind):
+        _, bury = bells.HANDLERS[job.kind]
+        bury(session, job.args, job.problem)
