@@ -7,7 +7,16 @@ from sqlalchemy.orm import Session
 from service import database
 from service.jobs import DELIVER_WEBHOOK
 from service.observability import log
-from service.operations import attempts, events, jobs, rollout_gates, rollout_starts, rollouts, uploads, webhooks
+from service.operations import (
+    attempts,
+    events,
+    jobs,
+    rollout_gates,
+    rollout_starts,
+    rollouts,
+    uploads,
+    webhooks,
+)
 from service.tokens import utc_now
 from workers.context import WorkerContext
 from workers.tasks import bells
