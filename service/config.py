@@ -113,6 +113,12 @@ class Settings(BaseSettings):
     attempt_lease_s: int = Field(
         default=86400, ge=10, description="Silence after which an offered update counts as timed out."
     )
+    penalty_failures: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Failures of a version after which a device is left alone until something changes.",
+    )
     download_url_ttl_s: int = Field(default=900, ge=60, le=604800, description="Life of a download URL.")
     snapshot_check_s: float = Field(
         default=1.0, gt=0, le=60, description="How often an API process looks for changed rollouts."

@@ -166,6 +166,7 @@ def _desk(
             poll_s=settings.poll_interval_s,
             patch_wait=timedelta(seconds=settings.patch_wait_s),
             lease=timedelta(seconds=settings.attempt_lease_s),
+            strikes=settings.penalty_failures,
         ),
     )
 

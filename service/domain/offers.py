@@ -11,7 +11,8 @@ from sdk_contract.documents import Action
 from sdk_contract.wire import Reason
 from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, Version
 from service.domain.cohorts import Attributes, admits, bucket
-from service.domain.windows import Opening, opening
+from service.domain.openings import Opening
+from service.domain.windows import opening
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from service.domain.cohorts import Attributes
+from service.domain.openings import Opening
 from service.errors import InvalidPolicy
 
 DEVICE = "device"
@@ -61,19 +62,6 @@ class Windows:
 
     zone: str
     daily: tuple[Daily, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """The next time at which offers are made again.
-
-    Attributes:
-        at: when.
-        lasts: how long from then on.
-    """
-
-    at: datetime
-    lasts: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,12 @@ import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sdk_contract.wire import PollRequest, Reason
+from sdk_contract.documents import Action
+from sdk_contract.wire import PollRequest
 from service.domain.catalogue import Line
 from service.domain.offers import Decision, Facts, When, decide, refuge
+from service.domain.openings import aim
+from service.domain.penalty import circumstances
 from service.errors import DeviceSuspended, ModelNotServed, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.compose import Composer, Verdict
@@ -21,11 +24,16 @@ SOON_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often devices come, how long they wait for a patch, how long an attempt may be silent."""
+    """How often devices come, how long they wait for a patch, how long an attempt may be silent.
+
+    Attributes:
+        strikes: failures of a version after which a device is left alone.
+    """
 
     poll_s: int
     patch_wait: timedelta
     lease: timedelta
+    strikes: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +87,21 @@ class PollDesk:
             raise DeviceSuspended("this device has been decommissioned")
         decision = decide(line, facts, When(question.now, question.now - self._pace.patch_wait))
         self._note(line, question)
-        attempt = None
+        grant = None
         # Leaving a revoked version, or completing one, is no part of a rollout: no attempt is counted.
         if decision.offered and decision.rollout is not None:
-            grant = await self._grants.submit(self._wish(line, decision, question))
+            grant = await self._grants.submit(wish_for(line, decision, facts, question.now, self._pace))
             if not grant.known:
                 raise UnknownDevice("this device has not enrolled here", field="device_id")
-            attempt = grant.attempt_id
             if grant.refusal is not None:
-                refused = replace(decision, reason=grant.refusal, action="none", deliveries=())
-                decision = refuge(line, facts) or refused
-        verdict = Verdict(line, decision, attempt, self._next_poll_s(decision.reason))
+                decision = refuge(line, facts) or refused(decision, grant)
+        verdict = Verdict(
+            line=line,
+            decision=decision,
+            attempt_id=grant.attempt_id if grant else None,
+            next_poll_s=self._next_poll_s(decision, question.now),
+            retry=decision.offered and grant is not None and grant.retry,
+        )
         return self._composer.compose(snapshot, verdict, question.request, question.body, question.now)
 
     def _note(self, line: Line, question: Question) -> None:
@@ -98,26 +110,42 @@ class PollDesk:
             Checkin(request.device_id, line.name, request.current_version, request.attributes, question.now)
         )
 
-    def _wish(self, line: Line, decision: Decision, question: Question) -> Wish:
-        if decision.rollout is None or decision.version is None:
-            raise UnknownModel("an offer without a rollout")
-        return Wish(
-            device_id=question.request.device_id,
-            model=line.name,
-            rollout_id=decision.rollout.id,
-            version_id=decision.version.id,
-            stage=decision.stage,
-            action=decision.action,
-            from_version=question.request.current_version,
-            bytes_offered=sum(delivery.bytes for delivery in decision.deliveries),
-            now=question.now,
-            lease_until=question.now + self._pace.lease,
-        )
-
-    def _next_poll_s(self, reason: Reason) -> int:
-        base = min(SOON_S, self._pace.poll_s) if reason == "patch_building" else self._pace.poll_s
+    def _next_poll_s(self, decision: Decision, now: datetime) -> int:
+        if decision.opening is not None:
+            wait = aim(decision.opening, now, self._pace.poll_s, random.random())  # noqa: S311 - timing
+            return max(1, round(wait))
+        base = min(SOON_S, self._pace.poll_s) if decision.reason == "patch_building" else self._pace.poll_s
         # Jitter spreads a fleet that was started, or cut off, at the same moment.
         return max(1, round(base * random.uniform(0.9, 1.1)))  # noqa: S311 - timing, not a secret
+
+
+def wish_for(line: Line, decision: Decision, facts: Facts, now: datetime, pace: Pace) -> Wish:
+    """What a decision to offer something asks of `grants`."""
+    if decision.rollout is None or decision.version is None or decision.variant is None:
+        raise UnknownModel("an offer without a rollout")
+    return Wish(
+        device_id=facts.device_id,
+        model=line.name,
+        rollout_id=decision.rollout.id,
+        version_id=decision.version.id,
+        stage=decision.stage,
+        action=decision.action,
+        from_version=facts.current,
+        bytes_offered=sum(delivery.bytes for delivery in decision.deliveries),
+        now=now,
+        lease_until=now + pace.lease,
+        circumstances=circumstances(decision.variant.name, decision.deliveries, facts.attributes),
+        pacing=decision.rollout.policy.pacing,
+        strikes=pace.strikes,
+    )
+
+
+def refused(decision: Decision, grant: Grant) -> Decision:
+    """The decision after `grants` has said no to it."""
+    action: Action = "hold" if grant.refusal == "killed" else "none"
+    return replace(
+        decision, reason=grant.refusal or "degraded", action=action, deliveries=(), opening=grant.opening
+    )
 
 
 def _require_served(line: Line, claims: DeviceClaims) -> None:

@@ -32,12 +32,17 @@ _OWN = {"attempt_id", "next_poll_s", "directive"}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided, granted and timed for one poll."""
+    """What was decided, granted and timed for one poll.
+
+    Attributes:
+        retry: the device may try a version again that failed on it.
+    """
 
     line: Line
     decision: Decision
     attempt_id: str | None
     next_poll_s: int
+    retry: bool = False
 
 
 class Composer:
@@ -177,6 +182,7 @@ def _directive(verdict: Verdict, request: PollRequest, body: bytes, now: datetim
         "next_poll_s": verdict.next_poll_s,
         "issued": issued,
         "expires": expires,
+        "ext": {"retry": True} if verdict.retry else None,
     }
 
 

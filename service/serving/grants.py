@@ -1,27 +1,36 @@
 """Attempts are granted here: one per device and model at a time, none for a rollout that has stopped.
 
-Four statements per batch, whatever its size: lock the rollouts that still run, see which devices may
-have something, close attempts that the new ones replace, insert or renew.
+A few statements per batch, whatever its size: lock the rollouts that still run, see which devices may
+have something, close attempts that the new ones replace, insert or renew. The row of a rollout without
+pacing is locked for sharing: it only must not stop meanwhile. That of a paced one is locked alone, in every
+process, so that what one gives is counted before another looks.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sdk_contract.wire import Reason
-
-MAX_FAILURES = 3
-"""A device that failed a version so often is left alone until something changes."""
+from service.domain.openings import Opening
+from service.domain.pacing import Ledger
+from service.domain.policy import Pacing
+from service.serving import pace
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a decision would like to give a device."""
+    """What a decision would like to give a device.
+
+    Attributes:
+        bytes_offered: what the preferred way downloads.
+        circumstances: see `domain.penalty`.
+        strikes: failures of the version under these circumstances after which the device is left alone.
+    """
 
     device_id: str
     model: str
@@ -33,6 +42,9 @@ class Wish:
     bytes_offered: int
     now: datetime
     lease_until: datetime
+    circumstances: str
+    pacing: Pacing
+    strikes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +53,59 @@ class Grant:
 
     Attributes:
         known: whether the device has enrolled here; a token may outlive its device's row.
+        retry: the version failed on the device before, and something has changed since: it may try again.
+        opening: for `paced`, when to ask again.
+        failures: how often the version failed under these circumstances.
     """
 
     attempt_id: str | None
     refusal: Reason | None = None
     known: bool = True
+    retry: bool = False
+    opening: Opening | None = None
+    failures: int = 0
 
 
-_OPEN_ROLLOUTS = text(
-    "select id from rollouts where id = any(:rollouts) and state in ('running', 'completed') order by id for share"
+_RUNNING = (
+    "select id from rollouts where id = any(:rollouts) and state in ('running', 'completed') order by id"
 )
-
-_STATUSES = text("select id, status from devices where id = any(:devices)")
+_LOOK = text(_RUNNING)
+_SHARE = text(f"{_RUNNING} for share")
+# Not `for update`: an attempt that is inserted elsewhere locks the key of the row that it refers to.
+_ALONE = text(f"{_RUNNING} for no key update")
 
 _WISHES = """
   select * from unnest(
     cast(:ids as uuid[]), cast(:devices as text[]), cast(:models as text[]), cast(:rollouts as uuid[]),
     cast(:versions as bigint[]), cast(:stages as int[]), cast(:actions as text[]), cast(:froms as text[]),
-    cast(:bytes as bigint[]), cast(:now as timestamptz[]), cast(:leases as timestamptz[])
-  ) as wish(id, device_id, model, rollout_id, version_id, stage, action, from_version, bytes_offered, now, lease_until)
+    cast(:bytes as bigint[]), cast(:now as timestamptz[]), cast(:leases as timestamptz[]),
+    cast(:circumstances as text[])
+  ) as wish(id, device_id, model, rollout_id, version_id, stage, action, from_version, bytes_offered, now, lease_until,
+            circumstances)
 """
+
+_STANDINGS = text(
+    f"""
+    with wish as ({_WISHES})
+    select wish.device_id, wish.model, device.status, model.killed, past.failures, past.ever,
+           (open.rollout_id, open.version_id, open.action)
+             is not distinct from (wish.rollout_id, wish.version_id, wish.action) as renews
+    from wish
+    left join devices device on device.id = wish.device_id
+    left join models model on model.name = wish.model
+    left join forgiven on forgiven.device_id = wish.device_id and forgiven.model = wish.model
+    left join attempts open
+      on open.device_id = wish.device_id and open.model = wish.model and open.closed_at is null
+    left join lateral (
+      select count(*) as ever, count(*) filter (
+        where attempt.circumstances = wish.circumstances and attempt.closed_at > coalesce(forgiven.at, '-infinity')
+      ) as failures
+      from attempts attempt
+      where attempt.device_id = wish.device_id and attempt.version_id = wish.version_id
+        and attempt.state in ('failed', 'rolled_back', 'rejected')
+    ) past on true
+    """  # noqa: S608 - built from constants
+)
 
 _SUPERSEDE = text(
     f"""
@@ -81,15 +126,10 @@ _INSERT = text(
     f"""
     with wish as ({_WISHES}), granted as (
       insert into attempts (id, device_id, model, rollout_id, version_id, stage, action, from_version, state,
-                            bytes_offered, offered_at, lease_until)
+                            bytes_offered, offered_at, lease_until, circumstances)
       select id, device_id, model, rollout_id, version_id, stage, action, from_version, 'offered',
-             bytes_offered, now, lease_until
+             bytes_offered, now, lease_until, circumstances
       from wish
-      where {MAX_FAILURES} > (
-        select count(*) from attempts past
-        where past.device_id = wish.device_id and past.version_id = wish.version_id
-          and past.state in ('failed', 'rolled_back', 'rejected')
-      )
       order by device_id, model
       on conflict (device_id, model) where closed_at is null do update set lease_until = excluded.lease_until
       returning id, device_id, model, rollout_id, stage, stratum, arm, offered_at, (xmax = 0) as fresh
@@ -105,43 +145,85 @@ _INSERT = text(
 )
 
 
+Key = tuple[str, str]
+"""Device and model: what a device may have one attempt for."""
+
+
 async def grant(connection: AsyncConnection, wishes: Sequence[Wish]) -> Sequence[Grant]:
     """Grant a batch; a device that asks twice in one batch gets the same attempt twice."""
-    unique = {(wish.device_id, wish.model): wish for wish in wishes}
-    running = set(
-        (
-            await connection.execute(
-                _OPEN_ROLLOUTS, {"rollouts": list({w.rollout_id for w in unique.values()})}
-            )
-        ).scalars()
-    )
-    found = await connection.execute(_STATUSES, {"devices": list({wish.device_id for wish in wishes})})
-    statuses = {row.id: row.status for row in found}
-    allowed = [
-        wish
-        for wish in unique.values()
-        if wish.rollout_id in running and statuses.get(wish.device_id) == "accepted"
-    ]
-    attempts: dict[tuple[str, str], str] = {}
+    unique = {_key(wish): wish for wish in wishes}
+    paced = [wish for wish in unique.values() if wish.pacing.bounded]
+    free = [wish for wish in unique.values() if not wish.pacing.bounded]
+    # Always in this order, and each by id: two processes never wait for each other in a circle.
+    running = await _running(connection, _SHARE, free) | await _running(connection, _ALONE, paced)
+    answers, ledgers = await _judge(connection, unique, running)
+    allowed = [unique[key] for key, answer in answers.items() if answer.known and answer.refusal is None]
+    attempts: dict[Key, str] = {}
     if allowed:
         columns = _columns(allowed)
         await connection.execute(_SUPERSEDE, columns)
         rows = await connection.execute(_INSERT, columns)
         attempts = {(row.device_id, row.model): str(row.id) for row in rows}
-    return [
-        _answer(wish, attempts.get((wish.device_id, wish.model)), statuses.get(wish.device_id), running)
-        for wish in wishes
+        await pace.write(connection, ledgers)
+    return [replace(answers[_key(wish)], attempt_id=attempts.get(_key(wish))) for wish in wishes]
+
+
+async def consult(connection: AsyncConnection, wish: Wish) -> Grant:
+    """What `grant` would say now; nothing is locked, nothing is written."""
+    answers, _ = await _judge(connection, {_key(wish): wish}, await _running(connection, _LOOK, [wish]))
+    return answers[_key(wish)]
+
+
+def _key(wish: Wish) -> Key:
+    return wish.device_id, wish.model
+
+
+async def _running(connection: AsyncConnection, query: TextClause, wishes: Iterable[Wish]) -> set[UUID]:
+    rollouts = list({wish.rollout_id for wish in wishes})
+    return set((await connection.execute(query, {"rollouts": rollouts})).scalars()) if rollouts else set()
+
+
+async def _judge(
+    connection: AsyncConnection, wishes: Mapping[Key, Wish], running: set[UUID]
+) -> tuple[dict[Key, Grant], dict[UUID, Ledger]]:
+    """An answer to each wish, without its attempt, and the ledgers in which the paced ones are booked."""
+    rows = await connection.execute(_STANDINGS, _columns(list(wishes.values())))
+    standings = {(row.device_id, row.model): row for row in rows}
+    answers = {key: _answer(wish, standings[key], running) for key, wish in wishes.items()}
+    # Only who is new has to be counted: an open attempt has had its place and its bytes.
+    booking = [
+        wish
+        for key, wish in wishes.items()
+        if wish.pacing.bounded
+        and answers[key].known
+        and answers[key].refusal is None
+        and not standings[key].renews
     ]
+    bounds = {wish.rollout_id: wish.pacing for wish in booking}
+    earliest = min((wish.now for wish in booking), default=datetime.max.replace(tzinfo=UTC))
+    ledgers = await pace.read(connection, bounds, earliest)
+    for wish in booking:
+        opening = ledgers[wish.rollout_id].book(wish.bytes_offered, wish.now)
+        if opening is not None:
+            answers[_key(wish)] = replace(answers[_key(wish)], refusal="paced", opening=opening)
+    return answers, ledgers
 
 
-def _answer(wish: Wish, attempt: str | None, status: str | None, running: set[UUID]) -> Grant:
-    if attempt is not None:
-        return Grant(attempt)
-    if status is None:
+def _answer(wish: Wish, standing: Row[Any], running: set[UUID]) -> Grant:
+    if standing.status is None:
         return Grant(None, known=False)
-    if status != "accepted":
-        return Grant(None, "suspended")
-    return Grant(None, "penalty" if wish.rollout_id in running else "paused")
+    retry = standing.ever > 0 and standing.failures == 0
+    return Grant(None, _refusal(wish, standing, running), retry=retry, failures=standing.failures)
+
+
+def _refusal(wish: Wish, standing: Row[Any], running: set[UUID]) -> Reason | None:
+    if standing.status != "accepted":
+        return "suspended"
+    if standing.killed:
+        return "killed"
+    if wish.rollout_id not in running:
+        return "paused"
+    return "penalty" if standing.failures >= wish.strikes else None
 
 
 def _columns(wishes: Sequence[Wish]) -> dict[str, list[Any]]:
@@ -157,4 +239,5 @@ def _columns(wishes: Sequence[Wish]) -> dict[str, list[Any]]:
         "bytes": [wish.bytes_offered for wish in wishes],
         "now": [wish.now for wish in wishes],
         "leases": [wish.lease_until for wish in wishes],
+        "circumstances": [wish.circumstances for wish in wishes],
     }

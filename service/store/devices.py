@@ -50,6 +50,16 @@ class InstallationRow(Table):
     seen_at: Mapped[datetime]
 
 
+class ForgivenRow(Table):
+    """Failures of a model's versions before this moment count no more against a device."""
+
+    __tablename__ = "forgiven"
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    at: Mapped[datetime]
+
+
 class EnrolmentTokenRow(Table):
     """A secret that lets new devices in; only its hash is kept."""
 

@@ -141,6 +141,11 @@ class AttemptRow(Table):
         ),
         Index("ix_attempts_lease", "lease_until", postgresql_where=text("closed_at is null")),
         Index("ix_attempts_rollout_closed", "rollout_id", postgresql_where=text("closed_at is null")),
+        Index(
+            "ix_attempts_downloading",
+            "rollout_id",
+            postgresql_where=text("closed_at is null and state in ('offered','acknowledged','downloading')"),
+        ),
         Index("ix_attempts_device_version", "device_id", "version_id"),
     )
 
@@ -154,6 +159,7 @@ class AttemptRow(Table):
     arm: Mapped[str] = mapped_column(server_default="treated")
     action: Mapped[str]
     from_version: Mapped[str | None]
+    circumstances: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str]
     code: Mapped[str | None]
     seq: Mapped[int] = mapped_column(Integer, server_default="-1")
@@ -163,6 +169,16 @@ class AttemptRow(Table):
     offered_at: Mapped[datetime]
     lease_until: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+
+
+class PaceRow(Table):
+    """Bytes that a paced rollout has offered in a minute."""
+
+    __tablename__ = "pace"
+
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    bytes: Mapped[int]
 
 
 class EventRow(Table):

@@ -47,6 +47,7 @@ class VersionRow(Table):
     manifest: Mapped[bytes | None] = mapped_column(LargeBinary)
     manifest_sha256: Mapped[str | None] = mapped_column(unique=True)
     signed_by_publisher: Mapped[bool] = mapped_column(server_default=text("false"))
+    watershed: Mapped[bool] = mapped_column(server_default=text("false"))
     created_by: Mapped[str]
     created_at: Mapped[Created]
     ready_at: Mapped[datetime | None]
