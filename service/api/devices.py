@@ -10,7 +10,15 @@ from sdk_contract.documents import DeviceId
 from service.api.dependencies import Admin, Config, Held, Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import WhyView
-from service.api.schemas import ActBody, AttributesBody, DeviceView, KeyBody, SharedSecretView
+from service.api.schemas import (
+    ActBody,
+    AttributesBody,
+    DeviceView,
+    ForgiveBody,
+    ForgivenView,
+    KeyBody,
+    SharedSecretView,
+)
 from service.errors import Conflict
 from service.operations import devices
 from service.operations.views import device_view
@@ -96,6 +104,15 @@ def issue_secret(
     server_secret = settings.hmac_secret.get_secret_value().encode()
     secret = devices.issue_secret(session, device_id, server_secret, actor=caller.name, now=now)
     return SharedSecretView(device_id=device_id, secret=secret.hex())
+
+
+@router.post("/{device_id}/forgive", summary="Let it try again what it failed")
+def forgive_device(
+    device_id: Id, body: ForgiveBody, session: Transaction, caller: ReleaseManager, now: Now
+) -> ForgivenView:
+    """Its failures so far count no more, and its next offer says that it may try a version that failed on it."""
+    models = devices.forgive(session, device_id, body.model, actor=caller.name, reason=body.reason, now=now)
+    return ForgivenView(device_id=device_id, models=list(models))
 
 
 @router.post("/{device_id}/{verb}", summary="Accept, suspend, decommission")

@@ -77,6 +77,7 @@ class VersionBody(Body):
     floor: Label | None = None
     notes: str = Field(default="", max_length=10_000)
     signed_by_publisher: bool = False
+    watershed: bool = Field(default=False, description="No device may skip it on its way to anything newer.")
 
 
 class ManifestBody(Body):
@@ -113,6 +114,7 @@ class VersionView(View):
         problem: why it was rejected: `code`, `detail`, `field`.
         pending: digests of the files that have not arrived.
         awaits_manifest: its publisher's signed manifest is all that is missing.
+        watershed: no device may skip it.
     """
 
     model: str
@@ -129,6 +131,7 @@ class VersionView(View):
     variants: list[VariantView]
     pending: list[str] = Field(default_factory=list)
     awaits_manifest: bool = False
+    watershed: bool = False
 
 
 class UploadBody(Body):
@@ -214,6 +217,24 @@ class DeviceView(View):
     pending_key_id: str | None = None
     models: list[str] | None = None
     installations: list[InstallationView] = Field(default_factory=list)
+
+
+class ForgiveBody(Body):
+    """Let a device try again what it failed.
+
+    Attributes:
+        model: absent for all that it has failed.
+    """
+
+    model: Name | None = None
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+class ForgivenView(View):
+    """Of which models a device may try again what it failed."""
+
+    device_id: str
+    models: list[str]
 
 
 class AttributesBody(Body):

@@ -58,6 +58,24 @@ def put_model(
     return ModelView.model_validate(row)
 
 
+@router.post("/models/{model}/kill", summary="Throw the kill switch of a model")
+def kill_model(
+    model: ModelName, body: ReasonBody, session: Transaction, caller: ReleaseManager, now: Now
+) -> ModelView:
+    """From then on, within two seconds everywhere, every poll is told to hold; rollouts keep their state."""
+    row = versions.set_killed(session, model, killed=True, actor=caller.name, reason=body.reason, now=now)
+    return ModelView.model_validate(row)
+
+
+@router.post("/models/{model}/revive", summary="Put the kill switch back")
+def revive_model(
+    model: ModelName, body: ReasonBody, session: Transaction, caller: ReleaseManager, now: Now
+) -> ModelView:
+    """Rollouts go on where they are."""
+    row = versions.set_killed(session, model, killed=False, actor=caller.name, reason=body.reason, now=now)
+    return ModelView.model_validate(row)
+
+
 @router.get("/models/{model}/versions", summary="Versions of a model")
 def list_versions(model: ModelName, session: ReadOnly, _caller: Viewer) -> list[VersionView]:
     """The newest 100, newest first."""
@@ -79,6 +97,7 @@ def declare_version(
         floor=body.floor,
         notes=body.notes,
         signed_by_publisher=body.signed_by_publisher,
+        watershed=body.watershed,
         variants=[
             versions.VariantDeclaration(
                 name=variant.name,

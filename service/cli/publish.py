@@ -51,6 +51,7 @@ class Release:
     variants: Sequence[LocalVariant]
     floor: str | None = None
     notes: str = ""
+    watershed: bool = False
 
 
 def publish(
@@ -69,6 +70,10 @@ def publish(
     ] = None,
     floor: Annotated[str | None, typer.Option(help="Devices may never go below this version again.")] = None,
     notes: Annotated[str, typer.Option(help="For people.")] = "",
+    watershed: Annotated[
+        bool,
+        typer.Option("--watershed", help="No device may skip this version on its way to anything newer."),
+    ] = False,
     url: Annotated[str | None, typer.Option(help="The server; else GRAYLAG_URL.")] = None,
     token: Annotated[str | None, typer.Option(help="API token; better in GRAYLAG_TOKEN.")] = None,
     sign_with: Annotated[
@@ -95,7 +100,9 @@ def publish(
             )
             for build in builds
         ]
-        result = publish_release(api, Release(model, version, variants, floor, notes), console, signers)
+        result = publish_release(
+            api, Release(model, version, variants, floor, notes, watershed), console, signers
+        )
     if as_json:
         typer.echo(json.dumps(result))
 
@@ -164,6 +171,7 @@ def _declaration(release: Release) -> dict[str, Any]:
         "label": release.label,
         "floor": release.floor,
         "notes": release.notes,
+        "watershed": release.watershed,
         "variants": [
             {
                 "name": variant.name,

@@ -36,6 +36,7 @@ class Version:
     Attributes:
         variants: highest priority first.
         revoked: devices must not stay on it.
+        watershed: devices below it have to come by it on their way to anything newer.
     """
 
     id: int
@@ -47,6 +48,7 @@ class Version:
     manifest: bytes
     manifest_sha256: str
     ready_at: datetime | None
+    watershed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,17 @@ class Line:
     versions: Mapping[str, Version]
     rollouts: tuple[Rollout, ...]
     patches: Mapping[tuple[str, str], tuple[Patch, ...]] = field(default_factory=dict)
+    _watersheds: tuple[Version, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the watersheds once, since every poll asks for them."""
+        found = [version for version in self.versions.values() if version.watershed and not version.revoked]
+        object.__setattr__(self, "_watersheds", tuple(sorted(found, key=lambda version: version.counter)))
+
+    def watershed_above(self, current: Version | None) -> Version | None:
+        """The next version that a device has to come by; one that runs something unknown is below them all."""
+        counter = current.counter if current is not None else 0
+        return next((version for version in self._watersheds if version.counter > counter), None)
 
     def released(self) -> Version | None:
         """The newest version whose rollout has been completed, and that has not been revoked since."""

@@ -104,6 +104,14 @@ def decide(line: Line, facts: Facts, when: When) -> Decision:
     if line.killed:
         return Decision("killed", "hold")
     current = line.versions.get(facts.current or "")
+    decision = _best(line, current, facts, when)
+    # Whatever led here: devices would refuse to go below the floor of what they run.
+    if decision.version is not None and current is not None and decision.version.counter < current.floor:
+        return Decision("below_floor", rollout=decision.rollout)
+    return decision
+
+
+def _best(line: Line, current: Version | None, facts: Facts, when: When) -> Decision:
     if current is None or not current.revoked:
         newer = _newer(line, current, facts, when)
         return newer if newer.offered else _completion(line, current, facts) or newer
@@ -140,7 +148,7 @@ def _completion(line: Line, current: Version | None, facts: Facts) -> Decision |
 
 def _refuge(line: Line, revoked: Version, facts: Facts) -> Decision:
     """Something good in place of a revoked version, needing no rollout; else the device keeps what it has."""
-    for version in _refuges(line, revoked):
+    for version in _refuges(line, revoked, watershed(line, revoked, facts)):
         variant = choose_variant(version, facts)
         if variant is not None:
             action: Action = "install" if version.counter > revoked.counter else "rollback"
@@ -149,12 +157,13 @@ def _refuge(line: Line, revoked: Version, facts: Facts) -> Decision:
     return Decision("revoked", "hold")
 
 
-def _refuges(line: Line, revoked: Version) -> list[Version]:
+def _refuges(line: Line, revoked: Version, step: Version | None) -> list[Version]:
     """Good versions for devices that must leave a revoked one, best first.
 
     Those that were released to everyone come first, the newest before older ones; then what came before the
     revoked one, such as the version that shipped inside the app and never had a rollout. What a rollout was
-    stopped over is no refuge, and the floor of the revoked version still holds: devices would refuse.
+    stopped over is no refuge, the floor of the revoked version still holds (devices would refuse), and nobody
+    skips the watershed `step`.
     """
     released = {item.version.id for item in line.rollouts if item.state == "completed"}
     stopped = {item.version.id for item in line.rollouts if item.state in {"halted", "rolled_back"}}
@@ -163,6 +172,7 @@ def _refuges(line: Line, revoked: Version) -> list[Version]:
         for version in line.versions.values()
         if not version.revoked
         and version.counter >= revoked.floor
+        and (step is None or version.counter <= step.counter)
         and (version.id in released or (version.counter < revoked.counter and version.id not in stopped))
     ]
     return sorted(good, key=lambda version: (version.id in released, version.counter), reverse=True)
@@ -178,6 +188,7 @@ _TELLING: tuple[Reason, ...] = (
     "held_back",
     "not_in_stage",
     "paused",
+    "below_floor",
 )
 """From the least to the most telling refusal."""
 
@@ -188,6 +199,9 @@ def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, whe
     refusal = _settled(rollout, current) or _unreached(rollout, facts, stage)
     if refusal is not None or stage is None:
         return Decision(refusal or "not_in_cohort", rollout=rollout)
+    step = watershed(line, current, facts)
+    if step is not None and step.counter < rollout.version.counter:
+        return Decision("below_floor", rollout=rollout, stage=stage)
     shut = opening(rollout.policy.windows, facts.attributes, when.now) if rollout.policy.windows else None
     if shut is not None:
         return Decision("outside_window", rollout=rollout, stage=stage, opening=shut)
@@ -207,6 +221,13 @@ def _unreached(rollout: Rollout, facts: Facts, stage: int | None) -> Reason | No
     if rollout.state != "completed" and stage > rollout.stage:
         return "not_in_stage"
     return None
+
+
+def watershed(line: Line, current: Version | None, facts: Facts) -> Version | None:
+    """The version that the device has to run before anything newer; none for one that has no model yet."""
+    if facts.current is None and not facts.components:
+        return None
+    return line.watershed_above(current)
 
 
 def is_held_back(rollout: Rollout, device_id: str) -> bool:

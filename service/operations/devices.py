@@ -239,6 +239,32 @@ def change_status(
     return row
 
 
+def forgive(
+    session: Session, device_id: str, model: str | None, *, actor: str, reason: str, now: datetime
+) -> Sequence[str]:
+    """Let a device try again what it failed so often that it was left alone; returns the models.
+
+    Raises:
+        UnknownDevice: no such device.
+        Conflict: it has failed nothing of that model, or of any.
+    """
+    require(session, device_id, lock=True)
+    failed = store.devices.failed_models(session, device_id)
+    models = [name for name in failed if model in (None, name)]
+    if not models:
+        raise Conflict(f"{device_id} has failed nothing of {model or 'any model'}", field="model")
+    store.devices.forgive(session, device_id, models, now=now)
+    audit.record(
+        session,
+        actor=actor,
+        verb="device.forgive",
+        subject=f"device:{device_id}",
+        now=now,
+        detail={"models": models, "reason": reason},
+    )
+    return models
+
+
 def set_attributes(
     session: Session, device_id: str, attributes: dict[str, Any], *, actor: str, now: datetime
 ) -> store.devices.DeviceRow:

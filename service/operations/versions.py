@@ -69,6 +69,7 @@ class VersionDeclaration:
         counter: None for the next one.
         floor: label of the oldest version that devices may go back to; None for no floor.
         signed_by_publisher: the publisher hands a signed manifest in; no key here vouches for the version.
+        watershed: no device may skip it on its way to anything newer.
     """
 
     label: str
@@ -77,6 +78,7 @@ class VersionDeclaration:
     floor: str | None = None
     notes: str = ""
     signed_by_publisher: bool = False
+    watershed: bool = False
 
 
 def create_model(
@@ -109,6 +111,23 @@ def require_model(session: Session, name: str) -> store.versions.ModelRow:
 def list_models(session: Session) -> Sequence[store.versions.ModelRow]:
     """All models, by name."""
     return store.versions.models(session)
+
+
+def set_killed(
+    session: Session, name: str, *, killed: bool, actor: str, reason: str, now: datetime
+) -> store.versions.ModelRow:
+    """Throw a model's kill switch, or put it back; saying it again changes nothing but the audit log.
+
+    While it is thrown, every poll is told to hold: no device gets anything, whatever its rollouts say.
+
+    Raises:
+        UnknownModel: there is no such model.
+    """
+    row = require_model(session, name)
+    row.killed = killed
+    verb = "model.kill" if killed else "model.revive"
+    audit.record(session, actor=actor, verb=verb, subject=f"model:{name}", now=now, detail={"reason": reason})
+    return row
 
 
 def list_versions(session: Session, model: str) -> Sequence[store.versions.VersionRow]:
@@ -202,6 +221,7 @@ def _insert(
         state="uploading",
         notes=declaration.notes,
         signed_by_publisher=declaration.signed_by_publisher,
+        watershed=declaration.watershed,
         created_by=actor,
         variants=[_variant(session, variant) for variant in declaration.variants],
     )
@@ -266,6 +286,8 @@ def _same(session: Session, row: store.versions.VersionRow, declaration: Version
     if declaration.counter not in (None, row.counter) or declaration.notes != row.notes:
         return False
     if declaration.signed_by_publisher != row.signed_by_publisher:
+        return False
+    if declaration.watershed != row.watershed:
         return False
     if _floor(session, row.model, declaration, row.counter) != row.floor:
         return False

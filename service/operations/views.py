@@ -11,7 +11,17 @@ from service.operations import versions
 
 def version_view(session: Session, row: store.versions.VersionRow) -> dict[str, Any]:
     """A version with its variants, what is inside its files, and what has not arrived."""
-    fields = ("model", "label", "counter", "floor", "state", "problem", "notes", "manifest_sha256")
+    fields = (
+        "model",
+        "label",
+        "counter",
+        "floor",
+        "state",
+        "problem",
+        "notes",
+        "manifest_sha256",
+        "watershed",
+    )
     times = ("created_by", "created_at", "ready_at")
     return {
         **{name: getattr(row, name) for name in (*fields, *times)},

@@ -161,6 +161,7 @@ def _version(row: store.versions.VersionRow) -> Version:
         manifest=row.manifest or b"",
         manifest_sha256=row.manifest_sha256 or "",
         ready_at=row.ready_at,
+        watershed=row.watershed,
     )
 
 

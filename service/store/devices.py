@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Date, DateTime, ForeignKey, LargeBinary, delete, func, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import Text
 
@@ -106,6 +106,24 @@ def devices(session: Session, *, after: str = "", limit: int = 100) -> Sequence[
 def installations(session: Session, device_id: str) -> Sequence[InstallationRow]:
     """What a device runs."""
     return session.scalars(select(InstallationRow).where(InstallationRow.device_id == device_id)).all()
+
+
+def failed_models(session: Session, device_id: str) -> Sequence[str]:
+    """Models of which a device has failed a version."""
+    query = text(
+        "select distinct model from attempts where device_id = :device "
+        "and state in ('failed', 'rolled_back', 'rejected') order by model"
+    )
+    return session.scalars(query, {"device": device_id}).all()
+
+
+def forgive(session: Session, device_id: str, models: Sequence[str], *, now: datetime) -> None:
+    """Failures of these models up to now count no more."""
+    rows = [{"device_id": device_id, "model": name, "at": now} for name in models]
+    written = insert(ForgivenRow).values(rows)
+    session.execute(
+        written.on_conflict_do_update(index_elements=["device_id", "model"], set_={"at": written.excluded.at})
+    )
 
 
 def census(session: Session, model_name: str) -> dict[str, int]:

@@ -26,7 +26,7 @@ def variant(content, *, name="default", rule=None, priority=0, sizes=None):
     return Variant(name, priority, compile_rule(rule or {}), parts)
 
 
-def version(counter, *variants, revoked=False, floor=0):
+def version(counter, *variants, revoked=False, floor=0, watershed=False):
     held = variants or (variant({"weights": f"w{counter}"}),)
     return Version(
         id=counter,
@@ -38,6 +38,7 @@ def version(counter, *variants, revoked=False, floor=0):
         manifest=b"{}",
         manifest_sha256=digest(f"m{counter}"),
         ready_at=NOW,
+        watershed=watershed,
     )
 
 
