@@ -1,10 +1,10 @@
 """The life of a rollout: states, verbs, and what a verdict does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from service.domain.gates import Hold, parse_gate
-from service.errors import InvalidStages, ReasonRequired, WrongState
+from service.domain.gates import Hold, MeasureGate, parse_gate
+from service.errors import InvalidGate, InvalidStages, ReasonRequired, WrongState
 
 VERBS: Mapping[str, tuple[frozenset[str], str]] = {
     "submit": (frozenset({"draft"}), "awaiting_approval"),
@@ -60,8 +60,15 @@ def require_reason(verb: str, reason: str) -> None:
         )
 
 
-def check_stages(stages: Sequence[Mapping[str, Any]]) -> None:
+def check_stages(
+    stages: Sequence[Mapping[str, Any]], *, metrics: Collection[str] | None = (), holdback: float = 0
+) -> None:
     """Refuse stages that do not widen, and holds and gates that cannot be read.
+
+    Args:
+        stages: as written.
+        metrics: what the model's devices measure beyond `measures.KNOWN`; None where the model is not known yet.
+        holdback: percentage of the fleet that never gets the version.
 
     Raises:
         InvalidStages: no stage, too many, a percentage outside (0, 100], or one that shrinks on its cohort.
@@ -83,9 +90,24 @@ def check_stages(stages: Sequence[Mapping[str, Any]]) -> None:
             )
         widest[cohort] = percent
         for place, gate in enumerate(stage.get("gates", [])):
-            parse_gate(gate, f"stages.{index}.gates.{place}")
+            at = f"stages.{index}.gates.{place}"
+            parsed = parse_gate(gate, at, metrics)
+            if isinstance(parsed, MeasureGate) and parsed.control:
+                _require_control(widest, holdback, at)
+
+
+def _require_control(widest: Mapping[str, float], holdback: float, at: str) -> None:
+    """Somebody has to be left out by chance, or there is nobody to compare with."""
+    if not holdback and all(percent >= 100 for percent in widest.values()):
+        raise InvalidGate(
+            "nobody would be left to compare with: set policy.holdback_percent, or a percent below 100 in this "
+            "stage or an earlier one",
+            field=f"{at}.against",
+        )
 
 
 def hold_of(raw: Mapping[str, Any]) -> Hold:
     """A stage's hold from JSON that has been checked."""
-    return Hold(raw.get("minutes", 0), raw.get("reports", 1), raw.get("approval", False))
+    return Hold(
+        raw.get("minutes", 0), raw.get("reports", 1), raw.get("approval", False), raw.get("min_coverage", 0)
+    )

@@ -71,3 +71,10 @@ def withdraw(session: Session, rollout_id: UUID, *, now: datetime) -> None:
 def wake(session: Session, rollout_id: UUID, *, now: datetime) -> None:
     """Devices that have waited are told to switch at their next poll: from now on silence counts again."""
     session.execute(_WAKE, {"rollout": rollout_id, "until": now + PATIENCE})
+
+
+def withdraw_stratum(session: Session, rollout_id: UUID, stratum: str, *, now: datetime) -> None:
+    """The same for the devices of one stratum."""
+    query = _CLOSE.format(column="withdrawn", condition="rollout_id = :rollout and stratum = :stratum")
+    values = {"now": now, "state": "cancelled", "code": "stratum_held", "rollout": rollout_id}
+    session.execute(text(query), values | {"stratum": stratum})

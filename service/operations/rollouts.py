@@ -1,7 +1,7 @@
 """Rollouts: declared, found, listed. Writes `rollouts`, `stages`, `rollout_events`, with `rollout_verbs`."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,7 +55,8 @@ def create(
     """
     version = versions.require(session, declaration.model, declaration.version)
     require_ready(version)
-    check_shape(session, declaration.stages, declaration.policy)
+    metrics = store.gates.metric_names(session, declaration.model)
+    check_shape(session, declaration.stages, declaration.policy, metrics)
     policy = parse_policy(declaration.policy)
     require_future(policy, now)
     way_back.require(session, version, policy, on_breach=declaration.on_breach)
@@ -68,15 +69,24 @@ def create(
     return row
 
 
-def check_shape(session: Session, stages: Sequence[StageDeclaration], policy: dict[str, Any]) -> None:
-    """Refuse stages and a policy that make no sense, whatever the model and the version.
+def check_shape(
+    session: Session,
+    stages: Sequence[StageDeclaration],
+    policy: dict[str, Any],
+    metrics: Collection[str] | None = None,
+) -> None:
+    """Refuse stages and a policy that make no sense; gates on measurements only where the model's are given.
 
     Raises:
         NotFound: a stage names an absent cohort.
         InvalidStages, InvalidGate, InvalidPolicy: values that make no sense.
     """
-    life.check_stages([{"cohort": s.cohort, "percent": s.percent, "gates": s.gates} for s in stages])
     parse_policy(policy)
+    life.check_stages(
+        [{"cohort": s.cohort, "percent": s.percent, "gates": s.gates} for s in stages],
+        metrics=metrics,
+        holdback=policy.get("holdback_percent", 0),
+    )
     _require_cohorts(session, stages)
 
 
