@@ -60,7 +60,7 @@ def put_model(
 
 @router.post("/models/{model}/kill", summary="Throw the kill switch of a model")
 def kill_model(
-    model: ModelName, body: ReasonBody, session: Transaction, caller: ReleaseManager, now: Now
+    model: ModelName, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
 ) -> ModelView:
     """From then on, within two seconds everywhere, every poll is told to hold; rollouts keep their state."""
     row = versions.set_killed(session, model, killed=True, actor=caller.name, reason=body.reason, now=now)
@@ -69,7 +69,7 @@ def kill_model(
 
 @router.post("/models/{model}/revive", summary="Put the kill switch back")
 def revive_model(
-    model: ModelName, body: ReasonBody, session: Transaction, caller: ReleaseManager, now: Now
+    model: ModelName, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
 ) -> ModelView:
     """Rollouts go on where they are."""
     row = versions.set_killed(session, model, killed=False, actor=caller.name, reason=body.reason, now=now)
