@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sdk_contract.envelope import Signer
+from sdk_contract.writing import Signer
 from service import database, jobs, signing
 from service.api import cohorts, device, devices, health, office, oidc, problems, rollouts, versions
 from service.api.body_limit import BodyLimit

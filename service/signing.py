@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sdk_contract import strict_json
 from sdk_contract.documents import RoleKeys, RoleName, TrustBundle, public_key_entry, timestamp
-from sdk_contract.envelope import Role, Signer, key_id, pae, peek
+from sdk_contract.envelope import Role, key_id, pae, peek
 from sdk_contract.errors import ContractError
+from sdk_contract.writing import Signer
 from service.domain.trust_changes import TRUST_LIFETIME
 from service.errors import ServiceError
 from service.kms_signing import SCHEMES, KeyStoreFailed, KeyStoreSigner, signer_at

@@ -12,8 +12,9 @@ from sdk_contract.client.identity import Configuration
 from sdk_contract.client.record import Record
 from sdk_contract.client.store import Store
 from sdk_contract.client.trust import TrustStore
-from sdk_contract.client.verify import Order, Question, agree, check_answer, moment
+from sdk_contract.client.verify import Order, check_answer
 from sdk_contract.errors import ContractError
+from sdk_contract.rules import Question, agree, moment
 from sdk_contract.wire import Event, PollAnswer, PollRequest
 
 ACCEPTS = ["glp1", "full"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from sdk_contract.documents import Directive, Document, Manifest, PatchDescriptor, TrustBundle
@@ -134,8 +134,8 @@ def _closed(schema: Any) -> Any:
     return {"additionalProperties": False, **closed} if "patternProperties" in closed else closed
 
 
-def _alone(name: str, kind: type[BaseModel]) -> Schema:
-    return {"$schema": DIALECT, "$id": f"urn:graylag:v1:{name}"} | kind.model_json_schema()
+def _alone(name: str, kind: type[Any]) -> Schema:
+    return {"$schema": DIALECT, "$id": f"urn:graylag:v1:{name}"} | TypeAdapter(kind).json_schema()
 
 
 def _events(event: Schema) -> Schema:
