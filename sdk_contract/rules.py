@@ -27,6 +27,12 @@ from sdk_contract.documents import (
 
 CLOCK_IS_SANE = timedelta(days=1)
 """A clock this close to a fresh signature is right; one further off is not asked about expiry."""
+MAX_LEAP = 2**31
+"""How far one manifest may raise the floor that a device remembers.
+
+A floor is for ever. With a floor near 2^53 stolen publishers' keys would lock a fleet out of every later version, also
+after those keys are replaced; so bounded, the rightful publisher goes on above whatever floor the thief has left.
+"""
 INSTALLS = ("install", "rollback")
 """Actions that name a manifest."""
 
@@ -138,9 +144,12 @@ def require_allowed(manifest: Manifest, memory: Memory, *, rollback: bool) -> No
 
     Raises:
         RollbackRefused: below the floor, or older than what runs.
+        FastForward: it would raise the floor by more than `MAX_LEAP`.
     """
     if manifest.counter < max(memory.floor, manifest.floor):
         raise errors.RollbackRefused(f"counter {manifest.counter} is below the floor {memory.floor}")
+    if manifest.floor - memory.floor > MAX_LEAP:
+        raise errors.FastForward(f"floor {manifest.floor} after {memory.floor}")
     if not rollback and memory.counter is not None and manifest.counter < memory.counter:
         raise errors.RollbackRefused(f"counter {manifest.counter} is older than {memory.counter}")
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sdk_contract.client.errors import StateDamaged
 from sdk_contract.client.states import State
 from sdk_contract.documents import Bytes, Component, Manifest, Name
+from sdk_contract.errors import ContractError
 from sdk_contract.rules import Memory
 from sdk_contract.wire import Event
 
@@ -158,5 +159,5 @@ class Record(BaseModel):
             raise StateDamaged("the digest of the state file does not fit")
         try:
             return cls.model_validate_json(body)
-        except ValidationError as error:
+        except (ValidationError, ContractError) as error:
             raise StateDamaged(str(error)) from error
