@@ -34,6 +34,9 @@ FOLDER = Path(__file__).parent
 DIALECT = GenerateJsonSchema.schema_dialect
 OPENAPI = "openapi-device.json"
 Schema = dict[str, Any]
+RETRY: Schema = {
+    "headers": {"Retry-After": {"description": "Seconds to wait at least.", "schema": {"type": "integer"}}}
+}
 
 BODIES: Mapping[str, type[BaseModel]] = {
     "poll-request": PollRequest,
@@ -158,7 +161,10 @@ def _operation(route: Route) -> Schema:
         "tags": ["device"],
         "responses": {
             str(route.status): {"description": route.summary, "content": _json(_reference(route.answer))},
-            **{str(status): {"description": text, **problem} for status, text in route.problems.items()},
+            **{
+                str(status): {"description": text, **problem, **(RETRY if status in {429, 503} else {})}
+                for status, text in route.problems.items()
+            },
         },
     }
     if route.parameters:

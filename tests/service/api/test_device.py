@@ -89,7 +89,7 @@ def test_an_assertion_by_the_devices_key_gives_a_fresh_token_once(live):
     fresh = ok(device.ask_token(proof))
     assert fresh["status"] == "accepted"
     device.token = fresh["access_token"]
-    refused(device.ask_token(proof), 429, "too_many_requests", "assertion")
+    refused(device.ask_token(proof), 401, "replayed", "assertion")
 
 
 def test_who_is_not_enrolled_gets_no_token(live):
