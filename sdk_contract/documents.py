@@ -7,49 +7,34 @@ under `ext`, where anything may stand that an older client can ignore.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
-
 from sdk_contract import strict_json
-from sdk_contract.envelope import Role, Signer, key_id, peek, seal, unseal
+from sdk_contract.envelope import Role, key_id, peek, unseal
 from sdk_contract.errors import Expired, Malformed, TrustChainBroken
+from sdk_contract.fields import Checked, Rule, length, number, read_object, text, within
+from sdk_contract.writing import Written
 
-
-def _require_moment(text: str) -> str:
-    """A time that exists: 30 February would be one string to compare and another failure in every library."""
-    datetime.fromisoformat(text)
-    return text
-
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, text(r"^[0-9a-f]{64}$")]
 Timestamp = Annotated[
     str,
-    StringConstraints(
-        # Not `\d`, which is any digit of any script here, and only 0 to 9 elsewhere. Years 2000 to 2999: adding a
-        # few seconds to the last moment of 9999, or reading one before 1970, fails in half of all libraries.
-        pattern=r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
-    ),
-    AfterValidator(_require_moment),
+    # Not `\d`, which is any digit of any script here, and only 0 to 9 elsewhere. Years 2000 to 2999: adding a
+    # few seconds to the last moment of 9999, or reading one before 1970, fails in half of all libraries.
+    text(r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"),
+    # 30 February would be one string to compare and another failure in every library.
+    Rule(datetime.fromisoformat, {}),
 ]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
-KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
-Counter = Annotated[int, Field(ge=0, lt=2**53)]
-Size = Annotated[int, Field(ge=0, lt=2**53)]
+Name = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Label = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")]
+FileName = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+DeviceId = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
+KeyId = Annotated[str, text(r"^[0-9a-f]{16}$")]
+PublicKey = Annotated[str, text(r"^[A-Za-z0-9+/]{43}=$")]
+Counter = Annotated[int, number(0, 2**53)]
+Size = Annotated[int, number(0, 2**53)]
+Short = Annotated[str, length(0, 64)]
 
 RoleName = Literal["root", "publisher", "director", "patcher"]
 Action = Literal["install", "rollback", "hold", "none"]
@@ -60,7 +45,8 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class Document(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Document(Written):
     """Base of the four: frozen, exact, with one byte form.
 
     Attributes:
@@ -70,21 +56,11 @@ class Document(BaseModel):
         ext: additions that an older client may ignore.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
     payload_type: ClassVar[str]
     role: ClassVar[RoleName]
     limit: ClassVar[int]
 
-    ext: dict[str, Any] = Field(default_factory=dict)
-
-    def to_bytes(self) -> bytes:
-        """The bytes that are signed: sorted keys, no blanks, absent fields left out."""
-        return strict_json.dumps(self.model_dump(mode="json", exclude_defaults=True))
-
-    def seal(self, signers: Sequence[Signer]) -> bytes:
-        """The document in an envelope signed by all of `signers`."""
-        return seal(self.to_bytes(), self.payload_type, signers)
+    ext: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, envelope: bytes, role: Role) -> Self:
@@ -102,31 +78,27 @@ class Document(BaseModel):
         Raises:
             Malformed: not strict JSON, or not the fields of this document.
         """
-        fields = strict_json.loads(payload, limit=cls.limit)
-        try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            raise Malformed(_first_fault(error)) from error
+        found: Self = read_object(cls, strict_json.loads(payload, limit=cls.limit))
+        return found
 
 
-class RoleKeys(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class RoleKeys(Checked):
     """The keys of a role and how many different ones must sign."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    keys: list[KeyId] = Field(min_length=1, max_length=16)
-    threshold: int = Field(ge=1, le=16)
+    keys: Annotated[list[KeyId], length(1, 16)]
+    threshold: Annotated[int, within(1, 16)]
 
 
-class Key(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Key(Checked):
     """One public key, raw bytes in base64."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     alg: Literal["ed25519"] = "ed25519"
     public: PublicKey
 
 
+@dataclass(frozen=True, kw_only=True)
 class TrustBundle(Document):
     """Who may sign what; N+1 is believed when the roots of N and of N+1 have signed it."""
 
@@ -176,7 +148,8 @@ class TrustBundle(Document):
         return successor
 
 
-class Component(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Component(Checked):
     """One file of a variant.
 
     Attributes:
@@ -187,8 +160,6 @@ class Component(BaseModel):
         format: what the server found inside; for information.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
     name: Name
     path: FileName
     size: Size
@@ -196,7 +167,8 @@ class Component(BaseModel):
     format: Name = "opaque"
 
 
-class Variant(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Variant(Checked):
     """One build of a version for a class of device.
 
     Attributes:
@@ -204,14 +176,13 @@ class Variant(BaseModel):
         priority: the highest that matches wins.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
     name: Name
-    selector: dict[str, Any] = Field(default_factory=dict)
+    selector: dict[str, Any] = field(default_factory=dict)
     priority: int = 0
-    components: list[Component] = Field(min_length=1, max_length=64)
+    components: Annotated[list[Component], length(1, 64)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Manifest(Document):
     """What a version is: the publisher's word, valid on every device and for ever addressed by digest."""
 
@@ -223,32 +194,35 @@ class Manifest(Document):
     version: Label
     counter: Counter
     floor: Counter = 0
-    variants: list[Variant] = Field(min_length=1, max_length=64)
-    requires: dict[str, str] = Field(default_factory=dict)
+    variants: Annotated[list[Variant], length(1, 64)]
+    requires: dict[str, str] = field(default_factory=dict)
     issued: Timestamp
     expires: Timestamp
 
-    @model_validator(mode="after")
-    def _one_of_each(self) -> Self:
-        """A directive names a variant; it has to mean one."""
+    def __post_init__(self) -> None:
+        """Read the fields; a directive names a variant, so a name has to mean one.
+
+        Raises:
+            Malformed: a field is not as its annotation says, or two variants have one name.
+        """
+        super().__post_init__()
         if len({variant.name for variant in self.variants}) != len(self.variants):
-            raise ValueError("the same variant is named twice")
-        return self
+            raise Malformed("variants: two have the same name")
 
     def variant(self, name: str) -> Variant | None:
         """The variant of that name, if the manifest has it."""
         return next((variant for variant in self.variants if variant.name == name), None)
 
 
-class Bytes(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Bytes(Checked):
     """A file by its content."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     sha256: Sha256
     size: Size
 
 
+@dataclass(frozen=True, kw_only=True)
 class PatchDescriptor(Document):
     """A patch as its builder proved it; the target still has to be one that a manifest names."""
 
@@ -265,6 +239,7 @@ class PatchDescriptor(Document):
     issued: Timestamp
 
 
+@dataclass(frozen=True, kw_only=True)
 class Directive(Document):
     """What one device shall do now, in answer to one request.
 
@@ -281,14 +256,14 @@ class Directive(Document):
 
     device_id: DeviceId
     model: Name
-    nonce: str = Field(default="", max_length=64)
+    nonce: Short = ""
     request_sha256: Sha256
     action: Action
-    reason: str = Field(max_length=64)
+    reason: Short
     manifest_sha256: Sha256 | None = None
     variant: Name | None = None
-    attempt_id: str | None = Field(default=None, max_length=64)
-    next_poll_s: int = Field(ge=0, le=7 * 86400)
+    attempt_id: Short | None = None
+    next_poll_s: Annotated[int, within(0, 7 * 86400)]
     issued: Timestamp
     expires: Timestamp
 
@@ -315,8 +290,3 @@ def payload_digest(envelope: bytes, *, limit: int = Manifest.limit) -> str:
         Oversize, Malformed: as `envelope.peek`.
     """
     return hashlib.sha256(peek(envelope, limit=limit)).hexdigest()
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"

@@ -8,9 +8,8 @@ listed under two ids is one voice.
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,17 +18,6 @@ from sdk_contract import strict_json
 from sdk_contract.errors import Malformed, SignatureInvalid, ThresholdNotMet, UnknownKey, WrongPayloadType
 
 MAX_SIGNATURES = 16
-
-
-class Signer(Protocol):
-    """Someone who holds a private key, here or in a key store elsewhere."""
-
-    @property
-    def public_key(self) -> bytes:
-        """32 raw bytes, Ed25519."""
-
-    def sign(self, message: bytes) -> bytes:
-        """64 raw bytes, Ed25519 over `message`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +42,6 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     """Pre-authentication encoding, the bytes that are signed (DSSE 1.0.2, protocol.md)."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
-
-
-def seal(payload: bytes, payload_type: str, signers: Iterable[Signer]) -> bytes:
-    """Sign `payload`; return the envelope as JSON bytes."""
-    message = pae(payload_type, payload)
-    signatures = [
-        {"keyid": key_id(signer.public_key), "sig": _encode(signer.sign(message))} for signer in signers
-    ]
-    return strict_json.dumps(
-        {"payloadType": payload_type, "payload": _encode(payload), "signatures": signatures}
-    )
 
 
 def unseal(envelope: bytes, payload_type: str, role: Role, *, limit: int) -> bytes:
@@ -141,15 +118,11 @@ def _parse(envelope: bytes, limit: int) -> tuple[str, bytes, list[tuple[str, byt
     return parsed
 
 
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
 def _decode(text: str) -> bytes:
     try:
         decoded = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError) as error:
         raise Malformed("not base64") from error
-    if _encode(decoded) != text:
+    if base64.b64encode(decoded).decode() != text:
         raise Malformed("base64 with stray bits at its end: libraries differ on it")
     return decoded

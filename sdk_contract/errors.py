@@ -140,3 +140,9 @@ class WrongModel(ContractError):
     """A document speaks of another model than was asked for."""
 
     code, number = "wrong_model", 2018
+
+
+class FastForward(ContractError):
+    """The floor leaps so far that nothing genuine might ever be above it."""
+
+    code, number = "fast_forward", 2019

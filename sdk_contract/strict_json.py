@@ -15,7 +15,7 @@ MAX_INTEGER = 2**53 - 1
 """Largest integer that every JSON library keeps exactly."""
 
 # Possessive, and content with a missing end: else a long string that never ends is read once per quote in it.
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 

@@ -274,6 +274,7 @@ class Problem(Answer):
         field: the place at fault in the request, where there is one.
         retryable: the same request may succeed later.
         retry_after_s: how long to wait at least.
+        server_time: the server's clock, seconds since 1970; with `token_expired`, so that a wrong clock can be set.
     """
 
     type: str
@@ -284,6 +285,7 @@ class Problem(Answer):
     field: str | None = None
     retryable: bool = False
     retry_after_s: int | None = None
+    server_time: int | None = None
 
 
 def proof_message(device_id: str, public_key: bytes, enrolment_token: str) -> bytes:

@@ -1,13 +1,61 @@
-"""Settings: one class, one sentence per field, read from `GRAYLAG_*` variables and nowhere else."""
+"""Settings: one class, one sentence per field, read from `GRAYLAG_*` variables and nowhere else.
 
+A variable may name a file instead: `GRAYLAG_HMAC_SECRET_FILE=/run/secrets/hmac`, as the secrets of Docker and Kubernetes
+come, so that none of them stands in an environment that every child process and every `inspect` can see.
+"""
+
+import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+PREFIX = "GRAYLAG_"
+MAX_FILE = 64 * 1024
+"""Bound of a file that holds one setting, bytes: a device or a log named by mistake is not read to its end."""
 _RATE = r"^(off|[1-9][0-9]{0,8}/(second|minute|hour))$"
+
+
+class SettingsFiles(PydanticBaseSettingsSource):
+    """Settings whose variable, with `_FILE` behind its name, names a file that holds the value."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """What the file says, without the line feeds at its end; None where there is no such variable.
+
+        Raises:
+            SettingsError: the file cannot be read, or the value is given twice.
+        """
+        name = PREFIX + field_name.upper()
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            return None, field_name, False
+        if os.environ.get(name):
+            raise SettingsError(f"{name} and {name}_FILE are both set; which one counts?")
+        return _content(Path(path), f"{name}_FILE"), field_name, self.field_is_complex(field)
+
+    def __call__(self) -> dict[str, Any]:
+        """All values that come from files."""
+        found: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, structured = self.get_field_value(field, name)
+            if value:
+                found[name] = self.prepare_field_value(name, field, value, structured)
+        return found
+
+
+def _content(path: Path, variable: str) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        text = data.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable}: {path} cannot be read: {type(error).__name__}") from error
+    if len(data) > MAX_FILE:
+        raise SettingsError(f"{variable}: {path} is longer than {MAX_FILE} bytes")
+    return text.rstrip("\r\n")
 
 
 class Settings(BaseSettings):
@@ -18,7 +66,7 @@ class Settings(BaseSettings):
     signing worker the publisher's.
     """
 
-    model_config = SettingsConfigDict(env_prefix="GRAYLAG_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
     database_url: str = Field(
         default="postgresql+psycopg://graylag@127.0.0.1:5432/graylag",
@@ -74,6 +122,10 @@ class Settings(BaseSettings):
     idp_device_claim: str = Field(default="sub", description="The claim that names the device.")
     idp_attributes_claim: str | None = Field(
         default=None, description="The claim that holds facts about the device, an object; empty for none."
+    )
+    idp_ca_file: Path | None = Field(
+        default=None,
+        description="PEM of authorities, besides the system's, that may vouch for the servers of identity providers.",
     )
     idp_enrol: bool = Field(
         default=False, description="Let a device in at its first request with a good token of the provider."
@@ -159,6 +211,19 @@ class Settings(BaseSettings):
         default="json", pattern="^(json|console)$", description="`json` for machines, `console` for people."
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Least level.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then the files that variables name."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, SettingsFiles(settings_cls)
 
     @field_validator("database_url")
     @classmethod

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sdk_contract.envelope import Signer
+from sdk_contract.writing import Signer
 from service import database, jobs, signing
 from service.api import (
     cohorts,
@@ -204,14 +204,16 @@ def _provider(settings: Settings) -> Provider | None:
         device_claim=settings.idp_device_claim,
         attributes_claim=settings.idp_attributes_claim,
     )
-    return Provider(ProviderKeys(fetch_from(settings.idp_jwks_url)), rules, settings.idp_enrol)
+    return Provider(
+        ProviderKeys(fetch_from(settings.idp_jwks_url, settings.idp_ca_file)), rules, settings.idp_enrol
+    )
 
 
 def _workloads(settings: Settings) -> Provider | None:
     if not (settings.ci_jwks_url and settings.ci_issuer and settings.ci_audience):
         return None
     rules = ProviderRules(settings.ci_issuer, settings.ci_audience, workloads.CLAIM, lifetime_s=CI_LIFETIME_S)
-    return Provider(ProviderKeys(fetch_from(settings.ci_jwks_url)), rules, enrol=False)
+    return Provider(ProviderKeys(fetch_from(settings.ci_jwks_url, settings.idp_ca_file)), rules, enrol=False)
 
 
 def _access_tokens(settings: Settings) -> AccessTokens:

@@ -1,7 +1,7 @@
 """Keys and who holds them: a signer by URI, and the first trust bundle.
 
 `file:PATH` and `env:NAME` name a PEM with an Ed25519 private key, encrypted with the passphrase in
-`GRAYLAG_KEY_PASSPHRASE` or not at all. Other schemes name a key store: see `kms_signing`.
+`GRAYLAG_KEY_PASSPHRASE` (or in the file that `GRAYLAG_KEY_PASSPHRASE_FILE` names) or not at all. Other schemes name a key store: see `kms_signing`.
 """
 
 import base64
@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sdk_contract import strict_json
 from sdk_contract.documents import RoleKeys, RoleName, TrustBundle, public_key_entry, timestamp
-from sdk_contract.envelope import Role, Signer, key_id, pae, peek
+from sdk_contract.envelope import Role, key_id, pae, peek
 from sdk_contract.errors import ContractError
+from sdk_contract.writing import Signer
 from service.domain.trust_changes import TRUST_LIFETIME
 from service.errors import ServiceError
 from service.kms_signing import SCHEMES, KeyStoreFailed, KeyStoreSigner, signer_at
@@ -176,4 +177,11 @@ def _from_environment(name: str) -> bytes:
 
 def _passphrase() -> bytes | None:
     text = os.environ.get("GRAYLAG_KEY_PASSPHRASE")
+    path = os.environ.get("GRAYLAG_KEY_PASSPHRASE_FILE")
+    if not text and path:
+        try:
+            text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            # Never without a passphrase where one was meant.
+            raise KeyUnusable(f"GRAYLAG_KEY_PASSPHRASE_FILE: {path} cannot be read") from error
     return text.encode() if text else None

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,8 +13,9 @@ from sdk_contract.client.identity import Configuration
 from sdk_contract.client.record import Record
 from sdk_contract.client.store import Store
 from sdk_contract.client.trust import TrustStore
-from sdk_contract.client.verify import Order, Question, agree, check_answer, moment
-from sdk_contract.errors import ContractError
+from sdk_contract.client.verify import Order, check_answer
+from sdk_contract.errors import ContractError, ThresholdNotMet, UnknownKey
+from sdk_contract.rules import Question, agree, moment
 from sdk_contract.wire import Event, PollAnswer, PollRequest
 
 ACCEPTS = ["glp1", "full"]
@@ -43,21 +45,32 @@ class Asker:
         asked = time.monotonic()
         answer = self.api.poll(body)
         self.trust.follow(self.api, answer.trust_version)
-        question = Question(
-            body,
-            self.configuration.device_id,
-            model,
-            nonce,
-            time.monotonic() - asked,
-            self.configuration.modules,
-        )
+
+        def check() -> Order:
+            elapsed, modules = time.monotonic() - asked, self.configuration.modules
+            question = Question(body, self.configuration.device_id, model, nonce, elapsed, modules)
+            return check_answer(answer, question, self.trust.bundle, record, self.host.now())
+
         try:
-            order = check_answer(answer, question, self.trust.bundle, record, self.host.now())
+            order = self._checked(check)
         except ContractError as fault:
             self._report(answer, fault)
             raise
         self.store.change(lambda entry: _remember(entry, order, self.host.now()))
         return order
+
+    def _checked(self, check: Callable[[], Order]) -> Order:
+        """Check; keys that nobody knows here may be those of a newer bundle that the server forgot to announce."""
+        try:
+            return check()
+        except (UnknownKey, ThresholdNotMet) as fault:
+            try:
+                found = self.trust.look_further(self.api)
+            except ContractError:
+                raise fault from None
+            if not found:
+                raise
+        return check()
 
     def _request(self, record: Record, model: str | None, nonce: str) -> PollRequest:
         held = record.current

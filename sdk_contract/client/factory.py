@@ -7,9 +7,10 @@ from sdk_contract.client.files import publish, replace
 from sdk_contract.client.record import Record
 from sdk_contract.client.states import State
 from sdk_contract.client.store import CHUNK, Store, file_digest, read_bounded
-from sdk_contract.client.verify import open_shipped, require_allowed
+from sdk_contract.client.verify import open_shipped
 from sdk_contract.documents import Component, Manifest, TrustBundle
 from sdk_contract.errors import InputHashMismatch
+from sdk_contract.rules import require_allowed
 
 
 def install_shipped(store: Store, folder: Path, trust: TrustBundle, modules: list[str] | None) -> None:
@@ -29,7 +30,7 @@ def install_shipped(store: Store, folder: Path, trust: TrustBundle, modules: lis
         return
     envelope = read_bounded(folder / "manifest.json", Manifest.limit)
     manifest, release = open_shipped(envelope, trust, modules)
-    require_allowed(manifest, store.read(), rollback=False)
+    require_allowed(manifest, store.read().memory(), rollback=False)
     for part in release.components:
         _adopt(store, folder / part.path, part)
     replace(store.files, store.manifests / release.manifest_sha256, envelope)

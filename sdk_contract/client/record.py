@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sdk_contract.client.errors import StateDamaged
 from sdk_contract.client.states import State
 from sdk_contract.documents import Bytes, Component, Manifest, Name
+from sdk_contract.errors import ContractError
+from sdk_contract.rules import Memory
 from sdk_contract.wire import Event
 
 MAX_RECORD = 2 * 1024 * 1024
@@ -42,18 +44,15 @@ class Release(BaseModel):
         return f"{self.manifest_sha256}.{self.variant}"
 
     @classmethod
-    def of(cls, manifest: Manifest, digest: str, variant: str, modules: list[str] | None) -> Self:
-        """The part of a manifest that a device wants; `modules` absent means all of it."""
-        chosen = manifest.variant(variant)
-        held = [] if chosen is None else chosen.components
-        wanted = [part for part in held if modules is None or part.name in modules]
+    def of(cls, manifest: Manifest, digest: str, variant: str, components: list[Component]) -> Self:
+        """The part of a manifest that a device wants."""
         return cls(
             manifest_sha256=digest,
             model=manifest.model,
             version=manifest.version,
             counter=manifest.counter,
             variant=variant,
-            components=wanted,
+            components=components,
         )
 
 
@@ -139,6 +138,10 @@ class Record(BaseModel):
     last_checked: float | None = None
     next_poll_s: int = 0
 
+    def memory(self) -> Memory:
+        """What of it the rules of the contract ask for."""
+        return Memory(self.current.counter if self.current else None, self.floor, self.newest_issued)
+
     def to_bytes(self) -> bytes:
         """JSON, a line feed, and its SHA-256 in hex: a torn or rotten file is seen as such."""
         body = self.model_dump_json().encode()
@@ -156,5 +159,5 @@ class Record(BaseModel):
             raise StateDamaged("the digest of the state file does not fit")
         try:
             return cls.model_validate_json(body)
-        except ValidationError as error:
+        except (ValidationError, ContractError) as error:
             raise StateDamaged(str(error)) from error

@@ -46,18 +46,31 @@ class TrustStore:
         return cls(directory, files)
 
     def follow(self, api: DeviceApi, announced: int | None) -> None:
-        """Walk the chain N+1, N+2 ... to what the server has; each step is kept once it is verified.
+        """Walk the chain N+1, N+2 ... to what the server announces; each step is kept once it is verified.
 
         Raises:
             ContractError: a link does not hold; the links before it do.
         """
         for _ in range(MAX_PAGES):
-            if announced is None or announced <= self.bundle.version:
+            if announced is None or announced <= self.bundle.version or not self._page(api):
                 return
-            links = api.trust_after(self.bundle.version)
-            for envelope in links:
-                successor = self.bundle.open_next(envelope)
-                replace(self._files, self._path, envelope)
-                self.bundle = successor
-            if not links:
-                return
+
+    def look_further(self, api: DeviceApi) -> bool:
+        """Walk to the end of the chain, whatever was announced; false where nothing new was there.
+
+        Raises:
+            ContractError: a link does not hold; the links before it do.
+        """
+        before = self.bundle.version
+        for _ in range(MAX_PAGES):
+            if not self._page(api):
+                break
+        return self.bundle.version > before
+
+    def _page(self, api: DeviceApi) -> bool:
+        links = api.trust_after(self.bundle.version)
+        for envelope in links:
+            successor = self.bundle.open_next(envelope)
+            replace(self._files, self._path, envelope)
+            self.bundle = successor
+        return bool(links)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from sdk_contract.documents import Directive, Document, Manifest, PatchDescriptor, TrustBundle
@@ -34,6 +34,9 @@ FOLDER = Path(__file__).parent
 DIALECT = GenerateJsonSchema.schema_dialect
 OPENAPI = "openapi-device.json"
 Schema = dict[str, Any]
+RETRY: Schema = {
+    "headers": {"Retry-After": {"description": "Seconds to wait at least.", "schema": {"type": "integer"}}}
+}
 
 BODIES: Mapping[str, type[BaseModel]] = {
     "poll-request": PollRequest,
@@ -134,8 +137,8 @@ def _closed(schema: Any) -> Any:
     return {"additionalProperties": False, **closed} if "patternProperties" in closed else closed
 
 
-def _alone(name: str, kind: type[BaseModel]) -> Schema:
-    return {"$schema": DIALECT, "$id": f"urn:graylag:v1:{name}"} | kind.model_json_schema()
+def _alone(name: str, kind: type[Any]) -> Schema:
+    return {"$schema": DIALECT, "$id": f"urn:graylag:v1:{name}"} | TypeAdapter(kind).json_schema()
 
 
 def _events(event: Schema) -> Schema:
@@ -158,7 +161,10 @@ def _operation(route: Route) -> Schema:
         "tags": ["device"],
         "responses": {
             str(route.status): {"description": route.summary, "content": _json(_reference(route.answer))},
-            **{str(status): {"description": text, **problem} for status, text in route.problems.items()},
+            **{
+                str(status): {"description": text, **problem, **(RETRY if status in {429, 503} else {})}
+                for status, text in route.problems.items()
+            },
         },
     }
     if route.parameters:

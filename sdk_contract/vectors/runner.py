@@ -13,11 +13,12 @@ from sdk_contract import strict_json
 from sdk_contract.client.background import first_delay, next_delay
 from sdk_contract.client.outcome import Outcome
 from sdk_contract.client.record import Record, Release
-from sdk_contract.client.verify import Order, Question, check_answer, require_allowed
+from sdk_contract.client.verify import Order, check_answer
 from sdk_contract.documents import Manifest, TrustBundle, require_fresh
 from sdk_contract.envelope import Role, unseal
 from sdk_contract.errors import ContractError
 from sdk_contract.patch import Applier
+from sdk_contract.rules import Question, require_allowed
 from sdk_contract.vectors import Case
 from sdk_contract.wire import PollAnswer
 
@@ -67,7 +68,7 @@ def _manifest(case: Case) -> Verdict:
     manifest = Manifest.open(_bytes(case, "envelope"), trust.for_role("publisher"))
     require_fresh(manifest, _moment(case["now"]))
     state = case["device_state"]
-    require_allowed(manifest, _record(state), rollback=state["ordered_back"])
+    require_allowed(manifest, _record(state).memory(), rollback=state["ordered_back"])
     return {"version": manifest.version, "counter": manifest.counter}
 
 

@@ -18,12 +18,13 @@ from sdk_contract.wire import (
     PollRequest,
     TokenAnswer,
     TokenRequest,
+    TrustAnswer,
 )
 from service import database, tokens
 from service.api.dependencies import Body, Credentials, Held, Now, Process, arrival, count_address
 from service.api.door import Shortcut
 from service.api.problems import RESPONSES
-from service.errors import DeviceSuspended, Invalid, NotYourself, TooMany, Unauthorized, Unavailable
+from service.errors import DeviceSuspended, Invalid, NotYourself, Replayed, Unauthorized, Unavailable
 from service.operations import devices
 from service.serving.answer import Question, choose_line
 from service.serving.checkins import Checkin
@@ -143,7 +144,10 @@ async def token(body: Body, held: Held, now: Now) -> TokenAnswer:
 
 
 @router.get(
-    "/v1/trust", dependencies=[Depends(count_address)], summary="Trust bundles that follow the one at hand"
+    "/v1/trust",
+    dependencies=[Depends(count_address)],
+    summary="Trust bundles that follow the one at hand",
+    response_model=TrustAnswer,
 )
 async def trust(held: Held, after: Annotated[int, Query(ge=0, lt=2**53)] = 0) -> Response:
     """The chain above a version, oldest first, as signed; public."""
@@ -181,7 +185,7 @@ async def _use_once(held: Process, key: str) -> None:
     except (RedisError, OSError) as error:
         raise Unavailable("cannot tell whether this was sent before", retry_after_s=5) from error
     if not fresh:
-        raise TooMany("this assertion has been used", field="assertion")
+        raise Replayed("this assertion has been used; sign a new one", field="assertion")
 
 
 def _note_installed(held: Process, device_id: str, model: str, version_id: int, now: datetime) -> None:

@@ -16,8 +16,13 @@ from service.errors import Conflict, Invalid, ServiceError, Unavailable
 from service.observability import log
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait at least.", "schema": {"type": "integer"}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": text}
+    status: {
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "description": text,
+        **({"headers": RETRY_AFTER} if status in {429, 503} else {}),
+    }
     for status, text in {
         401: "No credential, or one that is not good.",
         403: "The credential does not allow this.",
@@ -35,7 +40,16 @@ Renderer = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers."""
+    """Register the handlers; put the problem document into the API's own description, where `RESPONSES` refer to it."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = described()
+        # Given as a `model`, it would be described as plain JSON, which is not what is sent.
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # how FastAPI's documentation extends the description
     for kind, renderer in _RENDERERS.items():
         app.add_exception_handler(kind, renderer)
     app.add_exception_handler(Exception, _unexpected)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sdk_contract.documents import Component, Manifest, Variant, timestamp
-from sdk_contract.envelope import Signer
+from sdk_contract.writing import Signer
 from service.cli.http import CliError
 
 LIFETIME = timedelta(days=5 * 365)

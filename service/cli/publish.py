@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sdk_contract.envelope import Signer
+from sdk_contract.writing import Signer
 from service import signing
 from service.cli.builds import builds_from
 from service.cli.http import AdminApi, CliError

@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sdk_contract.documents import RoleName, TrustBundle
-from sdk_contract.envelope import Signer, peek
+from sdk_contract.envelope import peek
 from sdk_contract.errors import ContractError
+from sdk_contract.writing import Signer
 from service import signing
 from service.cli.http import CliError
 from service.domain.trust_changes import InvalidTrustChange, missing_voices, successor

@@ -17,6 +17,7 @@ from sdk_contract.documents import Component as ManifestComponent
 from sdk_contract.documents import Manifest
 from sdk_contract.documents import Variant as ManifestVariant
 from sdk_contract.errors import ContractError
+from sdk_contract.rules import MAX_LEAP
 from service import store
 from service.domain.cohorts import compile_rule
 from service.errors import (
@@ -317,6 +318,8 @@ def _floor(session: Session, model: str, declaration: VersionDeclaration, counte
     if row is None:
         raise NotFound(f"{model} has no version {declaration.floor!r}", field="floor")
     floor = row.counter
+    if floor > MAX_LEAP:
+        raise FloorTooHigh(f"devices take no floor beyond {MAX_LEAP} at once", field="floor")
     if floor > counter:
         raise FloorTooHigh(f"{declaration.floor} is above {declaration.label}", field="floor")
     return floor

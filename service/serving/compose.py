@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import Any
 
 from sdk_contract.documents import Directive, timestamp
-from sdk_contract.envelope import Signer, key_id, pae
+from sdk_contract.envelope import key_id, pae
 from sdk_contract.wire import Download, ManifestReference, PollAnswer, PollRequest, Way
+from sdk_contract.writing import Signer
 from service.blobs import blob_key, manifest_key
 from service.domain.catalogue import Line, Version
 from service.domain.offers import Decision, Delivery

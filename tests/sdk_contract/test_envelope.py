@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdk_contract.envelope import MAX_SIGNATURES, Role, key_id, pae, peek, seal, unseal
+from sdk_contract.envelope import MAX_SIGNATURES, Role, key_id, pae, peek, unseal
 from sdk_contract.errors import (
     ContractError,
     Malformed,
@@ -15,6 +15,7 @@ from sdk_contract.errors import (
     UnknownKey,
     WrongPayloadType,
 )
+from sdk_contract.writing import seal
 from tests.sdk_contract.signers import FixedSigner, role
 
 KIND = "application/vnd.graylag.test+json"

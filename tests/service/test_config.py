@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
-from service.config import Settings
+from service.config import MAX_FILE, Settings
 
 
 def test_settings_come_from_variables_with_the_prefix(monkeypatch):
@@ -49,3 +50,49 @@ def test_secrets_are_not_shown():
 def test_settings_do_not_change_while_a_process_runs():
     with pytest.raises(ValidationError):
         Settings().s3_bucket = "other"
+
+
+@pytest.fixture
+def secret_file(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("s" * 40 + "\n")
+    return path
+
+
+def test_a_secret_may_lie_in_a_file(monkeypatch, secret_file):
+    monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", str(secret_file))
+    assert Settings().hmac_secret.get_secret_value() == "s" * 40
+    assert Settings(hmac_secret="a" * 32).hmac_secret.get_secret_value() == "a" * 32
+
+
+def test_what_lies_in_a_file_is_held_to_the_same_bounds(monkeypatch, tmp_path):
+    (tmp_path / "short").write_text("short")
+    (tmp_path / "list").write_text('["hmac", "access"]\n')
+    monkeypatch.setenv("GRAYLAG_DEVICE_AUTH_FILE", str(tmp_path / "list"))
+    assert Settings().device_auth == ["hmac", "access"]
+    monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", str(tmp_path / "short"))
+    with pytest.raises(ValidationError, match="hmac_secret"):
+        Settings()
+
+
+def test_a_value_and_a_file_for_it_are_one_too_many(monkeypatch, secret_file):
+    monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", str(secret_file))
+    monkeypatch.setenv("GRAYLAG_HMAC_SECRET", "t" * 40)
+    with pytest.raises(SettingsError, match="both set"):
+        Settings()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * (MAX_FILE + 1)])
+def test_a_file_that_holds_no_setting_stops_the_start_and_is_not_shown(monkeypatch, tmp_path, content):
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", str(path))
+    with pytest.raises(SettingsError, match="GRAYLAG_HMAC_SECRET_FILE") as refusal:
+        Settings()
+    assert "xxx" not in str(refusal.value)
+
+
+def test_an_empty_name_of_a_file_is_as_good_as_none(monkeypatch):
+    monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", "")
+    assert Settings().hmac_secret is None

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -126,7 +127,7 @@ def test_a_changed_payload_with_a_good_signature_is_refused_by_name(document):
 
 def test_a_changed_trust_bundle_is_never_the_successor(signers, bundle):
     first = TrustBundle.open_first(bundle)
-    second = first.model_copy(update={"version": 2})
+    second = replace(first, version=2)
     for mutant in mutants(second.seal(signers["root"]), seed="trust"):
         came = attempt(lambda: first.open_next(mutant), ContractError)  # noqa: B023 - called at once
         assert isinstance(came, ContractError) or came == second, mutant

@@ -63,6 +63,16 @@ def test_a_passphrase_encrypts_the_key_on_disk(tmp_path, monkeypatch):
             signer_from(f"file:{tmp_path}/k.pem", "root")
 
 
+def test_the_passphrase_may_lie_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAYLAG_KEY_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
+    with pytest.raises(KeyUnusable, match="GRAYLAG_KEY_PASSPHRASE_FILE"):
+        create_key(tmp_path / "k.pem")
+    (tmp_path / "passphrase").write_text("correct horse\n")
+    made = create_key(tmp_path / "k.pem")
+    monkeypatch.setenv("GRAYLAG_KEY_PASSPHRASE", "correct horse")
+    assert signer_from(f"file:{tmp_path}/k.pem", "root").public_key == made.public_key
+
+
 @pytest.mark.parametrize("uri", [None, ""])
 def test_a_process_without_a_key_is_told_which_setting_to_set(uri):
     with pytest.raises(KeyUnusable, match="GRAYLAG_PUBLISHER_KEY"):

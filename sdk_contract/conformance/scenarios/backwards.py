@@ -79,6 +79,19 @@ def counter_beyond_all_libraries(stage: Stage) -> None:
 
 
 @BOOK.scenario("fast_forward")
+def floor_that_leaps(stage: Stage) -> None:
+    """A genuine manifest whose floor leaps by more than 2^31 is refused, and leaves no trace."""
+    stage.ready().world.lies.manifest.fields = lambda fields: {
+        **fields,
+        "counter": 2**53 - 1,
+        "floor": 2**53 - 1,
+    }
+    stage.refuses("fast_forward")
+    stage.honest()
+    stage.updates_to("v2")
+
+
+@BOOK.scenario("fast_forward")
 def refused_versions_leave_no_trace(stage: Stage) -> None:
     """Counter and floor of a manifest that was not accepted are not remembered."""
     stage.ready().world.lies.manifest.fields = lambda fields: {**fields, "counter": 10**9, "floor": 10**9}

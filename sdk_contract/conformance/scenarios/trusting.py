@@ -112,6 +112,29 @@ def rotated_before_the_offer(stage: Stage) -> None:
     stage.updates_to("v2")
 
 
+@BOOK.scenario()
+def rotated_without_a_word(stage: Stage) -> None:
+    """Keys that are not known here: the chain is asked once, also where no newer bundle was announced."""
+    world = stage.ready().world
+    roles = {"publisher": ("publisher2",), "director": ("director2",)}
+    world.chain.append(world.trust(2, ("root",), roles))
+    world.lies.manifest.signers, world.lies.directive.signers = ("publisher2",), ("director2",)
+    world.lies.answer = lambda answer: {
+        name: value for name, value in answer.items() if name != "trust_version"
+    }
+    stage.updates_to("v2")
+    stage.trusts(2)
+
+
+@BOOK.scenario("endless_data")
+def strangers_are_looked_up_once(stage: Stage) -> None:
+    """A stranger's answer does not send the device round in circles."""
+    world = stage.ready().world
+    world.lies.directive.signers = ("stranger",)
+    stage.refuses("unknown_key")
+    stage.require(len(world.requests("/v1/trust")) <= 2, "it asked for the chain again and again")
+
+
 @BOOK.scenario("key_compromise")
 def retired_director(stage: Stage) -> None:
     """A director that was rotated out is a stranger."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -289,7 +290,7 @@ def test_a_genuine_patch_that_does_not_fit_is_undone_and_the_component_comes_ano
     good = PatchDescriptor.open(
         server.descriptors[key], server.trust_bundle(1, server.keys).for_role("patcher")
     )
-    broken = good.model_copy(update={"patch": Bytes(sha256=sha(patch), size=len(patch))})
+    broken = replace(good, patch=Bytes(sha256=sha(patch), size=len(patch)))
     server.objects[sha(patch)] = bytes(patch)
     server.descriptors[key] = broken.seal([server.keys["patcher"]])
     directory = device("broken")

@@ -9,10 +9,15 @@ from tests.sdk_contract.client.simulator import Key
 
 @pytest.fixture
 def chain(server):
-    """Bundles 1 to 6, the root key changing each time."""
+    """Bundles 1 to 6."""
+    return links(server, 6)
+
+
+def links(server, number):
+    """So many bundles, the root key changing each time."""
     keys = dict(server.keys)
     envelopes = list(server.trust_chain)
-    for version in range(2, 7):
+    for version in range(2, number + 1):
         fresh = keys | {"root": Key()}
         envelopes.append(server.trust_bundle(version, fresh).seal([keys["root"], fresh["root"]]))
         keys = fresh
@@ -67,3 +72,17 @@ def test_a_file_that_holds_no_bundle_is_named_as_such(tmp_path, data):
     (tmp_path / "trust.json").write_bytes(data)
     with pytest.raises(StateDamaged):
         TrustStore(tmp_path, DiskFiles())
+
+
+def test_the_end_of_the_chain_is_found_where_nothing_was_announced(chain, tmp_path):
+    store = TrustStore.install(tmp_path, DiskFiles(), chain[0])
+    assert store.look_further(Pages(chain, 2))
+    assert store.bundle.version == 6
+    assert not store.look_further(Pages(chain, 2))
+
+
+def test_a_chain_without_end_is_not_followed_to_its_end(server, tmp_path):
+    endless = links(server, 2 * MAX_PAGES)
+    store = TrustStore.install(tmp_path, DiskFiles(), endless[0])
+    store.look_further(Pages(endless, 1))
+    assert store.bundle.version == 1 + MAX_PAGES

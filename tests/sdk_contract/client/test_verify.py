@@ -3,15 +3,17 @@
 import base64
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sdk_contract.client import Agent
 from sdk_contract.client.host import PlainHost
-from sdk_contract.client.verify import Question, check_answer, trusted_time
+from sdk_contract.client.verify import check_answer
 from sdk_contract.documents import timestamp
 from sdk_contract.errors import ContractError
+from sdk_contract.rules import Question, trusted_time
 from sdk_contract.wire import PollAnswer, PollRequest
 from tests.sdk_contract.client.conftest import LONG, content, settings, tuned, weights
 from tests.sdk_contract.client.simulator import Key, later, sha
@@ -118,7 +120,7 @@ def test_an_expired_manifest_starts_no_install_and_the_running_model_stays(serve
 
 def test_a_manifest_of_another_model_is_refused(server, agent):
     version = server.versions["v2"]
-    version.manifest = version.manifest.model_copy(update={"model": "other"})
+    version.manifest = replace(version.manifest, model="other")
     version.envelope = version.manifest.seal([server.keys["publisher"]])
     assert refused(server, agent) == "wrong_model"
 

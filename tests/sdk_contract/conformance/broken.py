@@ -19,6 +19,7 @@ import zstandard  # noqa: F401 - loaded before the forks
 from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: F401 - loaded before the forks
 
 CLIENT = "sdk_contract.client."
+RULES = "sdk_contract.rules"
 EITHER = (
     'type(trust.for_role("director"))('
     '{**trust.for_role("ROLE").keys, **trust.for_role("director").keys}, trust.for_role("ROLE").threshold)'
@@ -29,20 +30,20 @@ CONTROLS = ("everyday.update", "everyday.ordered-rollback", "patch.copies-and-ze
 CHECKS = {
     # check: (module, what the source says, what it says without the check, the scenarios that are for it)
     "device": (
-        CLIENT + "verify",
+        RULES,
         "directive.device_id != question.device_id",
         "False",
         ["freshness.other-device", "freshness.other-device-in-a-no"],
     ),
     "model": (
-        CLIENT + "verify",
+        RULES,
         "question.model is not None and directive.model != question.model",
         "False",
         # Where there is a manifest, it is asked for its model, too.
         ["mixing.other-model-in-a-no"],
     ),
     "nonce": (
-        CLIENT + "verify",
+        RULES,
         "directive.nonce != question.nonce",
         "False",
         [
@@ -54,56 +55,56 @@ CHECKS = {
         ],
     ),
     "request": (
-        CLIENT + "verify",
+        RULES,
         "directive.request_sha256 != hashlib.sha256(question.body).hexdigest()",
         "False",
         ["freshness.other-request", "freshness.other-request-in-a-no"],
     ),
     "directive-expiry": (
-        CLIENT + "verify",
+        RULES,
         "require_fresh(directive, moment",
         "(lambda *_: None)(directive, moment",
         ["freshness.directive-expired-at-issue"],
     ),
     "trust-expiry": (
-        CLIENT + "verify",
+        RULES,
         "    require_fresh(trust, present)\n",
         "",
         ["freshness.trust-expired"],
     ),
     "manifest-expiry": (
-        CLIENT + "verify",
+        RULES,
         "    require_fresh(manifest, present)\n",
         "",
         ["freshness.back-dated-by-a-thief", "freshness.manifest-expired"],
     ),
     "newest-signature": (
-        CLIENT + "verify",
+        RULES,
         "moment(newest_issued) if newest_issued else moment(issued)",
         "moment(issued)",
         ["freshness.back-dated-by-a-thief"],
     ),
     "manifest-digest": (
-        CLIENT + "verify",
+        RULES,
         "payload_digest(envelope) != directive.manifest_sha256",
         "False",
         ["mixing.manifest-not-named", "mixing.manifest-of-another-version", "mixing.other-digest"],
     ),
     "manifest-model": (
-        CLIENT + "verify",
+        RULES,
         "manifest.model != directive.model",
         "False",
         ["mixing.manifest-of-another-model"],
     ),
     "counter": (
-        CLIENT + "verify",
-        "manifest.counter < record.current.counter",
+        RULES,
+        "manifest.counter < memory.counter",
         "False",
         ["rollback.older-version", "rollback.plain-field-says-rollback"],
     ),
     "floor": (
-        CLIENT + "verify",
-        "manifest.counter < max(record.floor, manifest.floor)",
+        RULES,
+        "manifest.counter < max(memory.floor, manifest.floor)",
         "False",
         [
             "rollback.below-the-floor",
@@ -118,43 +119,43 @@ CHECKS = {
         ["rollback.floor-is-remembered"],
     ),
     "same-name-or-path": (
-        CLIENT + "verify",
+        RULES,
         "len(set(names)) != len(names) or len(set(paths)) != len(paths)",
         "False",
         ["mixing.same-path-twice"],
     ),
     "modules": (
-        CLIENT + "verify",
+        RULES,
         "absent = sorted(set(modules or []) - set(names))",
         "absent: list[str] = []",
         ["mixing.wanted-module-is-missing"],
     ),
     "full-way": (
-        CLIENT + "verify",
+        RULES,
         "(way.sha256, way.size) != (component.sha256, component.size)",
         "False",
         ["mixing.way-to-another-file", "sizes.way-of-another-size"],
     ),
     "patch-target": (
-        CLIENT + "verify",
+        RULES,
         "(descriptor.target.sha256, descriptor.target.size) != (component.sha256, component.size)",
         "False",
         ["patch.leads-elsewhere"],
     ),
     "patch-bytes": (
-        CLIENT + "verify",
+        RULES,
         "(descriptor.patch.sha256, descriptor.patch.size) != (way.sha256, way.size)",
         "False",
         ["patch.signed-of-another-size"],
     ),
     "patch-role": (
-        CLIENT + "verify",
+        RULES,
         'trust.for_role("patcher")',
         EITHER.replace("ROLE", "patcher"),
         ["patch.descriptor-by-director"],
     ),
     "manifest-role": (
-        CLIENT + "verify",
+        RULES,
         'Manifest.open(envelope, trust.for_role("publisher"))\n    if manifest.model',
         f"Manifest.open(envelope, {EITHER.replace('ROLE', 'publisher')})\n    if manifest.model",
         ["forgery.manifest-by-director"],
@@ -212,8 +213,8 @@ CHECKS = {
     ),
     "dates": (
         "sdk_contract.documents",
-        "    datetime.fromisoformat(text)\n",
-        "",
+        "Rule(datetime.fromisoformat, {})",
+        "Rule(str, {})",
         ["parsing.impossible-date"],
     ),
     "duplicate-keys": (

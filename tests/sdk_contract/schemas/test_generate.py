@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sdk_contract.schemas.compatibility import breaks_in_api, breaks_in_schema
 from sdk_contract.schemas.generate import BODIES, DOCUMENTS, FOLDER, OPENAPI, generate, render
 from sdk_contract.schemas.routes import ROUTES
-from service.api import device, health
+from service.api import device, health, problems
 
 BASELINE = json.loads((FOLDER / "baseline" / "v1.json").read_text())
 FILES = generate()
@@ -70,14 +70,12 @@ def test_the_server_has_every_route_of_the_contract(route):
     assert served[route.method, route.path] == route.status
 
 
-@pytest.mark.parametrize("path", ["update", "events", "enroll", "token", "info"])
-def test_the_server_takes_and_gives_what_the_contract_says(path):
+def test_the_server_takes_and_gives_what_the_contract_says():
     app = FastAPI()
+    problems.install(app)
+    app.include_router(health.router)
     app.include_router(device.router)
-    found = breaks_in_api(
-        FILES[OPENAPI], app.openapi() | {"paths": {**app.openapi()["paths"], "/health": {}}}
-    )
-    assert [line for line in found if f"/{path} request" in line or f"/{path} 20" in line] == []
+    assert breaks_in_api(FILES[OPENAPI], app.openapi()) == []
 
 
 def edited(name, edit):

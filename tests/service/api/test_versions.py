@@ -189,6 +189,12 @@ def test_counters_rise_and_floors_point_down(live):
     refused(declare(live, unknown), 404, "not_found", "floor")
 
 
+def test_a_floor_that_devices_would_not_take_on_is_refused(live):
+    ok(declare(live, version_body("v1", component(WEIGHTS), counter=2**31 + 1)))
+    leap = version_body("v2", component(OTHER), floor="v1")
+    refused(declare(live, leap), 409, "floor_too_high", "floor")
+
+
 def test_nothing_is_uploaded_that_no_version_declares(live):
     body = {"sha256": actors.sha256(b"surprise")}
     refused(live.call("POST", "/v1/admin/uploads", body, "publisher"), 404, "not_found", "sha256")

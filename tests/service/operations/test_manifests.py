@@ -58,7 +58,7 @@ def manifest(live, **changes):
         "expires": timestamp(now + timedelta(days=9)),
         "variants": [{"name": "default", "components": [component(DATA)]}],
     }
-    return Manifest.model_validate(fields | changes)
+    return Manifest(**fields | changes)
 
 
 def hand_in(live, envelope, scope="publisher"):

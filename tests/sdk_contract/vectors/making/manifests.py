@@ -61,6 +61,7 @@ def cases():
     yield from accepted()
     yield from refused()
     yield from fields()
+    yield from floors()
 
 
 def accepted():
@@ -101,6 +102,50 @@ def accepted():
         5,
     )
     yield one("label-with-plus", "build metadata in the label", signed({**manifest(), "version": "v5"}), 5)
+
+
+def floors():
+    far, beyond = 2**31, 2**31 + 1
+    yield one("floor-leaps", "the floor rises by 2^31", signed(manifest(far, floor=far)), far)
+    yield one(
+        "floor-leaps-from-another",
+        "by 2^31 above the floor that the device remembers",
+        signed(manifest(far + 3, floor=far + 3)),
+        far + 3,
+        floor=3,
+    )
+    yield one(
+        "floor-leaps-too-far",
+        "by one more",
+        signed(manifest(beyond, floor=beyond)),
+        "fast_forward",
+        attack="fast_forward",
+    )
+    yield one(
+        "floor-leaps-first",
+        "by one more, where nothing runs",
+        signed(manifest(beyond, floor=beyond)),
+        "fast_forward",
+        current=None,
+        attack="fast_forward",
+    )
+    yield one(
+        "floor-leaps-to-the-end",
+        "a floor that no counter is ever above, although the counter that runs is as high",
+        signed(manifest(2**53 - 1, floor=2**53 - 1)),
+        "fast_forward",
+        current=2**53 - 1,
+        attack="fast_forward",
+    )
+    yield one(
+        "floor-leaps-ordered",
+        "not even where a directive orders to go back",
+        signed(manifest(beyond, floor=beyond)),
+        "fast_forward",
+        current=2**40,
+        ordered_back=True,
+        attack="fast_forward",
+    )
 
 
 def refused():

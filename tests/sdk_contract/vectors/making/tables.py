@@ -19,7 +19,7 @@ ANSWERS = {
     "arbitrary_software": "manifests by a publisher quorum, directives by the director, patches by the patcher; verified before parsed",
     "rollback": "counter and floor in the manifest, remembered; older only by a fresh order, below the floor never",
     "freeze": "nonce and request digest in every directive, *no* included; expiry stops new installs",
-    "fast_forward": "counters and bundle versions count only once the document verified; N + 1 follows N",
+    "fast_forward": "counters and bundle versions count only once the document verified; N + 1 follows N; no manifest raises the floor by more than 2^31",
     "mix_and_match": "one manifest names all files, the directive names the manifest; all components switch together",
     "endless_data": "bounds before parsing; signed sizes are hard stops; room is asked for first",
     "wrong_software": "the directive names device and variant",
