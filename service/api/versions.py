@@ -34,7 +34,7 @@ from service.api.schemas import (
     VersionView,
 )
 from service.errors import Invalid
-from service.operations import manifests, patches, rollout_verbs, uploads, versions
+from service.operations import manifests, models, patches, rollout_verbs, uploads, versions
 from service.operations.views import version_view
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES)
@@ -46,7 +46,7 @@ VersionLabel = Annotated[Label, Path(description="Label of the version.")]
 @router.get("/models", summary="All models")
 def list_models(session: ReadOnly, _caller: Viewer) -> list[ModelView]:
     """By name."""
-    return [ModelView.model_validate(row) for row in versions.list_models(session)]
+    return [ModelView.model_validate(row) for row in models.list_all(session)]
 
 
 @router.put("/models/{model}", summary="Make a model")
@@ -54,7 +54,7 @@ def put_model(
     model: ModelName, body: ModelBody, session: Transaction, caller: Publisher, now: Now
 ) -> ModelView:
     """Saying it again changes nothing."""
-    row = versions.create_model(session, model, actor=caller.name, now=now, description=body.description)
+    row = models.create(session, model, actor=caller.name, now=now, description=body.description)
     return ModelView.model_validate(row)
 
 
@@ -63,7 +63,7 @@ def kill_model(
     model: ModelName, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
 ) -> ModelView:
     """From then on, within two seconds everywhere, every poll is told to hold; rollouts keep their state."""
-    row = versions.set_killed(session, model, killed=True, actor=caller.name, reason=body.reason, now=now)
+    row = models.set_killed(session, model, killed=True, actor=caller.name, reason=body.reason, now=now)
     return ModelView.model_validate(row)
 
 
@@ -72,7 +72,7 @@ def revive_model(
     model: ModelName, body: ActBody, session: Transaction, caller: ReleaseManager, now: Now
 ) -> ModelView:
     """Rollouts go on where they are."""
-    row = versions.set_killed(session, model, killed=False, actor=caller.name, reason=body.reason, now=now)
+    row = models.set_killed(session, model, killed=False, actor=caller.name, reason=body.reason, now=now)
     return ModelView.model_validate(row)
 
 
@@ -111,7 +111,7 @@ def declare_version(
             for variant in body.variants
         ],
     )
-    versions.create_model(session, model, actor=caller.name, now=now)
+    models.create(session, model, actor=caller.name, now=now)
     row = versions.declare(session, model, declaration, actor=caller.name, now=now)
     return VersionView.model_validate(version_view(session, row))
 

@@ -1,4 +1,4 @@
-"""Versions from declaration to ready. Writes `models`, `versions`, `variants`, `components`.
+"""Versions from declaration to ready. Writes `versions`, `variants`, `components`.
 
 A version is declared whole (every file with size and digest), its bytes go straight to the object
 store, a worker re-hashes them, and one transaction makes it ready. Until then no device sees it.
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from sdk_contract.documents import Component as ManifestComponent
@@ -25,14 +24,13 @@ from service.errors import (
     FloorTooHigh,
     Invalid,
     NotFound,
-    UnknownModel,
     UploadIncomplete,
     VersionExists,
     VersionNotReady,
     WrongState,
 )
 from service.jobs import INGEST_VERSION, SIGN_VERSION, Bell
-from service.operations import audit, jobs, uploads
+from service.operations import audit, jobs, models, uploads
 
 EDITABLE = ("draft", "uploading", "rejected")
 """States in which a version has not been published yet, so that its declaration may still change."""
@@ -82,62 +80,13 @@ class VersionDeclaration:
     watershed: bool = False
 
 
-def create_model(
-    session: Session, name: str, *, actor: str, now: datetime, description: str = ""
-) -> store.versions.ModelRow:
-    """The model of that name, made if it is new."""
-    done = session.execute(
-        insert(store.versions.ModelRow)
-        .values(name=name, description=description)
-        .on_conflict_do_nothing()
-        .returning(store.versions.ModelRow.name)
-    ).scalar()
-    if done:
-        audit.record(session, actor=actor, verb="model.create", subject=f"model:{name}", now=now)
-    return require_model(session, name)
-
-
-def require_model(session: Session, name: str) -> store.versions.ModelRow:
-    """The model of that name.
-
-    Raises:
-        UnknownModel: there is none.
-    """
-    row = store.versions.model(session, name)
-    if row is None:
-        raise UnknownModel(f"there is no model {name!r}", field="model")
-    return row
-
-
-def list_models(session: Session) -> Sequence[store.versions.ModelRow]:
-    """All models, by name."""
-    return store.versions.models(session)
-
-
-def set_killed(
-    session: Session, name: str, *, killed: bool, actor: str, reason: str, now: datetime
-) -> store.versions.ModelRow:
-    """Throw a model's kill switch, or put it back; saying it again changes nothing but the audit log.
-
-    While it is thrown, every poll is told to hold: no device gets anything, whatever its rollouts say.
-
-    Raises:
-        UnknownModel: there is no such model.
-    """
-    row = require_model(session, name)
-    row.killed = killed
-    verb = "model.kill" if killed else "model.revive"
-    audit.record(session, actor=actor, verb=verb, subject=f"model:{name}", now=now, detail={"reason": reason})
-    return row
-
-
 def list_versions(session: Session, model: str) -> Sequence[store.versions.VersionRow]:
     """The newest versions of a model, newest first.
 
     Raises:
         UnknownModel: there is no such model.
     """
-    require_model(session, model)
+    models.require(session, model)
     return store.versions.versions(session, model)
 
 
@@ -166,7 +115,7 @@ def require(session: Session, model: str, label: str, *, lock: bool = False) -> 
     """
     row = store.versions.version(session, model, label, lock=lock)
     if row is None:
-        require_model(session, model)
+        models.require(session, model)
         raise NotFound(f"{model} has no version {label!r}", field="version")
     return row
 
