@@ -267,6 +267,7 @@ class AuditView(View):
     verb: str
     subject: str
     detail: dict[str, Any]
+    previous_hash: str
     hash: str
 
 
