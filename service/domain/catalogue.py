@@ -3,10 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from service.domain.cohorts import Predicate
 from service.domain.policy import ALWAYS, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A named part of the fleet.
+
+    Attributes:
+        rule: as written, to show; None for a mere list.
+        matches: by rule or by list.
+    """
+
+    name: str
+    rule: Any
+    matches: Predicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +36,17 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One build of a version, and the devices that it is for."""
+    """One build of a version, and the devices that it is for.
+
+    Attributes:
+        selector: the rule behind `matches`, to show.
+    """
 
     name: str
     priority: int
     matches: Predicate
     components: tuple[Component, ...]
+    selector: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,11 @@ class Question:
 
 
 class PollDesk:
-    """Answers polls; one per process."""
+    """Answers polls; one per process.
+
+    Attributes:
+        pace: how often devices come, and how long they wait.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class PollDesk:
         self._grants = grants
         self._checkins = checkins
         self._composer = composer
-        self._pace = pace
+        self.pace = pace
 
     async def answer(self, question: Question) -> bytes:
         """What the device shall do: a `PollAnswer` as JSON.
@@ -85,12 +89,12 @@ class PollDesk:
         facts = facts_of(snapshot, question)
         if facts.blocked == "decommissioned":
             raise DeviceSuspended("this device has been decommissioned")
-        decision = decide(line, facts, When(question.now, question.now - self._pace.patch_wait))
+        decision = decide(line, facts, When(question.now, question.now - self.pace.patch_wait))
         self._note(line, question)
         grant = None
         # Leaving a revoked version, or completing one, is no part of a rollout: no attempt is counted.
         if decision.offered and decision.rollout is not None:
-            grant = await self._grants.submit(wish_for(line, decision, facts, question.now, self._pace))
+            grant = await self._grants.submit(wish_for(line, decision, facts, question.now, self.pace))
             if not grant.known:
                 raise UnknownDevice("this device has not enrolled here", field="device_id")
             if grant.refusal is not None:
@@ -112,9 +116,9 @@ class PollDesk:
 
     def _next_poll_s(self, decision: Decision, now: datetime) -> int:
         if decision.opening is not None:
-            wait = aim(decision.opening, now, self._pace.poll_s, random.random())  # noqa: S311 - timing
+            wait = aim(decision.opening, now, self.pace.poll_s, random.random())  # noqa: S311 - timing
             return max(1, round(wait))
-        base = min(SOON_S, self._pace.poll_s) if decision.reason == "patch_building" else self._pace.poll_s
+        base = min(SOON_S, self.pace.poll_s) if decision.reason == "patch_building" else self.pace.poll_s
         # Jitter spreads a fleet that was started, or cut off, at the same moment.
         return max(1, round(base * random.uniform(0.9, 1.1)))  # noqa: S311 - timing, not a secret
 
