@@ -55,9 +55,7 @@ def require_reason(verb: str, reason: str) -> None:
         ReasonRequired: nothing was said.
     """
     if not reason.strip():
-        raise ReasonRequired(
-            f"{verb} is not undone, and others will ask: say why in `reason` (--reason)", field="reason"
-        )
+        raise ReasonRequired(f"{verb}: others will ask why; say it in `reason` (--reason)", field="reason")
 
 
 def check_stages(

@@ -19,6 +19,7 @@ from sdk_contract.documents import Variant as ManifestVariant
 from sdk_contract.errors import ContractError
 from service import store
 from service.domain.cohorts import compile_rule
+from service.domain.rollouts import require_reason
 from service.errors import (
     CounterNotRising,
     FloorTooHigh,
@@ -122,7 +123,9 @@ def set_killed(
 
     Raises:
         UnknownModel: there is no such model.
+        ReasonRequired: nothing was said.
     """
+    require_reason("throwing or putting back a kill switch", reason)
     row = require_model(session, name)
     row.killed = killed
     verb = "model.kill" if killed else "model.revive"
@@ -138,6 +141,11 @@ def list_versions(session: Session, model: str) -> Sequence[store.versions.Versi
     """
     require_model(session, model)
     return store.versions.versions(session, model)
+
+
+def largest_download(version: store.versions.VersionRow) -> int:
+    """Bytes of the version's largest build, whole."""
+    return max((sum(part.blob.size for part in build.components) for build in version.variants), default=0)
 
 
 def signed_manifest(session: Session, model: str, label: str) -> dict[str, Any]:
