@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     )
 
     poll_interval_s: int = Field(default=21600, ge=1, le=86400, description="Pause between two polls.")
+    held_poll_s: int = Field(
+        default=300,
+        ge=1,
+        le=86400,
+        description="Longest pause of devices that wait for `graylag rollout activate`; no longer than the usual one.",
+    )
     patch_wait_s: int = Field(
         default=600, ge=0, description="How long devices wait for a patch in the making before the full file."
     )

@@ -167,6 +167,7 @@ def _desk(
             patch_wait=timedelta(seconds=settings.patch_wait_s),
             lease=timedelta(seconds=settings.attempt_lease_s),
             strikes=settings.penalty_failures,
+            held_poll_s=settings.held_poll_s,
         ),
     )
 

@@ -10,6 +10,7 @@ from service.domain.catalogue import Line
 from service.domain.offers import Decision, Facts, When, decide, refuge
 from service.domain.openings import aim
 from service.domain.penalty import circumstances
+from service.domain.policy import Pacing
 from service.errors import DeviceSuspended, ModelNotServed, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.compose import Composer, Verdict
@@ -28,12 +29,14 @@ class Pace:
 
     Attributes:
         strikes: failures of a version after which a device is left alone.
+        held_poll_s: how often those come at least that wait for the word to switch.
     """
 
     poll_s: int
     patch_wait: timedelta
     lease: timedelta
     strikes: int = 3
+    held_poll_s: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,11 @@ class PollDesk:
         if decision.opening is not None:
             wait = aim(decision.opening, now, self.pace.poll_s, random.random())  # noqa: S311 - timing
             return max(1, round(wait))
-        base = min(SOON_S, self.pace.poll_s) if decision.reason == "patch_building" else self.pace.poll_s
+        base = self.pace.poll_s
+        if decision.reason == "patch_building":
+            base = min(SOON_S, base)
+        elif decision.held or decision.reason == "awaits_activation":
+            base = min(self.pace.held_poll_s, base)
         # Jitter spreads a fleet that was started, or cut off, at the same moment.
         return max(1, round(base * random.uniform(0.9, 1.1)))  # noqa: S311 - timing, not a secret
 
@@ -139,7 +146,8 @@ def wish_for(line: Line, decision: Decision, facts: Facts, now: datetime, pace: 
         now=now,
         lease_until=now + pace.lease,
         circumstances=circumstances(decision.variant.name, decision.deliveries, facts.attributes),
-        pacing=decision.rollout.policy.pacing,
+        # Getting off a bad version does not wait for its turn; most devices have the files of the one before.
+        pacing=Pacing() if decision.action == "rollback" else decision.rollout.policy.pacing,
         strikes=pace.strikes,
     )
 
@@ -191,4 +199,7 @@ def facts_of(snapshot: Snapshot, question: Question) -> Facts:
         modules=frozenset(request.modules) if request.modules is not None else None,
         accepts=tuple(request.accepts),
         blocked=snapshot.blocked.get(device_id),
+        came_from=request.previous_version,
+        shipped=request.factory_version,
+        holds="hold" in request.features,
     )

@@ -67,7 +67,8 @@ class Grant:
 
 
 _RUNNING = (
-    "select id from rollouts where id = any(:rollouts) and state in ('running', 'completed') order by id"
+    "select id, state from rollouts where id = any(:rollouts) and state in ('running', 'completed', 'rolled_back') "
+    "order by id"
 )
 _LOOK = text(_RUNNING)
 _SHARE = text(f"{_RUNNING} for share")
@@ -102,7 +103,7 @@ _STANDINGS = text(
       ) as failures
       from attempts attempt
       where attempt.device_id = wish.device_id and attempt.version_id = wish.version_id
-        and attempt.state in ('failed', 'rolled_back', 'rejected')
+        and attempt.action = wish.action and attempt.state in ('failed', 'rolled_back', 'rejected')
     ) past on true
     """  # noqa: S608 - built from constants
 )
@@ -126,9 +127,10 @@ _INSERT = text(
     f"""
     with wish as ({_WISHES}), granted as (
       insert into attempts (id, device_id, model, rollout_id, version_id, stage, action, from_version, state,
-                            bytes_offered, offered_at, lease_until, circumstances)
+                            bytes_offered, offered_at, lease_until, circumstances, arm)
       select id, device_id, model, rollout_id, version_id, stage, action, from_version, 'offered',
-             bytes_offered, now, lease_until, circumstances
+             bytes_offered, now, lease_until, circumstances,
+             case when action = 'rollback' then 'returned' else 'treated' end
       from wish
       order by device_id, model
       on conflict (device_id, model) where closed_at is null do update set lease_until = excluded.lease_until
@@ -147,6 +149,8 @@ _INSERT = text(
 
 Key = tuple[str, str]
 """Device and model: what a device may have one attempt for."""
+Open = set[tuple[UUID, str]]
+"""Rollouts and what they have for devices now: `install`, or `rollback` once they are rolled back."""
 
 
 async def grant(connection: AsyncConnection, wishes: Sequence[Wish]) -> Sequence[Grant]:
@@ -178,13 +182,16 @@ def _key(wish: Wish) -> Key:
     return wish.device_id, wish.model
 
 
-async def _running(connection: AsyncConnection, query: TextClause, wishes: Iterable[Wish]) -> set[UUID]:
+async def _running(connection: AsyncConnection, query: TextClause, wishes: Iterable[Wish]) -> Open:
     rollouts = list({wish.rollout_id for wish in wishes})
-    return set((await connection.execute(query, {"rollouts": rollouts})).scalars()) if rollouts else set()
+    if not rollouts:
+        return set()
+    rows = await connection.execute(query, {"rollouts": rollouts})
+    return {(row.id, "rollback" if row.state == "rolled_back" else "install") for row in rows}
 
 
 async def _judge(
-    connection: AsyncConnection, wishes: Mapping[Key, Wish], running: set[UUID]
+    connection: AsyncConnection, wishes: Mapping[Key, Wish], running: Open
 ) -> tuple[dict[Key, Grant], dict[UUID, Ledger]]:
     """An answer to each wish, without its attempt, and the ledgers in which the paced ones are booked."""
     rows = await connection.execute(_STANDINGS, _columns(list(wishes.values())))
@@ -209,19 +216,19 @@ async def _judge(
     return answers, ledgers
 
 
-def _answer(wish: Wish, standing: Row[Any], running: set[UUID]) -> Grant:
+def _answer(wish: Wish, standing: Row[Any], running: Open) -> Grant:
     if standing.status is None:
         return Grant(None, known=False)
     retry = standing.ever > 0 and standing.failures == 0
     return Grant(None, _refusal(wish, standing, running), retry=retry, failures=standing.failures)
 
 
-def _refusal(wish: Wish, standing: Row[Any], running: set[UUID]) -> Reason | None:
+def _refusal(wish: Wish, standing: Row[Any], running: Open) -> Reason | None:
     if standing.status != "accepted":
         return "suspended"
     if standing.killed:
         return "killed"
-    if wish.rollout_id not in running:
+    if (wish.rollout_id, wish.action) not in running:
         return "paused"
     return "penalty" if standing.failures >= wish.strikes else None
 
