@@ -81,6 +81,7 @@ class Inquiry:
             modules=None,
             accepts=PATCH_FORMATS,
             blocked=self.snapshot.blocked.get(known.device_id),
+            holds=True,  # as the reference client does; we do not keep what others can do
         )
 
     async def _consult(self, line: Line, decision: Decision, facts: Facts, when: When) -> Grant | None:
