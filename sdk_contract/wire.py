@@ -42,6 +42,7 @@ Reason = Literal[
     "not_in_stage",
     "held_back",
     "awaits_activation",
+    "stratum_held",
     "paused",
     "outside_window",
     "paced",

@@ -130,6 +130,12 @@ class Settings(BaseSettings):
         default=1.0, gt=0, le=60, description="How often an API process looks for changed rollouts."
     )
     rollout_tick_s: float = Field(default=5.0, gt=0, le=3600, description="How often gates are evaluated.")
+    brakes_pause_s: float = Field(
+        default=0.5,
+        gt=0,
+        le=60,
+        description="Least pause between two looks of an API process at gates about which reports came in.",
+    )
     sweep_tick_s: float = Field(
         default=15.0, gt=0, le=3600, description="How often lost jobs and silent attempts are looked for."
     )

@@ -86,6 +86,7 @@ class Rollout:
 
     Attributes:
         held: strata that get nothing new.
+        strata: the classes of device that are counted by themselves; see `strata.settled`.
         activated: with activation `together`, whether devices may switch now.
     """
 
@@ -99,6 +100,7 @@ class Rollout:
     policy: Policy = ALWAYS
     on_breach: str = "halt"
     held: frozenset[str] = frozenset()
+    strata: frozenset[str] = frozenset()
     activated: bool = False
 
 
@@ -124,6 +126,7 @@ class Line:
         versions: label -> version.
         rollouts: highest priority first, then the newest version, then the newest rollout.
         patches: (source sha256, target sha256) -> ways, best first.
+        metrics: names of what its devices measure, beyond those that are known everywhere.
     """
 
     name: str
@@ -131,6 +134,7 @@ class Line:
     versions: Mapping[str, Version]
     rollouts: tuple[Rollout, ...]
     patches: Mapping[tuple[str, str], tuple[Patch, ...]] = field(default_factory=dict)
+    metrics: frozenset[str] = frozenset()
     _watersheds: tuple[Version, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, V
 from service.domain.cohorts import Attributes, admits, bucket
 from service.domain.openings import Opening
 from service.domain.rollbacks import destinations
+from service.domain.strata import settled, stratum_of
 from service.domain.windows import opening
 
 
@@ -235,6 +236,7 @@ _TELLING: tuple[Reason, ...] = (
     "not_in_stage",
     "awaits_activation",
     "paused",
+    "stratum_held",
     "below_floor",
 )
 """From the least to the most telling refusal."""
@@ -246,6 +248,8 @@ def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, whe
     refusal = _settled(rollout, current) or _unreached(rollout, facts, stage)
     if refusal is not None or stage is None:
         return Decision(refusal or "not_in_cohort", rollout=rollout)
+    if rollout.held and settled(stratum_of(facts.attributes), rollout.strata) in rollout.held:
+        return Decision("stratum_held", rollout=rollout, stage=stage)
     step = watershed(line, current, facts)
     if step is not None and step.counter < rollout.version.counter:
         return Decision("below_floor", rollout=rollout, stage=stage)

@@ -12,6 +12,7 @@ from service.domain import rollouts as life
 from service.domain.brakes import Seen, Verdict
 from service.domain.gates import AnyGate, Block, MeasureGate, Tally
 from service.domain.measures import Compared, Moments
+from service.domain.strata import held_strata
 
 CERTAIN = 1e6
 _TALLY = tuple(field.name for field in fields(Tally))
@@ -31,7 +32,7 @@ def seen(session: Session, row: store.rollouts.RolloutRow, gates: Sequence[AnyGa
 
 def held(row: store.rollouts.RolloutRow) -> frozenset[str]:
     """The strata that get nothing new."""
-    return frozenset(entry["stratum"] for entry in row.held if "released_at" not in entry)
+    return held_strata(row.held)
 
 
 def values(

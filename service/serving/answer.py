@@ -11,6 +11,7 @@ from service.domain.offers import Decision, Facts, When, decide, refuge
 from service.domain.openings import aim
 from service.domain.penalty import circumstances
 from service.domain.policy import Pacing
+from service.domain.strata import settled, stratum_of
 from service.errors import DeviceSuspended, ModelNotServed, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.compose import Composer, Verdict
@@ -149,6 +150,8 @@ def wish_for(line: Line, decision: Decision, facts: Facts, now: datetime, pace: 
         # Getting off a bad version does not wait for its turn; most devices have the files of the one before.
         pacing=Pacing() if decision.action == "rollback" else decision.rollout.policy.pacing,
         strikes=pace.strikes,
+        stratum=settled(stratum_of(facts.attributes), decision.rollout.strata),
+        known=decision.rollout.strata,
     )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Engine
@@ -22,7 +22,7 @@ from service.domain.cohorts import Predicate, compile_rule
 from service.domain.policy import parse_policy
 from service.errors import InvalidRule
 from service.observability import log
-from service.operations import cohorts
+from service.operations import cohorts, gate_figures
 
 _log = log("snapshot")
 
@@ -56,6 +56,7 @@ def build(session: Session) -> Snapshot:
     versions = _versions(session)
     rollouts = _rollouts(session, versions, predicates)
     patches = _patches(session)
+    metrics = store.gates.all_metric_names(session)
     chain = tuple((row.version, row.envelope) for row in store.rollouts.trust_chain(session))
     lines = {
         model.name: Line(
@@ -64,6 +65,7 @@ def build(session: Session) -> Snapshot:
             versions={version.label: version for version in versions.get(model.name, {}).values()},
             rollouts=tuple(rollouts.get(model.name, ())),
             patches=patches,
+            metrics=metrics.get(model.name, frozenset()),
         )
         for model in store.versions.models(session)
     }
@@ -175,12 +177,15 @@ def _rollouts(
     session: Session, versions: Mapping[str, Mapping[int, Version]], predicates: Mapping[str, Predicate]
 ) -> dict[str, list[Rollout]]:
     found: dict[str, list[Rollout]] = defaultdict(list)
-    for row in store.rollouts.live(session):
+    rows = store.rollouts.live(session)
+    strata = store.gates.strata(session, [row.id for row in rows])
+    for row in rows:
         version = versions.get(row.model, {}).get(row.version_id)
         if version is None or not all(stage.cohort in predicates for stage in row.stages):
             _log.error("rollout.unreadable", rollout=row.name)
             continue
-        found[row.model].append(_rollout(row, version, predicates))
+        rollout = _rollout(row, version, predicates)
+        found[row.model].append(replace(rollout, strata=strata.get(row.id, frozenset())))
     return found
 
 
@@ -198,7 +203,7 @@ def _rollout(
         stages=stages,
         policy=parse_policy(row.policy),
         on_breach=row.on_breach,
-        held=frozenset(row.held),
+        held=gate_figures.held(row),
         activated=row.activated_at is not None,
     )
 
