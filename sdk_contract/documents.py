@@ -248,6 +248,8 @@ class Directive(Document):
         request_sha256: of the request body, byte for byte.
         manifest_sha256: digest of the manifest's payload; with `install` and `rollback`.
         variant: which build of it.
+        ext: `activation: hold` stops the device at `STAGED` until a later directive for the attempt lacks it; only
+            clients that announce the feature `hold` are told so. `retry: true` lets a version be tried again.
     """
 
     payload_type: ClassVar[str] = "application/vnd.graylag.directive.v1+json"

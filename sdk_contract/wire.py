@@ -41,6 +41,8 @@ Reason = Literal[
     "not_in_cohort",
     "not_in_stage",
     "held_back",
+    "awaits_activation",
+    "stratum_held",
     "paused",
     "outside_window",
     "paced",
@@ -82,6 +84,9 @@ class PollRequest(Request):
         accepts: patch formats in order of preference.
         nonce: 16 to 32 random bytes, base64url; echoed under the directive's signature.
         trust_version: of the trust bundle that the device holds.
+        previous_version: label of what ran before, if its files are still here: a rollback leads there first.
+        factory_version: label of what shipped inside the app.
+        features: what this client can do beyond the first contract: `hold` for stopping at `STAGED` when told to.
     """
 
     device_id: DeviceId
@@ -93,6 +98,9 @@ class PollRequest(Request):
     accepts: list[str] = Field(default_factory=lambda: ["full"], max_length=8)
     nonce: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{22,43}$")
     trust_version: int | None = Field(default=None, ge=0, lt=2**53)
+    previous_version: Label | None = None
+    factory_version: Label | None = None
+    features: list[Name] = Field(default_factory=list, max_length=16)
 
 
 class Way(Answer):

@@ -159,6 +159,12 @@ class Settings(BaseSettings):
     )
 
     poll_interval_s: int = Field(default=21600, ge=1, le=86400, description="Pause between two polls.")
+    held_poll_s: int = Field(
+        default=300,
+        ge=1,
+        le=86400,
+        description="Longest pause of devices that wait for `graylag rollout activate`; no longer than the usual one.",
+    )
     patch_wait_s: int = Field(
         default=600, ge=0, description="How long devices wait for a patch in the making before the full file."
     )
@@ -176,6 +182,12 @@ class Settings(BaseSettings):
         default=1.0, gt=0, le=60, description="How often an API process looks for changed rollouts."
     )
     rollout_tick_s: float = Field(default=5.0, gt=0, le=3600, description="How often gates are evaluated.")
+    brakes_pause_s: float = Field(
+        default=0.5,
+        gt=0,
+        le=60,
+        description="Least pause between two looks of an API process at gates about which reports came in.",
+    )
     sweep_tick_s: float = Field(
         default=15.0, gt=0, le=3600, description="How often lost jobs and silent attempts are looked for."
     )

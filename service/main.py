@@ -35,13 +35,15 @@ from service.errors import ServiceError
 from service.observability import log
 from service.operations import workloads
 from service.serving.answer import Pace, PollDesk
+from service.serving.brakes import Brakes
 from service.serving.checkins import Checkins
 from service.serving.compose import Composer
 from service.serving.credentials import StoredCredentials
 from service.serving.device_auth import DeviceAuth, Provider
 from service.serving.grants import Grant, Wish, grant
 from service.serving.group_commit import GroupCommit
-from service.serving.intake import Receipt, Report, take_in
+from service.serving.intake import Intake, Receipt, Report
+from service.serving.measurements import Measurements
 from service.serving.provider_keys import ProviderKeys, fetch_from
 from service.serving.rate_limits import RateLimits
 from service.serving.snapshot import SnapshotKeeper
@@ -103,7 +105,9 @@ async def _running(
     snapshots = SnapshotKeeper(engine, settings.snapshot_check_s)
     checkins = Checkins(async_engine)
     grants: GroupCommit[Wish, Grant] = GroupCommit(async_engine, grant)
+    take_in = Intake(Measurements(snapshots)).take_in
     intake: GroupCommit[Report, Receipt] = GroupCommit(async_engine, take_in)
+    brakes = Brakes(engine, clock, pause_s=settings.brakes_pause_s)
     held = Process(
         settings=settings,
         engine=engine,
@@ -131,10 +135,11 @@ async def _running(
             blobs=blobs,
         ),
         intake=intake,
+        brakes=brakes,
         clock=clock,
     )
     await snapshots.try_refresh()
-    loops = [asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake)]
+    loops = [asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake, brakes)]
     try:
         yield held
     finally:
@@ -167,6 +172,7 @@ def _desk(
             patch_wait=timedelta(seconds=settings.patch_wait_s),
             lease=timedelta(seconds=settings.attempt_lease_s),
             strikes=settings.penalty_failures,
+            held_poll_s=settings.held_poll_s,
         ),
     )
 

@@ -25,8 +25,15 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("rollout_id", "actor", name=op.f("pk_approvals")),
     )
+    op.create_index(
+        "ix_attempts_staged",
+        "attempts",
+        ["rollout_id", "stage", "stratum"],
+        postgresql_where=sa.text("closed_at is null and state = 'staged'"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_attempts_staged", table_name="attempts")
     op.drop_table("approvals")
     op.drop_column("rollouts", "waits_for")

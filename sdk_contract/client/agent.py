@@ -118,6 +118,7 @@ class Agent:
             attributes=dict(attributes or {}),
             modules=modules,
             plain_http=plain_http,
+            factory=str(factory.absolute()) if factory is not None else None,
         )
         key = DeviceKey.load_or_make(directory, chosen.files)
         api = DeviceApi(configuration, key, timeout=chosen.limits.timeout_s)
@@ -144,6 +145,7 @@ class Agent:
         settings = self._settings
         activation = self._activation(chosen)
         asker = Asker(self._store, self._api, self._configuration, self._trust, settings.host)
+        asker.holds = not settings.low_storage
         gather = Gather(activation.steps, asker, settings.host, settings.limits, settings.pause)
         gather.low_storage = settings.low_storage
         return Update(activation.steps, asker, gather, activation).run()

@@ -23,13 +23,18 @@ ACCEPTS = ["glp1", "full"]
 
 @dataclass(slots=True)
 class Asker:
-    """Polls, and believes nothing that is not signed in answer to this very poll."""
+    """Polls, and believes nothing that is not signed in answer to this very poll.
+
+    Attributes:
+        holds: a staged version can wait beside the one that runs; not so where files change in place.
+    """
 
     store: Store
     api: DeviceApi
     configuration: Configuration
     trust: TrustStore
     host: Host
+    holds: bool = True
 
     def poll(self) -> Order:
         """Ask once.
@@ -84,6 +89,9 @@ class Asker:
             accepts=ACCEPTS,
             nonce=nonce,
             trust_version=self.trust.bundle.version,
+            previous_version=record.previous.version if record.previous else None,
+            factory_version=record.shipped.version if record.shipped else None,
+            features=["hold"] if self.holds else [],
         )
 
     def _report(self, answer: PollAnswer, fault: ContractError) -> None:

@@ -1,5 +1,6 @@
 """The version that shipped inside the app: verified like any other, and current from the first start."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from sdk_contract.client.errors import BaseMissing
@@ -9,7 +10,7 @@ from sdk_contract.client.states import State
 from sdk_contract.client.store import CHUNK, Store, file_digest, read_bounded
 from sdk_contract.client.verify import open_shipped
 from sdk_contract.documents import Component, Manifest, TrustBundle
-from sdk_contract.errors import InputHashMismatch
+from sdk_contract.errors import ContractError, InputHashMismatch
 from sdk_contract.rules import require_allowed
 
 
@@ -39,10 +40,32 @@ def install_shipped(store: Store, folder: Path, trust: TrustBundle, modules: lis
     def step(record: Record) -> None:
         record.state = State.IDLE
         record.model = manifest.model
-        record.current = release
+        record.current = record.shipped = release
         record.floor = max(record.floor, manifest.floor)
 
     store.change(step)
+
+
+def bring_back(store: Store, folder: Path, missing: list[Component]) -> list[Component]:
+    """Copy what is missing and shipped inside the app: going back to it costs no bytes.
+
+    Args:
+        store: of the device.
+        folder: as for `install_shipped`; it may be gone, or hold a newer app's files.
+        missing: components to get.
+
+    Returns:
+        Those that are here now, their digests compared.
+    """
+    shipped = store.read().shipped
+    paths = {part.sha256: part.path for part in shipped.components} if shipped is not None else {}
+    found = []
+    for part in missing:
+        with suppress(ContractError, OSError):
+            if part.sha256 in paths:
+                _adopt(store, folder / paths[part.sha256], part)
+                found.append(part)
+    return found
 
 
 def _adopt(store: Store, path: Path, part: Component) -> None:

@@ -28,6 +28,7 @@ class Configuration(BaseModel):
         server: base URL without a trailing slash.
         modules: the components that this device wants; absent for all.
         plain_http: the operator allowed http to another machine.
+        factory: directory of what shipped inside the app.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class Configuration(BaseModel):
     attributes: dict[Name, AttributeValue] = Field(default_factory=dict)
     modules: list[Name] | None = None
     plain_http: bool = False
+    factory: str | None = None
 
     def save(self, directory: Path, files: Files) -> None:
         """Write `device.json`, all or nothing."""

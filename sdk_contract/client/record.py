@@ -81,6 +81,7 @@ class Attempt(BaseModel):
     Attributes:
         release: what shall run in the end.
         rollback: the server ordered an older version.
+        held: once staged, it waits for the server's word to switch.
         proved: digests of objects that were read and compared in this attempt.
         no_patch: components whose patch failed; they are fetched whole now.
         in_place: components whose old file is, or was, turned into the new one.
@@ -97,6 +98,7 @@ class Attempt(BaseModel):
     attempt_id: str | None
     release: Release
     rollback: bool = False
+    held: bool = False
     hindrance: str | None = None
     proved: list[str] = Field(default_factory=list)
     no_patch: list[str] = Field(default_factory=list)
@@ -117,6 +119,7 @@ class Record(BaseModel):
     Attributes:
         current: what runs, and what a restart loads.
         previous: what ran before; kept until something newer has proved itself.
+        shipped: what came inside the app; kept so that the server can order it back.
         floor: highest floor of any manifest ever accepted; nothing below it is installed.
         newest_issued: latest `issued` of a directive that agreed with our clock: time was at least this.
         bad: manifest digest -> code, for versions that failed their trial here.
@@ -129,6 +132,7 @@ class Record(BaseModel):
     model: Name | None = None
     current: Release | None = None
     previous: Release | None = None
+    shipped: Release | None = None
     attempt: Attempt | None = None
     floor: int = 0
     newest_issued: str = ""

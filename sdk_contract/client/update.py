@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sdk_contract.client import files, reports
 from sdk_contract.client.activation import Activation
 from sdk_contract.client.asking import Asker
 from sdk_contract.client.errors import KnownBad, Superseded
+from sdk_contract.client.factory import bring_back
 from sdk_contract.client.gather import Gather, OrderChanged
 from sdk_contract.client.outcome import Outcome, Status
 from sdk_contract.client.record import Attempt, InPlaceStep, Record, Release
@@ -20,7 +22,7 @@ from sdk_contract.wire import EventState
 CHANGES_OF_MIND = 3
 POLICY = 5
 """Thousands digit of codes that say "we will not" rather than "we cannot"."""
-_FOR_NOW = frozenset({"degraded", "paced", "paused", "outside_window", "patch_building"})
+_FOR_NOW = frozenset({"degraded", "paced", "paused", "outside_window", "patch_building", "awaits_activation"})
 """Reasons that will pass: what was downloaded is kept for the next order."""
 _OVER = frozenset(
     {State.IDLE, State.APPLYING, State.ACTIVATING, State.PROBATION, State.COMMITTED, State.ROLLING_BACK}
@@ -78,7 +80,8 @@ class Update:
             return Outcome(status, refusal.code, code=refusal.code, detail=f"{refusal}, after {fault}")
 
     def _resume_or_poll(self) -> Outcome:
-        restart = ON_RESTART[self.steps.store.read().state]
+        record = self.steps.store.read()
+        restart = Restart.POLL if _waits(record) else ON_RESTART[record.state]
         if restart in (Restart.ACTIVATE, Restart.JUDGE, Restart.ROLL_BACK):
             outcome = self.activation.run()
             return self._recalled(outcome) if outcome.status == "probation" else outcome
@@ -111,11 +114,21 @@ class Update:
             return self._nothing_to_install(order, record)
         if record.current == order.release:
             return self._confirm(order, order.release)
+        if _waits(record) and _same(record.attempt, order) and not self.steps.store.missing(order.release):
+            return self._switch_or_wait(order)
         self._begin(order, order.release)
         bad = record.bad.get(order.release.manifest_sha256)
         if bad and not order.directive.ext.get("retry"):
             raise KnownBad(f"{order.release.version} failed here: {bad}")
         self._stage(order, order.release)
+        return self._switch_or_wait(order)
+
+    def _switch_or_wait(self, order: Order) -> Outcome:
+        """What is staged stays staged while the server says so; its word is on disk, for a start without a network."""
+        record = self.steps.store.change(lambda entry: _note_held(entry, held=order.held))
+        if order.held and record.state is State.STAGED:
+            running = record.current.version if record.current else None
+            return Outcome("waiting", "awaits_activation", version=running)
         return self.activation.run()
 
     def _nothing_to_install(self, order: Order, record: Record) -> Outcome:
@@ -150,11 +163,10 @@ class Update:
             require(record.state, State.OFFERED)
             record.state = State.OFFERED
             record.floor = max(record.floor, order.floor)
-            attempt = record.attempt
-            same = attempt is not None and attempt.attempt_id == order.directive.attempt_id
-            if attempt is not None and same and attempt.release == release:
+            if _same(record.attempt, order):
+                _note_held(record, held=order.held)
                 return
-            if attempt is not None:
+            if record.attempt is not None:
                 reports.note(record, "superseded")
             record.attempt = _new_attempt(order, release)
             reports.note(record, "acknowledged")
@@ -164,9 +176,10 @@ class Update:
     def _stage(self, order: Order, release: Release) -> None:
         """Have every component here and proved; what is here already is read and compared, not trusted."""
         store = self.steps.store
-        missing = self._missing(release)
+        missing = self._from_the_app(self._missing(release))
         steps: list[InPlaceStep] = []
         if missing:
+            self.gather.low_storage = self.gather.low_storage and not order.held
             steps = self.gather.fetch(order, missing)
             self.steps.move(State.VERIFYING, "downloaded")
         if set(store.missing(release)) != {step.name for step in steps}:
@@ -186,6 +199,16 @@ class Update:
             store.change(lambda record: _note_proved(record, fresh))
         proved |= {part.sha256 for part in fresh}
         return [part for part in release.components if part not in here or part.sha256 not in proved]
+
+    def _from_the_app(self, missing: list[Component]) -> list[Component]:
+        """What is still missing once the files that shipped inside the app have been looked at."""
+        folder = self.asker.configuration.factory
+        if folder is None or not missing:
+            return missing
+        found = bring_back(self.steps.store, Path(folder), missing)
+        if found:
+            self.steps.store.change(lambda record: _note_proved(record, found))
+        return [part for part in missing if part not in found]
 
     def _stopped(self, fault: ContractError) -> Outcome:
         """Wait and retry keep the attempt and its files; all else ends it, and is reported.
@@ -222,6 +245,24 @@ def _event_of(target: State, fault: ContractError, attempt: Attempt) -> EventSta
     return "rejected" if fault.number // 1000 == POLICY else "failed"
 
 
+def _waits(record: Record) -> bool:
+    """Is a version staged that waits for the server's word?"""
+    return record.state is State.STAGED and record.attempt is not None and record.attempt.held
+
+
+def _same(attempt: Attempt | None, order: Order) -> bool:
+    return (
+        attempt is not None
+        and attempt.attempt_id == order.directive.attempt_id
+        and attempt.release == order.release
+    )
+
+
+def _note_held(record: Record, *, held: bool) -> None:
+    if record.attempt is not None:
+        record.attempt.held = held
+
+
 def _hinder(record: Record, fault: ContractError) -> None:
     if record.attempt is not None:
         record.attempt.hindrance = fault.code
@@ -242,5 +283,6 @@ def _new_attempt(order: Order, release: Release) -> Attempt:
         attempt_id=order.directive.attempt_id,
         release=release,
         rollback=order.directive.action == "rollback",
+        held=order.held,
         started_at=now(),
     )

@@ -50,6 +50,11 @@ class Order:
     conditions: Conditions | None = None
     skipped: tuple[str, ...] = ()
 
+    @property
+    def held(self) -> bool:
+        """Whether the release shall be staged, and switched to at a later word only."""
+        return self.directive.ext.get("activation") == "hold"
+
 
 def check_answer(
     answer: PollAnswer, question: Question, trust: TrustBundle, record: Record, now: datetime

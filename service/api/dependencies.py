@@ -22,6 +22,7 @@ from service.errors import Forbidden, Invalid, TooLarge, Unauthorized
 from service.jobs import Bell
 from service.operations import access
 from service.serving.answer import PollDesk
+from service.serving.brakes import Brakes
 from service.serving.checkins import Checkins
 from service.serving.device_auth import DeviceAuth, Presented, Provider
 from service.serving.group_commit import GroupCommit
@@ -49,6 +50,7 @@ class Process:
     checkins: Checkins
     desk: PollDesk
     intake: GroupCommit[Report, Receipt]
+    brakes: Brakes
     clock: Clock = utc_now
 
 

@@ -88,6 +88,7 @@ async def events(request: Request, _shown: Credentials = None) -> Response:
     held, now, device_id = came.held, came.now, came.caller.device_id
     lease_until = now + timedelta(seconds=held.settings.attempt_lease_s)
     receipt = await held.intake.submit(Report(device_id, reports, now, lease_until))
+    held.brakes.notice(receipt.touched)
     for model, version_id in receipt.committed:
         _note_installed(held, device_id, model, version_id, now)
     answer = EventsAnswer(accepted=receipt.accepted, duplicates=receipt.duplicates)

@@ -1,12 +1,13 @@
 """Devices as operators see them."""
 
-from datetime import timedelta
+import asyncio
 from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
 from sdk_contract.documents import DeviceId
+from service import database
 from service.api.dependencies import Admin, Config, Held, Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import WhyView
@@ -56,20 +57,25 @@ def get_device(device_id: Id, session: ReadOnly, _caller: Viewer) -> DeviceView:
 
 
 @router.get("/{device_id}/why", summary="Why it gets what it gets")
-def why_device(
+async def why_device(
     device_id: Id,
-    session: ReadOnly,
     held: Held,
     _caller: Viewer,
     now: Now,
     model: Annotated[str | None, Query(max_length=63)] = None,
 ) -> WhyView:
     """What its next poll would say, by the same code, and how each rollout came to its part of it."""
-    row = devices.require(session, device_id)
-    runs = {item.model: item.version for item in devices.running(session, device_id)}
-    known = inquiry.Known(row.id, row.status, row.attributes, runs)
-    wait = timedelta(seconds=held.settings.patch_wait_s)
-    return WhyView.model_validate(inquiry.why(held.snapshots.current, known, model, now, wait))
+
+    def look() -> inquiry.Known:
+        with database.read_only(held.engine) as session:
+            row = devices.require(session, device_id)
+            runs = {item.model: item.version for item in devices.running(session, device_id)}
+            return inquiry.Known(row.id, row.status, row.attributes, runs)
+
+    known = await asyncio.to_thread(look)
+    async with held.async_engine.connect() as connection:
+        asked = inquiry.Inquiry(held.snapshots.current, held.desk.pace, connection)
+        return WhyView.model_validate(await asked.why(known, model, now))
 
 
 @router.put("/{device_id}/attributes", summary="Set what an operator knows")

@@ -56,9 +56,17 @@ def list_audit(
     session: ReadOnly,
     _caller: Viewer,
     after: Annotated[int, Query(ge=0, lt=2**63, description="Go on behind this id.")] = 0,
+    before: Annotated[
+        int | None, Query(ge=0, lt=2**63, description="The newest entries before this id instead.")
+    ] = None,
+    subject: Annotated[
+        str | None, Query(max_length=300, description="About this only, for example rollout:autumn.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> list[AuditView]:
-    """200 entries, oldest first; ask again with the last id as `after`."""
-    return [AuditView.model_validate(row) for row in audit.page(session, after=after)]
+    """Oldest first; ask again with the last id as `after`. Each hash covers its entry and the hash before."""
+    rows = audit.page(session, after=after, before=before, subject=subject, limit=limit)
+    return [AuditView.model_validate(row) for row in rows]
 
 
 @router.post("/tokens", status_code=201, summary="Make an API token")

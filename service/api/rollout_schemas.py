@@ -203,6 +203,15 @@ class RolloutView(View):
     history: list[RolloutEventView]
 
 
+class ClauseView(View):
+    """One test of a rule, and the value that the device has; below `not` it should not hold."""
+
+    path: str
+    test: str
+    holds: bool
+    seen: Any
+
+
 class StageTraceView(View):
     """How one stage sees a device."""
 
@@ -211,17 +220,72 @@ class StageTraceView(View):
     in_cohort: bool
     in_percent: bool
     open: bool
+    clauses: list[ClauseView]
+
+
+class WindowTraceView(View):
+    """How a rollout's windows see a device: whose clock counts, what it shows, when they open next."""
+
+    zone: str
+    source: str
+    local_time: str
+    open: bool
+    next_opening: datetime | None
+
+
+class VariantTraceView(View):
+    """How one build sees a device."""
+
+    variant: str
+    priority: int
+    matches: bool
+    chosen: bool
+    clauses: list[ClauseView]
+
+
+class PacingView(View):
+    """Where a paced rollout stands."""
+
+    open_downloads: int | None
+    downloading: int | None
+    bytes_per_hour: int | None
+    bytes_last_hour: int
+
+
+class PenaltyView(View):
+    """How often the device failed the version as things are; `may_retry`: it failed it before, and may try again."""
+
+    failures: int
+    allowed: int
+    may_retry: bool
 
 
 class RolloutTraceView(View):
-    """How one rollout sees a device."""
+    """How one rollout sees a device.
+
+    Attributes:
+        reason: what the poll would say if this were the only rollout.
+        bucket: 0 to 9999; a stage of p percent takes those below 100 p.
+        stage: index of the last open stage.
+        floor: the counter below which the device may not go.
+        watershed: the version that the device has to run first.
+    """
 
     rollout: str
     version: str
     state: str
     reason: str
     bucket: int
+    stage: int
     stages: list[StageTraceView]
+    holdback_percent: float
+    held_back: bool
+    floor: int
+    watershed: str | None
+    window: WindowTraceView | None
+    variants: list[VariantTraceView]
+    pacing: PacingView | None
+    penalty: PenaltyView | None
 
 
 class WhyView(View):
@@ -230,6 +294,7 @@ class WhyView(View):
     Attributes:
         runs: the version that it last said it runs.
         attributes: what cohorts and variants see, an operator's word over its own.
+        again_at: when it will be worth asking again, where that is known.
     """
 
     device_id: str
@@ -242,4 +307,5 @@ class WhyView(View):
     version: str | None
     variant: str | None
     rollout: str | None
+    again_at: datetime | None
     rollouts: list[RolloutTraceView]

@@ -227,7 +227,7 @@ class ForgiveBody(Body):
     """
 
     model: Name | None = None
-    reason: str = Field(min_length=1, max_length=1000)
+    reason: str = Field(default="", max_length=1000)
 
 
 class ForgivenView(View):
@@ -267,6 +267,7 @@ class AuditView(View):
     verb: str
     subject: str
     detail: dict[str, Any]
+    previous_hash: str
     hash: str
 
 

@@ -27,27 +27,82 @@ def why(
 
 def _show(found: dict[str, Any]) -> None:
     offer = f" {found['version']} ({found['variant']})" if found["variant"] else ""
+    again = f", worth asking again {found['again_at']}" if found["again_at"] else ""
     typer.echo(
         f"{found['device_id']} ({found['status']}) runs {found['model']} {found['runs'] or '(nothing known)'}"
     )
-    typer.echo(f"next poll: {found['action']}{offer}, reason {found['reason']}")
+    typer.echo(f"next poll: {found['action']}{offer}, reason {found['reason']}{again}")
     typer.echo(f"attributes: {found['attributes'] or 'none'}")
+    if not found["rollouts"]:
+        typer.echo("no rollout of this model is on its way")
+    for rollout in found["rollouts"]:
+        _show_rollout(rollout)
+
+
+def _show_rollout(rollout: dict[str, Any]) -> None:
+    typer.echo("")
+    typer.echo(f"{rollout['rollout']} to {rollout['version']} is {rollout['state']}: {rollout['reason']}")
+    typer.echo(f"  bucket {rollout['bucket']} of 10000{_holdback(rollout)}")
+    for name, line in (
+        ("watershed", rollout["watershed"] and f"has to run {rollout['watershed']} first"),
+        ("floor", rollout["floor"] and f"may not go below counter {rollout['floor']}"),
+        ("window", rollout["window"] and _window(rollout["window"])),
+        ("pacing", rollout["pacing"] and _pacing(rollout["pacing"])),
+        ("penalty", rollout["penalty"] and _penalty(rollout["penalty"])),
+    ):
+        if line:
+            typer.echo(f"  {name}: {line}")
     rows = [
         (
-            rollout["rollout"],
-            rollout["state"],
-            rollout["reason"],
-            rollout["bucket"],
+            index + 1,
             f"{stage['percent']:g} % of {stage['cohort']}",
             _yes(stage["in_cohort"]),
             _yes(stage["in_percent"]),
             _yes(stage["open"]),
+            _failing(stage["clauses"]),
         )
-        for rollout in found["rollouts"]
-        for stage in rollout["stages"]
+        for index, stage in enumerate(rollout["stages"])
     ]
-    headings = ("rollout", "state", "reason", "bucket", "stage", "in cohort", "in percent", "open")
-    show_table(headings, rows, empty="no rollout of this model is on its way")
+    show_table(("stage", "who", "in cohort", "in percent", "open", "clauses that fail"), rows, empty="")
+    for build in rollout["variants"]:
+        verdict = "chosen" if build["chosen"] else "fits" if build["matches"] else "does not fit"
+        failing = _failing(build["clauses"]) if not build["matches"] else ""
+        typer.echo(f"  build {build['variant']} (priority {build['priority']}): {verdict} {failing}".rstrip())
+
+
+def _holdback(rollout: dict[str, Any]) -> str:
+    if not rollout["holdback_percent"]:
+        return ""
+    held = "one of them" if rollout["held_back"] else "not this one"
+    return f"; the top {rollout['holdback_percent']:g} % are held back, {held}"
+
+
+def _window(window: dict[str, Any]) -> str:
+    clock = f"{window['local_time']} in {window['zone']} ({window['source']})"
+    return f"open, {clock}" if window["open"] else f"shut, {clock}; opens {window['next_opening']}"
+
+
+def _pacing(pacing: dict[str, Any]) -> str:
+    parts = []
+    if pacing["open_downloads"] is not None:
+        parts.append(f"{pacing['downloading']} of {pacing['open_downloads']} downloads open")
+    if pacing["bytes_per_hour"] is not None:
+        parts.append(f"{pacing['bytes_last_hour']:,} of {pacing['bytes_per_hour']:,} bytes in the last hour")
+    return ", ".join(parts)
+
+
+def _penalty(penalty: dict[str, Any]) -> str:
+    retry = "; something has changed since, it may try again" if penalty["may_retry"] else ""
+    return f"failed it {penalty['failures']} of {penalty['allowed']} times as things are{retry}"
+
+
+def _failing(clauses: list[dict[str, Any]]) -> str:
+    """The clauses that do not hold; below `not`, those that do."""
+    return "; ".join(
+        f"{clause['path']}: {clause['test']}, it has {clause['seen']!r}"
+        for clause in clauses
+        if clause["holds"] == (".not" in clause["path"])
+    )
 
 
 def _yes(value: bool) -> str:

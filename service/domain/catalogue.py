@@ -3,10 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from service.domain.cohorts import Predicate
 from service.domain.policy import ALWAYS, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A named part of the fleet.
+
+    Attributes:
+        rule: as written, to show; None for a mere list.
+        matches: by rule or by list.
+    """
+
+    name: str
+    rule: Any
+    matches: Predicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +36,17 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One build of a version, and the devices that it is for."""
+    """One build of a version, and the devices that it is for.
+
+    Attributes:
+        selector: the rule behind `matches`, to show.
+    """
 
     name: str
     priority: int
     matches: Predicate
     components: tuple[Component, ...]
+    selector: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,7 @@ class Rollout:
 
     Attributes:
         held: strata that get nothing new.
+        strata: the classes of device that are counted by themselves; see `strata.settled`.
         activated: with activation `together`, whether devices may switch now.
     """
 
@@ -79,6 +100,7 @@ class Rollout:
     policy: Policy = ALWAYS
     on_breach: str = "halt"
     held: frozenset[str] = frozenset()
+    strata: frozenset[str] = frozenset()
     activated: bool = False
 
 
@@ -104,6 +126,7 @@ class Line:
         versions: label -> version.
         rollouts: highest priority first, then the newest version, then the newest rollout.
         patches: (source sha256, target sha256) -> ways, best first.
+        metrics: names of what its devices measure, beyond those that are known everywhere.
     """
 
     name: str
@@ -111,6 +134,7 @@ class Line:
     versions: Mapping[str, Version]
     rollouts: tuple[Rollout, ...]
     patches: Mapping[tuple[str, str], tuple[Patch, ...]] = field(default_factory=dict)
+    metrics: frozenset[str] = frozenset()
     _watersheds: tuple[Version, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

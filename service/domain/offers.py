@@ -12,6 +12,8 @@ from sdk_contract.wire import Reason
 from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, Version
 from service.domain.cohorts import Attributes, admits, bucket
 from service.domain.openings import Opening
+from service.domain.rollbacks import destinations
+from service.domain.strata import settled, stratum_of
 from service.domain.windows import opening
 
 
@@ -25,6 +27,9 @@ class Facts:
         modules: names of the components that it wants; None for all.
         accepts: patch formats that it can apply, in order of preference.
         blocked: its status where that is not `accepted`.
+        came_from: label of what it ran before, if it says so.
+        shipped: label of what shipped inside its app, if it says so.
+        holds: it can stage a version and wait for the word to switch.
     """
 
     device_id: str
@@ -34,6 +39,9 @@ class Facts:
     modules: frozenset[str] | None
     accepts: tuple[str, ...]
     blocked: str | None = None
+    came_from: str | None = None
+    shipped: str | None = None
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class Decision:
     Attributes:
         stage: index of the first stage that admits the device; the attempt is counted there.
         opening: when it is worth asking again, where that is known.
+        held: the device shall stage the version, and switch only when told to.
     """
 
     reason: Reason
@@ -81,6 +90,7 @@ class Decision:
     stage: int = 0
     deliveries: tuple[Delivery, ...] = ()
     opening: Opening | None = None
+    held: bool = False
 
     @property
     def offered(self) -> bool:
@@ -112,12 +122,15 @@ def decide(line: Line, facts: Facts, when: When) -> Decision:
 
 
 def _best(line: Line, current: Version | None, facts: Facts, when: When) -> Decision:
-    if current is None or not current.revoked:
+    undone = _undone(line, current, facts)
+    if current is None or (undone is None and not current.revoked):
         newer = _newer(line, current, facts, when)
         return newer if newer.offered else _completion(line, current, facts) or newer
     # It must not stay: it does not wait for patches in the making.
     newer = _newer(line, current, facts, replace(when, waiting_since=datetime.max.replace(tzinfo=UTC)))
-    return newer if newer.offered else _refuge(line, current, facts)
+    if newer.offered:
+        return newer
+    return _refuge(line, current, facts) if undone is None else _way_back(line, undone, facts)
 
 
 def refuge(line: Line, facts: Facts) -> Decision | None:
@@ -144,6 +157,40 @@ def _completion(line: Line, current: Version | None, facts: Facts) -> Decision |
     if all(part.name in facts.components for part in _wanted(variant, facts)):
         return None
     return Decision("update", "install", None, current, variant, 0, _deliveries(line, facts, variant))
+
+
+def _undone(line: Line, current: Version | None, facts: Facts) -> Rollout | None:
+    """The rolled-back rollout because of which the device must leave what it runs; None where it may stay.
+
+    It may where another rollout of the same version reaches it, for example an earlier one that was completed. Whether
+    the rolled-back one still would is not asked: a device that has left its cohort since runs the bad version too.
+    """
+    if current is None or current.revoked:
+        return None
+    same = [rollout for rollout in line.rollouts if rollout.version.id == current.id]
+    undone = next((rollout for rollout in same if rollout.state == "rolled_back"), None)
+    if undone is None or any(_gives(rollout, facts) for rollout in same):
+        return None
+    return undone
+
+
+def _gives(rollout: Rollout, facts: Facts) -> bool:
+    """Whether a rollout stands by its version for this device, even if it pauses."""
+    stage = admitting_stage(rollout, facts)
+    if stage is None or is_held_back(rollout, facts.device_id):
+        return False
+    return rollout.state == "completed" or (rollout.state in {"running", "paused"} and stage <= rollout.stage)
+
+
+def _way_back(line: Line, undone: Rollout, facts: Facts) -> Decision:
+    """The first version to go back to that has a build for the device; else it keeps what it has."""
+    stage = admitting_stage(undone, facts) or 0
+    for version in destinations(line, undone, came_from=facts.came_from, shipped=facts.shipped):
+        variant = choose_variant(version, facts)
+        if variant is not None:
+            deliveries = _deliveries(line, facts, variant)
+            return Decision("rollback", "rollback", undone, version, variant, stage, deliveries)
+    return Decision("rollback", "hold", rollout=undone)
 
 
 def _refuge(line: Line, revoked: Version, facts: Facts) -> Decision:
@@ -187,7 +234,9 @@ _TELLING: tuple[Reason, ...] = (
     "up_to_date",
     "held_back",
     "not_in_stage",
+    "awaits_activation",
     "paused",
+    "stratum_held",
     "below_floor",
 )
 """From the least to the most telling refusal."""
@@ -199,6 +248,8 @@ def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, whe
     refusal = _settled(rollout, current) or _unreached(rollout, facts, stage)
     if refusal is not None or stage is None:
         return Decision(refusal or "not_in_cohort", rollout=rollout)
+    if rollout.held and settled(stratum_of(facts.attributes), rollout.strata) in rollout.held:
+        return Decision("stratum_held", rollout=rollout, stage=stage)
     step = watershed(line, current, facts)
     if step is not None and step.counter < rollout.version.counter:
         return Decision("below_floor", rollout=rollout, stage=stage)
@@ -216,7 +267,7 @@ def _unreached(rollout: Rollout, facts: Facts, stage: int | None) -> Reason | No
         return "held_back"
     if rollout.state in {"paused", "halted"}:
         return "paused"
-    if rollout.state == "scheduled":
+    if rollout.state in {"scheduled", "rolled_back"}:
         return "no_rollout"
     if rollout.state != "completed" and stage > rollout.stage:
         return "not_in_stage"
@@ -259,10 +310,15 @@ def _offer(line: Line, rollout: Rollout, stage: int, facts: Facts, when: When) -
     variant = choose_variant(version, facts)
     if variant is None:
         return Decision("no_variant", rollout=rollout, version=version)
+    held = rollout.policy.activation == "together" and not rollout.activated
+    if held and not facts.holds:
+        # It would switch as soon as it has the bytes: it gets them when all the others switch.
+        return Decision("awaits_activation", rollout=rollout, version=version, stage=stage)
     sources = _sources(line, facts)
     if any(_worth_waiting(line, sources, part, facts.accepts, when) for part in _wanted(variant, facts)):
         return Decision("patch_building", rollout=rollout, version=version, variant=variant, stage=stage)
-    return Decision("update", "install", rollout, version, variant, stage, _deliveries(line, facts, variant))
+    deliveries = _deliveries(line, facts, variant)
+    return Decision("update", "install", rollout, version, variant, stage, deliveries, held=held)
 
 
 def _wanted(variant: Variant, facts: Facts) -> list[Component]:

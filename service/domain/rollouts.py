@@ -1,6 +1,7 @@
 """The life of a rollout: states, verbs, and what a verdict does."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from service.domain.gates import Hold, MeasureGate, parse_gate
@@ -55,9 +56,12 @@ def require_reason(verb: str, reason: str) -> None:
         ReasonRequired: nothing was said.
     """
     if not reason.strip():
-        raise ReasonRequired(
-            f"{verb} is not undone, and others will ask: say why in `reason` (--reason)", field="reason"
-        )
+        raise ReasonRequired(f"{verb}: others will ask why; say it in `reason` (--reason)", field="reason")
+
+
+def awaits_word(policy: Mapping[str, Any], activated_at: datetime | None) -> bool:
+    """Whether devices stage the version and wait for `activate` to switch."""
+    return policy.get("activation") == "together" and activated_at is None
 
 
 def check_stages(

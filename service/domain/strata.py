@@ -5,7 +5,7 @@ can be held back while the rest goes on.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 MAX_STRATA = 40
@@ -32,6 +32,11 @@ def stratum_of(attributes: Mapping[str, Any]) -> str:
         "app": _numbers(attributes.get("app_version"), 2),
     }
     return ",".join(f"{name}={value}" for name, value in parts.items() if value)
+
+
+def held_strata(entries: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The strata that get nothing new, of what has been held back and, in part, released again."""
+    return frozenset(entry["stratum"] for entry in entries if "released_at" not in entry)
 
 
 def settled(stratum: str, known: Collection[str]) -> str:

@@ -1,7 +1,5 @@
 """The audit log: who did what and why, each entry chained to the one before. Writes `audit_log`."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from service import store
+from service.domain import audit_chain
 
 _CHAIN_LOCK = 7_263_514_002
 """Advisory lock: entries are chained one after the other."""
@@ -27,7 +26,7 @@ def record(
     """Add an entry in the transaction of what it tells about: both or neither."""
     session.execute(text(f"select pg_advisory_xact_lock({_CHAIN_LOCK})"))
     last = store.jobs.last_audit(session)
-    previous = last.hash if last else "0" * 64
+    previous = last.hash if last else audit_chain.START
     entry = store.jobs.AuditRow(
         at=now, actor=actor, verb=verb, subject=subject, detail=detail or {}, previous_hash=previous, hash=""
     )
@@ -38,17 +37,26 @@ def record(
 
 def entry_hash(entry: store.jobs.AuditRow) -> str:
     """SHA-256 over the entry and the hash of the one before it, hex."""
-    fields = [
+    return audit_chain.hash_of(
         entry.previous_hash,
-        entry.at.isoformat(),
-        entry.actor,
-        entry.verb,
-        entry.subject,
-        json.dumps(entry.detail, sort_keys=True),
-    ]
-    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+        at=entry.at,
+        actor=entry.actor,
+        verb=entry.verb,
+        subject=entry.subject,
+        detail=entry.detail,
+    )
 
 
-def page(session: Session, *, after: int) -> Sequence[store.jobs.AuditRow]:
-    """Entries from behind an id, oldest first."""
-    return store.jobs.audit(session, after=after)
+def page(
+    session: Session, *, after: int, before: int | None = None, subject: str | None = None, limit: int = 200
+) -> Sequence[store.jobs.AuditRow]:
+    """Entries from behind an id, oldest first; or the newest ones before one, oldest first too.
+
+    Args:
+        session: to read with.
+        after: only entries behind this id.
+        before: only the `limit` newest of those before this id.
+        subject: only entries about this, for example `rollout:autumn`.
+        limit: how many at most.
+    """
+    return store.jobs.audit(session, after=after, before=before, subject=subject, limit=limit)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from sdk_contract.envelope import key_id
 from sdk_contract.wire import EnrolRequest, proof_message
 from service import store, tokens
+from service.domain.rollouts import require_reason
 from service.errors import Conflict, Invalid, NameTaken, Unauthorized, UnknownDevice, WrongState
 from service.operations import audit
 
@@ -247,7 +248,9 @@ def forgive(
     Raises:
         UnknownDevice: no such device.
         Conflict: it has failed nothing of that model, or of any.
+        ReasonRequired: nothing was said.
     """
+    require_reason("forgiving a device", reason)
     require(session, device_id, lock=True)
     failed = store.devices.failed_models(session, device_id)
     models = [name for name in failed if model in (None, name)]

@@ -8,9 +8,11 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.domain import measures
+from service.domain import rollouts as life
 from service.domain.brakes import Seen, Verdict
 from service.domain.gates import AnyGate, Block, MeasureGate, Tally
 from service.domain.measures import Compared, Moments
+from service.domain.strata import held_strata
 
 CERTAIN = 1e6
 _TALLY = tuple(field.name for field in fields(Tally))
@@ -19,6 +21,10 @@ _TALLY = tuple(field.name for field in fields(Tally))
 def seen(session: Session, row: store.rollouts.RolloutRow, gates: Sequence[AnyGate]) -> Seen:
     """All that has come back from a rollout's devices, less what a person has forgiven."""
     outcomes = {key: Tally(**counts) for key, counts in store.gates.outcomes(session, row.id).items()}
+    if life.awaits_word(row.policy, row.activated_at):
+        # Until devices are told to switch, having staged the version is all the good news that there can be.
+        for key, count in store.rollouts.staged(session, row.id).items():
+            outcomes[key] = outcomes.get(key, Tally()).plus(Tally(committed=count))
     metrics = sorted({gate.metric for gate in gates if isinstance(gate, MeasureGate)})
     everything = Seen(outcomes, values(session, row, metrics) if metrics else {}, _shares(session, row))
     return _less(everything, [entry["forgiven"] for entry in row.held if "forgiven" in entry])
@@ -26,7 +32,7 @@ def seen(session: Session, row: store.rollouts.RolloutRow, gates: Sequence[AnyGa
 
 def held(row: store.rollouts.RolloutRow) -> frozenset[str]:
     """The strata that get nothing new."""
-    return frozenset(entry["stratum"] for entry in row.held if "released_at" not in entry)
+    return held_strata(row.held)
 
 
 def values(

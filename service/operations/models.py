@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from service import store
+from service.domain.rollouts import require_reason
 from service.errors import UnknownModel
 from service.operations import audit
 
@@ -52,7 +53,9 @@ def set_killed(
 
     Raises:
         UnknownModel: there is no such model.
+        ReasonRequired: nothing was said.
     """
+    require_reason("throwing or putting back a kill switch", reason)
     row = require(session, name)
     row.killed = killed
     verb = "model.kill" if killed else "model.revive"

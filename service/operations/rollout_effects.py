@@ -32,7 +32,8 @@ def _widen(_session: Session, row: store.rollouts.RolloutRow, now: datetime) -> 
 
 
 def _activate(session: Session, row: store.rollouts.RolloutRow, now: datetime) -> None:
-    row.activated_at = now
+    # The stage begins anew: what it waits for now is what devices report after the switch.
+    row.activated_at, row.stage_since = now, now
     attempts.wake(session, row.id, now=now)
 
 

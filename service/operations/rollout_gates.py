@@ -95,7 +95,7 @@ def _look(
 def _acts(row: store.rollouts.RolloutRow, verdict: brakes.Verdict) -> bool:
     if verdict.blamed or verdict.outcome == "breach":
         return True
-    return verdict.outcome == "advance" and row.state == "running"
+    return verdict.outcome == "advance" and row.state == "running" and not row.waits_for
 
 
 def _due(
@@ -147,5 +147,8 @@ def _obey(
         return
     verb = row.on_breach if verdict.outcome == "breach" else "advance"
     if verb == "advance" and row.stage == len(row.stages) - 1:
+        if life.awaits_word(row.policy, row.activated_at):
+            row.waits_for = "activate: enough of its devices have staged the version"
+            return
         verb = "complete"
     carry_out(session, row, verb, actor="gates", reason=verdict.reason, now=now)

@@ -70,6 +70,8 @@ def _promote(
         life.require_reason("promote past what the stage still waits for", reason)
     # Behind the last stage there is the end; else its approval would be waited for without end.
     verb = "complete" if row.stage == len(row.stages) - 1 else "promote"
+    if verb == "complete" and life.awaits_word(row.policy, row.activated_at):
+        raise WrongState("its devices have not switched yet: activate it first", state=row.state)
     carry_out(session, row, verb, actor=actor, reason=reason, now=now)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.domain import rollouts as life
+from service.domain.pacing import require_possible
 from service.domain.policy import parse_policy, require_future
 from service.errors import NameTaken, NotFound, VersionNotReady
 from service.operations import audit, cohorts, versions, way_back, webhooks
@@ -59,6 +60,7 @@ def create(
     check_shape(session, declaration.stages, declaration.policy, metrics)
     policy = parse_policy(declaration.policy)
     require_future(policy, now)
+    require_possible(policy.pacing, versions.largest_download(version))
     way_back.require(session, version, policy, on_breach=declaration.on_breach)
     if store.rollouts.rollout_by_name(session, declaration.name) is not None:
         raise NameTaken(f"there is a rollout {declaration.name!r}", field="name")

@@ -90,6 +90,11 @@ def list_versions(session: Session, model: str) -> Sequence[store.versions.Versi
     return store.versions.versions(session, model)
 
 
+def largest_download(version: store.versions.VersionRow) -> int:
+    """Bytes of the version's largest build, whole."""
+    return max((sum(part.blob.size for part in build.components) for build in version.variants), default=0)
+
+
 def signed_manifest(session: Session, model: str, label: str) -> dict[str, Any]:
     """The publisher's envelope of a version.
 

@@ -10,6 +10,8 @@ from service.domain.catalogue import Line
 from service.domain.offers import Decision, Facts, When, decide, refuge
 from service.domain.openings import aim
 from service.domain.penalty import circumstances
+from service.domain.policy import Pacing
+from service.domain.strata import settled, stratum_of
 from service.errors import DeviceSuspended, ModelNotServed, ModelRequired, UnknownDevice, UnknownModel
 from service.serving.checkins import Checkin, Checkins
 from service.serving.compose import Composer, Verdict
@@ -28,12 +30,14 @@ class Pace:
 
     Attributes:
         strikes: failures of a version after which a device is left alone.
+        held_poll_s: how often those come at least that wait for the word to switch.
     """
 
     poll_s: int
     patch_wait: timedelta
     lease: timedelta
     strikes: int = 3
+    held_poll_s: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,11 @@ class Question:
 
 
 class PollDesk:
-    """Answers polls; one per process."""
+    """Answers polls; one per process.
+
+    Attributes:
+        pace: how often devices come, and how long they wait.
+    """
 
     def __init__(
         self,
@@ -67,7 +75,7 @@ class PollDesk:
         self._grants = grants
         self._checkins = checkins
         self._composer = composer
-        self._pace = pace
+        self.pace = pace
 
     async def answer(self, question: Question) -> bytes:
         """What the device shall do: a `PollAnswer` as JSON.
@@ -85,12 +93,12 @@ class PollDesk:
         facts = facts_of(snapshot, question)
         if facts.blocked == "decommissioned":
             raise DeviceSuspended("this device has been decommissioned")
-        decision = decide(line, facts, When(question.now, question.now - self._pace.patch_wait))
+        decision = decide(line, facts, When(question.now, question.now - self.pace.patch_wait))
         self._note(line, question)
         grant = None
         # Leaving a revoked version, or completing one, is no part of a rollout: no attempt is counted.
         if decision.offered and decision.rollout is not None:
-            grant = await self._grants.submit(wish_for(line, decision, facts, question.now, self._pace))
+            grant = await self._grants.submit(wish_for(line, decision, facts, question.now, self.pace))
             if not grant.known:
                 raise UnknownDevice("this device has not enrolled here", field="device_id")
             if grant.refusal is not None:
@@ -112,9 +120,13 @@ class PollDesk:
 
     def _next_poll_s(self, decision: Decision, now: datetime) -> int:
         if decision.opening is not None:
-            wait = aim(decision.opening, now, self._pace.poll_s, random.random())  # noqa: S311 - timing
+            wait = aim(decision.opening, now, self.pace.poll_s, random.random())  # noqa: S311 - timing
             return max(1, round(wait))
-        base = min(SOON_S, self._pace.poll_s) if decision.reason == "patch_building" else self._pace.poll_s
+        base = self.pace.poll_s
+        if decision.reason == "patch_building":
+            base = min(SOON_S, base)
+        elif decision.held or decision.reason == "awaits_activation":
+            base = min(self.pace.held_poll_s, base)
         # Jitter spreads a fleet that was started, or cut off, at the same moment.
         return max(1, round(base * random.uniform(0.9, 1.1)))  # noqa: S311 - timing, not a secret
 
@@ -135,8 +147,11 @@ def wish_for(line: Line, decision: Decision, facts: Facts, now: datetime, pace: 
         now=now,
         lease_until=now + pace.lease,
         circumstances=circumstances(decision.variant.name, decision.deliveries, facts.attributes),
-        pacing=decision.rollout.policy.pacing,
+        # Getting off a bad version does not wait for its turn; most devices have the files of the one before.
+        pacing=Pacing() if decision.action == "rollback" else decision.rollout.policy.pacing,
         strikes=pace.strikes,
+        stratum=settled(stratum_of(facts.attributes), decision.rollout.strata),
+        known=decision.rollout.strata,
     )
 
 
@@ -187,4 +202,7 @@ def facts_of(snapshot: Snapshot, question: Question) -> Facts:
         modules=frozenset(request.modules) if request.modules is not None else None,
         accepts=tuple(request.accepts),
         blocked=snapshot.blocked.get(device_id),
+        came_from=request.previous_version,
+        shipped=request.factory_version,
+        holds="hold" in request.features,
     )

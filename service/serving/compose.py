@@ -183,8 +183,14 @@ def _directive(verdict: Verdict, request: PollRequest, body: bytes, now: datetim
         "next_poll_s": verdict.next_poll_s,
         "issued": issued,
         "expires": expires,
-        "ext": {"retry": True} if verdict.retry else None,
+        "ext": _additions(verdict) or None,
     }
+
+
+def _additions(verdict: Verdict) -> dict[str, Any]:
+    """What clients of the first contract ignore."""
+    found: dict[str, Any] = {"activation": "hold"} if verdict.decision.held else {}
+    return found | ({"retry": True} if verdict.retry else {})
 
 
 @lru_cache(maxsize=4)

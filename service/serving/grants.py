@@ -19,6 +19,7 @@ from sdk_contract.wire import Reason
 from service.domain.openings import Opening
 from service.domain.pacing import Ledger
 from service.domain.policy import Pacing
+from service.domain.strata import MAX_STRATA, OTHER, held_strata
 from service.serving import pace
 
 
@@ -30,6 +31,8 @@ class Wish:
         bytes_offered: what the preferred way downloads.
         circumstances: see `domain.penalty`.
         strikes: failures of the version under these circumstances after which the device is left alone.
+        stratum: the class of device under which the attempt is counted.
+        known: the strata that the rollout counts by themselves, as far as the snapshot knows.
     """
 
     device_id: str
@@ -45,6 +48,8 @@ class Wish:
     circumstances: str
     pacing: Pacing
     strikes: int
+    stratum: str = ""
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class Grant:
 
 
 _RUNNING = (
-    "select id from rollouts where id = any(:rollouts) and state in ('running', 'completed') order by id"
+    "select id, state, held from rollouts where id = any(:rollouts) and state in ('running', 'completed', 'rolled_back') "
+    "order by id"
 )
 _LOOK = text(_RUNNING)
 _SHARE = text(f"{_RUNNING} for share")
@@ -79,9 +85,9 @@ _WISHES = """
     cast(:ids as uuid[]), cast(:devices as text[]), cast(:models as text[]), cast(:rollouts as uuid[]),
     cast(:versions as bigint[]), cast(:stages as int[]), cast(:actions as text[]), cast(:froms as text[]),
     cast(:bytes as bigint[]), cast(:now as timestamptz[]), cast(:leases as timestamptz[]),
-    cast(:circumstances as text[])
+    cast(:circumstances as text[]), cast(:strata as text[])
   ) as wish(id, device_id, model, rollout_id, version_id, stage, action, from_version, bytes_offered, now, lease_until,
-            circumstances)
+            circumstances, stratum)
 """
 
 _STANDINGS = text(
@@ -102,7 +108,7 @@ _STANDINGS = text(
       ) as failures
       from attempts attempt
       where attempt.device_id = wish.device_id and attempt.version_id = wish.version_id
-        and attempt.state in ('failed', 'rolled_back', 'rejected')
+        and attempt.action = wish.action and attempt.state in ('failed', 'rolled_back', 'rejected')
     ) past on true
     """  # noqa: S608 - built from constants
 )
@@ -126,9 +132,12 @@ _INSERT = text(
     f"""
     with wish as ({_WISHES}), granted as (
       insert into attempts (id, device_id, model, rollout_id, version_id, stage, action, from_version, state,
-                            bytes_offered, offered_at, lease_until, circumstances)
+                            bytes_offered, offered_at, lease_until, circumstances, arm, stratum)
       select id, device_id, model, rollout_id, version_id, stage, action, from_version, 'offered',
-             bytes_offered, now, lease_until, circumstances
+             bytes_offered, now, lease_until, circumstances,
+             case when action = 'rollback' then 'returned' else 'treated' end,
+             coalesce((select known.stratum from strata known
+                       where known.rollout_id = wish.rollout_id and known.stratum = wish.stratum), '{OTHER}')
       from wish
       order by device_id, model
       on conflict (device_id, model) where closed_at is null do update set lease_until = excluded.lease_until
@@ -145,8 +154,27 @@ _INSERT = text(
 )
 
 
+_STRATA = text(
+    """
+    insert into strata (rollout_id, stratum)
+    select rollout_id, stratum from (
+      select rollout_id, stratum, row_number() over (partition by rollout_id order by stratum)
+        + (select count(*) from strata known where known.rollout_id = news.rollout_id) as place
+      from (
+        select distinct * from unnest(cast(:rollouts as uuid[]), cast(:strata as text[])) as news(rollout_id, stratum)
+        except select rollout_id, stratum from strata
+      ) news
+    ) numbered where place <= :most order by 1, 2
+    on conflict do nothing
+    """
+)
+"""First come, first counted by itself; two processes at the same moment may go beyond the bound, by as many again."""
+
+
 Key = tuple[str, str]
 """Device and model: what a device may have one attempt for."""
+Open = dict[tuple[UUID, str], frozenset[str]]
+"""Rollouts, what they have for devices now (`install`, or `rollback` once rolled back), and the strata they hold back."""
 
 
 async def grant(connection: AsyncConnection, wishes: Sequence[Wish]) -> Sequence[Grant]:
@@ -161,6 +189,7 @@ async def grant(connection: AsyncConnection, wishes: Sequence[Wish]) -> Sequence
     attempts: dict[Key, str] = {}
     if allowed:
         columns = _columns(allowed)
+        await _name_strata(connection, allowed)
         await connection.execute(_SUPERSEDE, columns)
         rows = await connection.execute(_INSERT, columns)
         attempts = {(row.device_id, row.model): str(row.id) for row in rows}
@@ -178,13 +207,27 @@ def _key(wish: Wish) -> Key:
     return wish.device_id, wish.model
 
 
-async def _running(connection: AsyncConnection, query: TextClause, wishes: Iterable[Wish]) -> set[UUID]:
+async def _name_strata(connection: AsyncConnection, wishes: Sequence[Wish]) -> None:
+    """Write down classes of device that the snapshot does not know yet."""
+    news = [wish for wish in wishes if wish.stratum not in wish.known and wish.stratum != OTHER]
+    if news:
+        columns = {"rollouts": [w.rollout_id for w in news], "strata": [w.stratum for w in news]}
+        await connection.execute(_STRATA, columns | {"most": MAX_STRATA})
+
+
+async def _running(connection: AsyncConnection, query: TextClause, wishes: Iterable[Wish]) -> Open:
     rollouts = list({wish.rollout_id for wish in wishes})
-    return set((await connection.execute(query, {"rollouts": rollouts})).scalars()) if rollouts else set()
+    if not rollouts:
+        return {}
+    rows = await connection.execute(query, {"rollouts": rollouts})
+    return {
+        (row.id, "rollback" if row.state == "rolled_back" else "install"): held_strata(row.held)
+        for row in rows
+    }
 
 
 async def _judge(
-    connection: AsyncConnection, wishes: Mapping[Key, Wish], running: set[UUID]
+    connection: AsyncConnection, wishes: Mapping[Key, Wish], running: Open
 ) -> tuple[dict[Key, Grant], dict[UUID, Ledger]]:
     """An answer to each wish, without its attempt, and the ledgers in which the paced ones are booked."""
     rows = await connection.execute(_STANDINGS, _columns(list(wishes.values())))
@@ -209,20 +252,22 @@ async def _judge(
     return answers, ledgers
 
 
-def _answer(wish: Wish, standing: Row[Any], running: set[UUID]) -> Grant:
+def _answer(wish: Wish, standing: Row[Any], running: Open) -> Grant:
     if standing.status is None:
         return Grant(None, known=False)
     retry = standing.ever > 0 and standing.failures == 0
     return Grant(None, _refusal(wish, standing, running), retry=retry, failures=standing.failures)
 
 
-def _refusal(wish: Wish, standing: Row[Any], running: set[UUID]) -> Reason | None:
+def _refusal(wish: Wish, standing: Row[Any], running: Open) -> Reason | None:
     if standing.status != "accepted":
         return "suspended"
     if standing.killed:
         return "killed"
-    if wish.rollout_id not in running:
+    if (wish.rollout_id, wish.action) not in running:
         return "paused"
+    if wish.action == "install" and wish.stratum in running[wish.rollout_id, wish.action]:
+        return "stratum_held"
     return "penalty" if standing.failures >= wish.strikes else None
 
 
@@ -240,4 +285,5 @@ def _columns(wishes: Sequence[Wish]) -> dict[str, list[Any]]:
         "now": [wish.now for wish in wishes],
         "leases": [wish.lease_until for wish in wishes],
         "circumstances": [wish.circumstances for wish in wishes],
+        "strata": [wish.stratum for wish in wishes],
     }

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from service.domain.offers import Facts, When
-from service.domain.why import explain
-from service.serving.answer import choose_line
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.domain.catalogue import Line, Rollout
+from service.domain.offers import Decision, Facts, When, refuge
+from service.domain.pacing import HOUR_MINUTES, MINUTE, minute_of
+from service.domain.why import RolloutTrace, explain
+from service.serving import pace
+from service.serving.answer import Pace, choose_line, refused, wish_for
+from service.serving.grants import Grant, consult
 from service.serving.snapshot import Snapshot
 
 PATCH_FORMATS = ("glp1", "full")
@@ -28,37 +34,93 @@ class Known:
     runs: Mapping[str, str | None]
 
 
-def why(
-    snapshot: Snapshot, known: Known, model: str | None, now: datetime, patch_wait: timedelta
-) -> dict[str, Any]:
-    """What the device's next poll would say, rollout by rollout.
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """Where a question is answered: the snapshot, the settings of polls, and a connection for what they ask of it."""
 
-    Raises:
-        UnknownModel, ModelRequired: nothing to decide about.
-    """
-    line = choose_line(snapshot, model)
-    attributes = {**known.attributes, **snapshot.overrides.get(known.device_id, {})}
-    facts = Facts(
-        device_id=known.device_id,
-        attributes=attributes,
-        current=known.runs.get(line.name),
-        components={},
-        modules=None,
-        accepts=PATCH_FORMATS,
-        blocked=snapshot.blocked.get(known.device_id),
-    )
-    found = explain(line, facts, When(now, now - patch_wait))
-    decision = found.decision
-    return {
-        "device_id": known.device_id,
-        "model": line.name,
-        "runs": facts.current,
-        "status": known.status,
-        "attributes": attributes,
-        "reason": decision.reason,
-        "action": decision.action,
-        "version": decision.version.label if decision.version else None,
-        "variant": decision.variant.name if decision.variant else None,
-        "rollout": decision.rollout.name if decision.rollout else None,
-        "rollouts": [asdict(trace) for trace in found.rollouts],
-    }
+    snapshot: Snapshot
+    pace: Pace
+    connection: AsyncConnection
+
+    async def why(self, known: Known, model: str | None, now: datetime) -> dict[str, Any]:
+        """What the device's next poll would say, rollout by rollout; reads only.
+
+        Raises:
+            UnknownModel, ModelRequired: nothing to decide about.
+        """
+        line, when = choose_line(self.snapshot, model), When(now, now - self.pace.patch_wait)
+        facts = self._facts(known, line)
+        found = explain(line, facts, when, self.snapshot.cohorts)
+        grant = await self._consult(line, found.decision, facts, when)
+        decision = _final(line, found.decision, facts, grant)
+        offered = decision.offered
+        return {
+            "device_id": known.device_id,
+            "model": line.name,
+            "runs": facts.current,
+            "status": known.status,
+            "attributes": facts.attributes,
+            "reason": decision.reason,
+            "action": decision.action,
+            "version": decision.version.label if decision.version and offered else None,
+            "variant": decision.variant.name if decision.variant and offered else None,
+            "rollout": decision.rollout.name if decision.rollout else None,
+            "again_at": decision.opening.at if decision.opening else None,
+            "rollouts": [
+                await self._rollout(line, rollout, trace, facts, when)
+                for rollout, trace in zip(line.rollouts, found.rollouts, strict=True)
+            ],
+        }
+
+    def _facts(self, known: Known, line: Line) -> Facts:
+        return Facts(
+            device_id=known.device_id,
+            attributes={**known.attributes, **self.snapshot.overrides.get(known.device_id, {})},
+            current=known.runs.get(line.name),
+            components={},
+            modules=None,
+            accepts=PATCH_FORMATS,
+            blocked=self.snapshot.blocked.get(known.device_id),
+            holds=True,  # as the reference client does; we do not keep what others can do
+        )
+
+    async def _consult(self, line: Line, decision: Decision, facts: Facts, when: When) -> Grant | None:
+        if not decision.offered or decision.rollout is None:
+            return None
+        return await consult(self.connection, wish_for(line, decision, facts, when.now, self.pace))
+
+    async def _rollout(
+        self, line: Line, rollout: Rollout, trace: RolloutTrace, facts: Facts, when: When
+    ) -> dict[str, Any]:
+        grant = await self._consult(line, trace.decision, facts, when)
+        shown = asdict(trace)
+        del shown["decision"]
+        return shown | {
+            "reason": _final(line, trace.decision, facts, grant).reason,
+            "penalty": self._penalty(grant),
+            "pacing": await self._pacing(rollout, when),
+        }
+
+    def _penalty(self, grant: Grant | None) -> dict[str, Any] | None:
+        if grant is None or not (grant.failures or grant.retry):
+            return None
+        return {"failures": grant.failures, "allowed": self.pace.strikes, "may_retry": grant.retry}
+
+    async def _pacing(self, rollout: Rollout, when: When) -> dict[str, Any] | None:
+        bounds = rollout.policy.pacing
+        if not bounds.bounded:
+            return None
+        ledger = (await pace.read(self.connection, {rollout.id: bounds}, when.now))[rollout.id]
+        since = minute_of(when.now) - (HOUR_MINUTES - 1) * MINUTE
+        return {
+            "open_downloads": bounds.open_downloads,
+            "downloading": ledger.open if bounds.open_downloads is not None else None,
+            "bytes_per_hour": bounds.bytes_per_hour,
+            "bytes_last_hour": sum(size for minute, size in ledger.spent.items() if minute >= since),
+        }
+
+
+def _final(line: Line, decision: Decision, facts: Facts, grant: Grant | None) -> Decision:
+    if grant is None or grant.refusal is None:
+        return decision
+    return refuge(line, facts) or refused(decision, grant)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sdk_contract.wire import Event
+from service.serving.measurements import Measured, Measurements
 from service.serving.storable import storable
 
 OUTCOMES = {
@@ -27,6 +28,9 @@ OUTCOMES = {
     "superseded": "withdrawn",
 }
 """Terminal state -> the rollup column that counts it."""
+BAD = frozenset({"failed", "rolled_back"})
+EARLY = timedelta(hours=1)
+"""Who reports within so long of the offer is fast, charged and on Wi-Fi, and may be unlike the others."""
 MAX_CLOCK_SKEW = timedelta(days=35)
 NO_DAY = date(1970, 1, 1)
 """Where reports go whose id does not tell a believable day."""
@@ -52,11 +56,13 @@ class Receipt:
 
     Attributes:
         committed: (model, version id) of the attempts that this batch closed as committed.
+        touched: rollouts whose gates may now say something else than before: bad outcomes, measurements.
     """
 
     accepted: int
     duplicates: int
     committed: tuple[tuple[str, int], ...] = ()
+    touched: frozenset[UUID] = frozenset()
 
 
 _KEEP = text(
@@ -90,35 +96,55 @@ _MERGE = text(
     from news
     where a.id = news.id and a.device_id = news.device_id and a.closed_at is null
     returning a.device_id, a.rollout_id, a.stage, a.stratum, a.arm, a.state, a.bytes_sent, a.model, a.version_id,
-              a.closed_at
+              a.closed_at, a.offered_at
     """
 )
 
 _COUNT = text(
     """
     insert into rollups (rollout_id, stage, stratum, arm, minute,
-                         committed, failed, rolled_back, withdrawn, bytes_sent)
+                         committed, failed, rolled_back, withdrawn, early, early_bad, bytes_sent)
     select * from unnest(
       cast(:rollouts as uuid[]), cast(:stages as int[]), cast(:strata as text[]), cast(:arms as text[]),
       cast(:minutes as timestamptz[]), cast(:committed as bigint[]), cast(:failed as bigint[]),
-      cast(:rolled_back as bigint[]), cast(:withdrawn as bigint[]), cast(:bytes_sent as bigint[])
+      cast(:rolled_back as bigint[]), cast(:withdrawn as bigint[]), cast(:early as bigint[]),
+      cast(:early_bad as bigint[]), cast(:bytes_sent as bigint[])
     )
     on conflict (rollout_id, stage, stratum, arm, minute) do update set
       committed = rollups.committed + excluded.committed,
       failed = rollups.failed + excluded.failed,
       rolled_back = rollups.rolled_back + excluded.rolled_back,
       withdrawn = rollups.withdrawn + excluded.withdrawn,
+      early = rollups.early + excluded.early,
+      early_bad = rollups.early_bad + excluded.early_bad,
       bytes_sent = rollups.bytes_sent + excluded.bytes_sent
     """
 )
 
 
-async def take_in(connection: AsyncConnection, reports: Sequence[Report]) -> Sequence[Receipt]:
-    """Keep, merge and count a batch of reports."""
-    fresh = await _keep(connection, reports)
-    closed = await _merge(connection, reports, fresh)
-    await _count(connection, closed, reports)
-    return [_receipt(report, fresh, closed) for report in reports]
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Takes reports in; `measurements` counts what the running models measured."""
+
+    measurements: Measurements
+
+    async def take_in(self, connection: AsyncConnection, reports: Sequence[Report]) -> Sequence[Receipt]:
+        """Keep, merge and count a batch of reports."""
+        fresh = await _keep(connection, reports)
+        closed = await _merge(connection, reports, fresh)
+        await _count(connection, closed, reports)
+        measured = await self.measurements.count(connection, _measured(reports, fresh))
+        bad = {row.rollout_id for row in closed if OUTCOMES[row.state] in BAD}
+        return [_receipt(report, fresh, closed, frozenset(measured | bad)) for report in reports]
+
+
+def _measured(reports: Sequence[Report], fresh: set[UUID]) -> list[Measured]:
+    return [
+        Measured(report.device_id, event, report.now.date())
+        for report in reports
+        for event in report.events
+        if event.metrics and UUID(event.event_id) in fresh
+    ]
 
 
 async def _keep(connection: AsyncConnection, reports: Sequence[Report]) -> set[UUID]:
@@ -212,7 +238,11 @@ async def _count(connection: AsyncConnection, closed: list[Any], reports: Sequen
     cells: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
     for row in closed:
         cell = cells[row.rollout_id, row.stage, row.stratum, row.arm]
-        cell[OUTCOMES[row.state]] += 1
+        outcome = OUTCOMES[row.state]
+        cell[outcome] += 1
+        if outcome != "withdrawn" and row.closed_at - row.offered_at <= EARLY:
+            cell["early"] += 1
+            cell["early_bad"] += outcome in BAD
         cell["bytes_sent"] += row.bytes_sent
     ordered = sorted(cells.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))
     columns: dict[str, list[Any]] = {
@@ -222,19 +252,19 @@ async def _count(connection: AsyncConnection, closed: list[Any], reports: Sequen
         "arms": [key[3] for key, _ in ordered],
         "minutes": [minute for _ in ordered],
     }
-    for name in ("committed", "failed", "rolled_back", "withdrawn", "bytes_sent"):
+    for name in ("committed", "failed", "rolled_back", "withdrawn", "early", "early_bad", "bytes_sent"):
         columns[name] = [cell[name] for _, cell in ordered]
     await connection.execute(_COUNT, columns)
 
 
-def _receipt(report: Report, fresh: set[UUID], closed: list[Any]) -> Receipt:
+def _receipt(report: Report, fresh: set[UUID], closed: list[Any], touched: frozenset[UUID]) -> Receipt:
     accepted = len({UUID(event.event_id) for event in report.events} & fresh)
     committed = tuple(
         (row.model, row.version_id)
         for row in closed
         if row.device_id == report.device_id and row.state == "committed"
     )
-    return Receipt(accepted, len(report.events) - accepted, committed)
+    return Receipt(accepted, len(report.events) - accepted, committed, touched)
 
 
 def _uuid(text_: str | None) -> UUID | None:

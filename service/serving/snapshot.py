@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Engine
@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.database import read_only
-from service.domain.catalogue import Component, Line, Patch, Rollout, Stage, Variant, Version
+from service.domain.catalogue import Cohort, Component, Line, Patch, Rollout, Stage, Variant, Version
 from service.domain.cohorts import Predicate, compile_rule
 from service.domain.policy import parse_policy
 from service.errors import InvalidRule
 from service.observability import log
-from service.operations import cohorts
+from service.operations import cohorts, gate_figures
 
 _log = log("snapshot")
 
@@ -33,6 +33,7 @@ class Snapshot:
 
     Attributes:
         lines: model name -> what there is of it.
+        cohorts: name -> cohort, those that can be read.
         blocked: device id -> its status, where that is not `accepted`.
         overrides: device id -> attributes set by an operator.
         trust_version: of the newest trust bundle; 0 for none.
@@ -41,6 +42,7 @@ class Snapshot:
 
     epoch: int = 0
     lines: Mapping[str, Line] = field(default_factory=dict)
+    cohorts: Mapping[str, Cohort] = field(default_factory=dict)
     blocked: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     trust_version: int = 0
@@ -49,10 +51,12 @@ class Snapshot:
 
 def build(session: Session) -> Snapshot:
     """Read one consistent view; the session must be a `read_only` one."""
-    predicates = _cohorts(session)
+    named = _cohorts(session)
+    predicates = {name: cohort.matches for name, cohort in named.items()}
     versions = _versions(session)
     rollouts = _rollouts(session, versions, predicates)
     patches = _patches(session)
+    metrics = store.gates.all_metric_names(session)
     chain = tuple((row.version, row.envelope) for row in store.rollouts.trust_chain(session))
     lines = {
         model.name: Line(
@@ -61,12 +65,14 @@ def build(session: Session) -> Snapshot:
             versions={version.label: version for version in versions.get(model.name, {}).values()},
             rollouts=tuple(rollouts.get(model.name, ())),
             patches=patches,
+            metrics=metrics.get(model.name, frozenset()),
         )
         for model in store.versions.models(session)
     }
     return Snapshot(
         epoch=store.rollouts.epoch(session),
         lines=lines,
+        cohorts=named,
         blocked=dict(store.devices.not_accepted(session)),
         overrides=dict(store.devices.with_admin_attributes(session)),
         trust_version=chain[-1][0] if chain else 0,
@@ -120,12 +126,13 @@ async def _finished(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _cohorts(session: Session) -> dict[str, Predicate]:
+def _cohorts(session: Session) -> dict[str, Cohort]:
     rows, members = store.rollouts.cohorts(session), store.rollouts.cohort_members(session)
     readable, faults = cohorts.compile_readable(rows, members)
     for name, fault in faults.items():
         _log.error("cohort.unreadable", cohort=name, field=fault.field, detail=fault.detail)
-    return readable
+    rules = {row.name: row.rule for row in rows}
+    return {name: Cohort(name, rules[name], matches) for name, matches in readable.items()}
 
 
 def _versions(session: Session) -> dict[str, dict[int, Version]]:
@@ -148,6 +155,7 @@ def _version(row: store.versions.VersionRow) -> Version:
                 Component(part.name, part.path, part.blob_sha256, part.blob.size)
                 for part in variant.components
             ),
+            selector=variant.selector,
         )
         for variant in row.variants
     ]
@@ -169,12 +177,15 @@ def _rollouts(
     session: Session, versions: Mapping[str, Mapping[int, Version]], predicates: Mapping[str, Predicate]
 ) -> dict[str, list[Rollout]]:
     found: dict[str, list[Rollout]] = defaultdict(list)
-    for row in store.rollouts.live(session):
+    rows = store.rollouts.live(session)
+    strata = store.gates.strata(session, [row.id for row in rows])
+    for row in rows:
         version = versions.get(row.model, {}).get(row.version_id)
         if version is None or not all(stage.cohort in predicates for stage in row.stages):
             _log.error("rollout.unreadable", rollout=row.name)
             continue
-        found[row.model].append(_rollout(row, version, predicates))
+        rollout = _rollout(row, version, predicates)
+        found[row.model].append(replace(rollout, strata=strata.get(row.id, frozenset())))
     return found
 
 
@@ -192,7 +203,7 @@ def _rollout(
         stages=stages,
         policy=parse_policy(row.policy),
         on_breach=row.on_breach,
-        held=frozenset(row.held),
+        held=gate_figures.held(row),
         activated=row.activated_at is not None,
     )
 

@@ -30,8 +30,12 @@ class Table(DeclarativeBase):
 
 
 def locked(query: Select[Any]) -> Select[Any]:
-    """The rows locked for change, as they are once the lock is ours: what the session has seen before may be old."""
-    return query.with_for_update().execution_options(populate_existing=True)
+    """The rows locked for change, as they are once the lock is ours: what the session has seen before may be old.
+
+    Rows that merely refer to them can still be written meanwhile, such as reports on a rollout: who waited
+    for us there would hold what we want next.
+    """
+    return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
 Serial = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]

@@ -155,11 +155,22 @@ def last_audit(session: Session) -> AuditRow | None:
     return session.scalar(select(AuditRow).order_by(AuditRow.id.desc()).limit(1))
 
 
-def audit(session: Session, *, after: int = 0, limit: int = 200) -> Sequence[AuditRow]:
-    """Entries of the audit log, oldest first, from behind an id."""
-    return session.scalars(
-        select(AuditRow).where(AuditRow.id > after).order_by(AuditRow.id).limit(limit)
-    ).all()
+def audit(
+    session: Session,
+    *,
+    after: int = 0,
+    before: int | None = None,
+    subject: str | None = None,
+    limit: int = 200,
+) -> Sequence[AuditRow]:
+    """Entries of the audit log between two ids, oldest first: the oldest ones, or with `before` the newest."""
+    query = select(AuditRow).where(AuditRow.id > after).limit(limit)
+    if subject is not None:
+        query = query.where(AuditRow.subject == subject)
+    if before is None:
+        return session.scalars(query.order_by(AuditRow.id)).all()
+    newest = session.scalars(query.where(AuditRow.id < before).order_by(AuditRow.id.desc())).all()
+    return list(reversed(newest))
 
 
 def kept_answer(session: Session, key: str, actor: str) -> IdempotencyKeyRow | None:

@@ -150,6 +150,13 @@ class AttemptRow(Table):
             "rollout_id",
             postgresql_where=text("closed_at is null and state in ('offered','acknowledged','downloading')"),
         ),
+        Index(
+            "ix_attempts_staged",
+            "rollout_id",
+            "stage",
+            "stratum",
+            postgresql_where=text("closed_at is null and state = 'staged'"),
+        ),
         Index("ix_attempts_device_version", "device_id", "version_id"),
     )
 
@@ -370,6 +377,20 @@ def history(session: Session, rollout_id: UUID, *, limit: int = 200) -> Sequence
     """What happened to a rollout, oldest first."""
     query = select(RolloutEventRow).where(RolloutEventRow.rollout_id == rollout_id)
     return session.scalars(query.order_by(RolloutEventRow.id).limit(limit)).all()
+
+
+def staged(session: Session, rollout_id: UUID) -> dict[tuple[int, str], int]:
+    """Attempts that have all the bytes and wait to switch: (stage, stratum) -> count, from an index alone."""
+    query = (
+        select(AttemptRow.stage, AttemptRow.stratum, func.count())
+        .where(
+            AttemptRow.rollout_id == rollout_id,
+            AttemptRow.closed_at.is_(None),
+            text("state = 'staged'"),  # as the index says it, or the planner does not see that it fits
+        )
+        .group_by(AttemptRow.stage, AttemptRow.stratum)
+    )
+    return {(stage, stratum): count for stage, stratum, count in session.execute(query)}
 
 
 OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")

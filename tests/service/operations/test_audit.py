@@ -66,3 +66,17 @@ def test_an_entry_shares_the_fate_of_what_it_tells_about(engine):
     with pytest.raises(LookupError):
         record_in_vain(engine)
     assert chain(engine) == []
+
+
+@pytest.mark.parametrize("number", [1.0, 1e16, 1e23, -2.5e17, 1e-7, -0.0, 0.1, 10**20])
+def test_a_number_that_the_database_writes_otherwise_breaks_no_link(engine, number):
+    with database.transaction(engine) as session:
+        audit.record(
+            session,
+            actor="a",
+            verb="v",
+            subject="s",
+            now=NOW,
+            detail={"rule": [{"gte": number}], "n": number},
+        )
+    assert broken_links(chain(engine)) == []
