@@ -176,6 +176,12 @@ class StillInUse(Conflict):
     code, title = "still_in_use", "Still in use"
 
 
+class ConfigChanged(ServiceError):
+    """Somebody else has changed the configuration since it was read."""
+
+    code, status, title = "config_changed", 412, "Configuration changed"
+
+
 class KeyReused(ServiceError):
     """The idempotency key came with another request before."""
 

@@ -15,6 +15,7 @@ from sdk_contract.writing import Signer
 from service import database, jobs, signing
 from service.api import (
     cohorts,
+    config,
     device,
     devices,
     health,
@@ -86,7 +87,19 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(DeviceDoor, shortcuts=device.SHORTCUTS)
-    for module in (health, device, oidc, versions, cohorts, templates, rollouts, devices, webhooks, office):
+    for module in (
+        health,
+        device,
+        oidc,
+        versions,
+        cohorts,
+        templates,
+        rollouts,
+        devices,
+        webhooks,
+        config,
+        office,
+    ):
         app.include_router(module.router)
     return app
 

@@ -13,6 +13,7 @@ MAX_BODY = 4 * 2**20
 """A declaration of a version of 64 variants of 64 files fits."""
 MAX_LIST = 32 * 2**20
 """A cohort's list of 200,000 device ids fits."""
+LISTS = ("/v1/admin/cohorts/", "/v1/admin/config")
 
 
 class BodyLimit:
@@ -27,7 +28,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_LIST if scope["path"].startswith("/v1/admin/cohorts/") else MAX_BODY
+        limit = MAX_LIST if scope["path"].startswith(LISTS) else MAX_BODY
         metered = _Metered(receive, send, limit)
         if _declared(scope) <= limit:
             await self._app(scope, metered.receive, metered.send)

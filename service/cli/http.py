@@ -1,6 +1,7 @@
 """The admin API from the command line's side."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -60,14 +61,14 @@ class AdminApi:
         """Close the connections."""
         self._client.close()
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """One request; the parsed answer, or None where there is none.
 
         Raises:
             CliError: the server is away or refuses.
         """
         try:
-            response = self._client.request(method, path, json=body)
+            response = self._client.request(method, path, json=body, headers=headers)
         except httpx2.HTTPError as error:
             raise CliError(f"{self._client.base_url} does not answer: {error}") from error
         if response.is_error:

@@ -20,7 +20,8 @@ from service.errors import InvalidWebhook
 SECRET_BYTES = 32
 _PREFIX = "whsec_"
 TEST = "webhook.test"
-KINDS = frozenset({"rollout.created", *(f"rollout.{verb}" for verb in VERBS)})
+_BESIDE_VERBS = ("created", "changed", "hold_stratum", "release")
+KINDS = frozenset(f"rollout.{word}" for word in (*_BESIDE_VERBS, *VERBS))
 """What there is to hear of: `rollout.` and the word under which it stands in a rollout's history."""
 
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?\Z")

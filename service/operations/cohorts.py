@@ -86,7 +86,7 @@ def remove(session: Session, name: str, *, actor: str, now: datetime) -> None:
     templates = store.templates.naming_cohort(session, name)
     if templates:
         raise StillInUse(f"the templates {', '.join(templates)} name {name!r}")
-    others = [other.name for other in store.rollouts.cohorts(session) if name in _names(other.rule)]
+    others = [other.name for other in store.rollouts.cohorts(session) if name in named_in(other.rule)]
     if others:
         raise StillInUse(f"the rules of {', '.join(others)} name {name!r}")
     session.delete(row)
@@ -114,7 +114,7 @@ def compile_readable(
     waiting = {row.name: row for row in rows}
     done: dict[str, Predicate] = {}
     faults: dict[str, InvalidRule] = {}
-    while ready := [name for name, row in waiting.items() if _names(row.rule) <= done.keys()]:
+    while ready := [name for name, row in waiting.items() if named_in(row.rule) <= done.keys()]:
         for name in ready:
             try:
                 done[name] = _predicate(waiting.pop(name).rule, members.get(name), done)
@@ -134,13 +134,13 @@ def _predicate(rule: Any, listed: frozenset[str] | None, done: dict[str, Predica
     return lambda device_id, attributes: device_id in listed or by_rule(device_id, attributes)
 
 
-def _names(rule: Any) -> set[str]:
-    """The cohorts that a rule names, at any depth."""
+def named_in(rule: Any) -> set[str]:
+    """The cohorts that a rule names, at any depth, whether there are such or not."""
     if isinstance(rule, dict):
         own = {rule["cohort"]} if isinstance(rule.get("cohort"), str) else set()
-        return own.union(*(_names(value) for value in rule.values()))
+        return own.union(*(named_in(value) for value in rule.values()))
     if isinstance(rule, list):
-        return set().union(*(_names(value) for value in rule))
+        return set().union(*(named_in(value) for value in rule))
     return set()
 
 

@@ -13,7 +13,7 @@ from service import store
 from service.domain import rollouts as life
 from service.domain.pacing import require_possible
 from service.domain.policy import parse_policy, require_future
-from service.errors import NameTaken, NotFound, VersionNotReady
+from service.errors import NameTaken, NotFound, VersionNotReady, WrongState
 from service.operations import audit, cohorts, versions, way_back, webhooks
 
 WATCH_AFTER_LAST_REPORT = timedelta(days=7)
@@ -54,6 +54,44 @@ def create(
         InvalidStages, InvalidGate, InvalidPolicy: values that make no sense.
         NameTaken: there is a rollout of that name.
     """
+    version = _check(session, declaration, now)
+    if store.rollouts.rollout_by_name(session, declaration.name) is not None:
+        raise NameTaken(f"there is a rollout {declaration.name!r}", field="name")
+    row = _row(declaration, version, actor)
+    session.add(row)
+    session.flush()
+    note(session, row, "created", actor, now)
+    return row
+
+
+def change_draft(
+    session: Session,
+    row: store.rollouts.RolloutRow,
+    declaration: RolloutDeclaration,
+    *,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Write a draft anew; its salt stays, and with it the devices that its first stage takes.
+
+    Raises:
+        WrongState: it is no draft any more.
+        ServiceError: as `create`.
+    """
+    found = store.rollouts.rollout(session, row.id, lock=True)
+    if found is None or found.state != "draft":
+        raise WrongState("only a draft is changed", state=found.state if found else "gone")
+    version = _check(session, declaration, now)
+    fresh = _row(declaration, version, actor)
+    for name in ("model", "version_id", "on_breach", "priority", "policy"):
+        setattr(found, name, getattr(fresh, name))
+    stages, fresh.stages = list(fresh.stages), []
+    found.stages = stages
+    session.flush()
+    note(session, found, "changed", actor, now)
+
+
+def _check(session: Session, declaration: RolloutDeclaration, now: datetime) -> store.versions.VersionRow:
     version = versions.require(session, declaration.model, declaration.version)
     require_ready(version)
     metrics = store.gates.metric_names(session, declaration.model)
@@ -62,13 +100,7 @@ def create(
     require_future(policy, now)
     require_possible(policy.pacing, versions.largest_download(version))
     way_back.require(session, version, policy, on_breach=declaration.on_breach)
-    if store.rollouts.rollout_by_name(session, declaration.name) is not None:
-        raise NameTaken(f"there is a rollout {declaration.name!r}", field="name")
-    row = _row(declaration, version, actor)
-    session.add(row)
-    session.flush()
-    note(session, row, "created", actor, now)
-    return row
+    return version
 
 
 def check_shape(

@@ -276,6 +276,12 @@ def cohort_members(session: Session) -> dict[str, frozenset[str]]:
     return {name: frozenset(members) for name, members in session.execute(query)}
 
 
+def members_of(session: Session, cohort_name: str) -> set[str]:
+    """The explicit list of one cohort."""
+    query = select(CohortMemberRow.device_id).where(CohortMemberRow.cohort == cohort_name)
+    return set(session.scalars(query))
+
+
 def member_counts(session: Session) -> dict[str, int]:
     """Cohort name -> length of its explicit list."""
     query = select(CohortMemberRow.cohort, func.count()).group_by(CohortMemberRow.cohort)
@@ -308,6 +314,12 @@ def rollouts(session: Session, *, model: str | None = None, limit: int = 100) ->
     if model is not None:
         query = query.where(RolloutRow.model == model)
     return session.scalars(query.order_by(RolloutRow.created_at.desc()).limit(limit)).all()
+
+
+def drafts(session: Session) -> Sequence[RolloutRow]:
+    """Rollouts that have not been started or submitted, by name."""
+    query = select(RolloutRow).where(RolloutRow.state == "draft").options(selectinload(RolloutRow.stages))
+    return session.scalars(query.order_by(RolloutRow.name)).all()
 
 
 def live(session: Session) -> Sequence[RolloutRow]:
