@@ -83,6 +83,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         generate_unique_id_function=_operation_id,
         # Small devices omit the content type; the device routes read their bodies themselves.
         strict_content_type=False,
+        # Asked anew in each request whether anybody has set it up, which costs as much as parsing a poll.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     problems.install(app)
     app.add_middleware(BodyLimit)

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
 
 from sdk_contract import strict_json
 from sdk_contract.errors import ContractError
@@ -105,12 +106,17 @@ async def bounded_body(request: Request) -> bytes:
     Raises:
         TooLarge: more than 64 KiB; nothing beyond that is read.
     """
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
+    received = b""
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        received += message.get("body", b"")
         if len(received) > MAX_BODY:
             raise TooLarge(f"at most {MAX_BODY} bytes")
-    return bytes(received)
+        more = message.get("more_body", False)
+    return received
 
 
 Body = Annotated[bytes, Depends(bounded_body)]
@@ -156,7 +162,9 @@ async def arrival(request: Request, *, write: bool) -> Arrival:
     body = await bounded_body(request)
     binding = Binding(request.method, request.scope["path"], body)
     await count_address(request, held)
-    caller = await held.device_auth.identify(Presented(request.headers, binding, write, now))
+    # The first of equal names counts, as in `request.headers`, whose look-ups search the list each time.
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw[::-1]}
+    caller = await held.device_auth.identify(Presented(headers, binding, write, now))
     await held.rate_limits.count("device", caller.device_id)
     return Arrival(body, caller, held, now)
 

@@ -126,6 +126,7 @@ class Line:
         versions: label -> version.
         rollouts: highest priority first, then the newest version, then the newest rollout.
         patches: (source sha256, target sha256) -> ways, best first.
+        views: counter of a running version -> how the rollouts look from there; filled by `prospects` when asked.
         metrics: names of what its devices measure, beyond those that are known everywhere.
     """
 
@@ -135,6 +136,7 @@ class Line:
     rollouts: tuple[Rollout, ...]
     patches: Mapping[tuple[str, str], tuple[Patch, ...]] = field(default_factory=dict)
     metrics: frozenset[str] = frozenset()
+    views: dict[int | None, object] = field(default_factory=dict, compare=False, repr=False)
     _watersheds: tuple[Version, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

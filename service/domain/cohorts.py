@@ -6,6 +6,7 @@ matches; an unknown operator is refused when the rule is written, not when a dev
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from service.domain import semver
@@ -18,7 +19,10 @@ Predicate = Callable[[str, Attributes], bool]
 BUCKETS = 10_000
 MAX_DEPTH = 8
 MAX_CLAUSES = 500
+MAX_KEPT_VERSION = 64
+"""Longest text of a version that is kept once it has been read: devices write them."""
 _MISSING = object()
+_SCALAR = (str, int, float, bool)
 
 
 def bucket(salt: str, device_id: str) -> int:
@@ -100,9 +104,16 @@ def _everyone(_device_id: str, _attributes: Attributes) -> bool:
 
 
 def _join(keyword: str, children: list[Predicate]) -> Predicate:
-    if keyword == "all":
-        return lambda device_id, attributes: all(child(device_id, attributes) for child in children)
-    return lambda device_id, attributes: any(child(device_id, attributes) for child in children)
+    decisive = keyword == "any"
+
+    # A loop and not any() or all(): making a generator costs more than most rules.
+    def joined(device_id: str, attributes: Attributes) -> bool:
+        for child in children:
+            if child(device_id, attributes) is decisive:
+                return decisive
+        return not decisive
+
+    return joined
 
 
 def _compile_attribute(rule: dict[str, Any], path: str) -> Predicate:
@@ -142,7 +153,8 @@ def _within(values: Any, path: str) -> Test:
         raise InvalidRule("a list of 1 to 1000 values", field=path)
     for index, value in enumerate(values):
         _require_scalar(value, f"{path}.{index}")
-    return lambda actual: any(_same(actual, value) for value in values)
+    kinds = frozenset((isinstance(value, bool), value) for value in values)
+    return lambda actual: isinstance(actual, _SCALAR) and (isinstance(actual, bool), actual) in kinds
 
 
 def _compare(order: Callable[[Any, Any], bool]) -> Callable[[Any, str], Test]:
@@ -164,11 +176,19 @@ def _in_range(value: Any, path: str) -> Test:
 
     def matches(actual: Any) -> bool:
         try:
-            return isinstance(actual, str) and test(semver.Version(actual))
+            if not isinstance(actual, str):
+                return False
+            return test(_version(actual) if len(actual) <= MAX_KEPT_VERSION else semver.Version(actual))
         except ValueError:
             return False
 
     return matches
+
+
+@lru_cache(maxsize=4096)
+def _version(text: str) -> semver.Version:
+    """A fleet has few versions of its app, and each of them is asked about in every poll."""
+    return semver.Version(text)
 
 
 def _starts_with(value: Any, path: str) -> Test:
@@ -207,5 +227,5 @@ def _same(actual: Any, value: Any) -> bool:
 
 
 def _require_scalar(value: Any, path: str) -> None:
-    if not isinstance(value, str | int | float | bool):
+    if not isinstance(value, _SCALAR):
         raise InvalidRule("a string, a number, true or false", field=path)

@@ -12,6 +12,7 @@ from sdk_contract.wire import Reason
 from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, Version
 from service.domain.cohorts import Attributes, admits, bucket
 from service.domain.openings import Opening
+from service.domain.prospects import prospects, settled
 from service.domain.rollbacks import destinations
 from service.domain.strata import settled, stratum_of
 from service.domain.windows import opening
@@ -140,13 +141,21 @@ def refuge(line: Line, facts: Facts) -> Decision | None:
 
 
 def _newer(line: Line, current: Version | None, facts: Facts, when: When) -> Decision:
-    refusals: list[Decision] = []
-    for rollout in line.rollouts:
-        decision = ask(line, rollout, current, facts, when)
+    view = prospects(line, current)
+    asked = view.to_ask(line, facts.device_id, facts.attributes)
+    refusals = [
+        (position, Decision(reason, rollout=line.rollouts[position])) for position, reason in view.settled
+    ]
+    for position in asked:
+        decision = ask(line, line.rollouts[position], current, facts, when)
         if decision.offered or decision.reason in _FINAL:
             return decision
-        refusals.append(decision)
-    return max(refusals, key=lambda decision: _TELLING.index(decision.reason), default=Decision("no_rollout"))
+        refusals.append((position, decision))
+    stranger = next((position for position in view.open if position not in asked), None)
+    if stranger is not None:
+        refusals.append((stranger, Decision("not_in_cohort", rollout=line.rollouts[stranger])))
+    telling = max(refusals, key=lambda item: (_TELLING.index(item[1].reason), -item[0]), default=None)
+    return telling[1] if telling is not None else Decision("no_rollout")
 
 
 def _completion(line: Line, current: Version | None, facts: Facts) -> Decision | None:
@@ -245,7 +254,7 @@ _TELLING: tuple[Reason, ...] = (
 def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, when: When) -> Decision:
     """What one rollout says to a device that runs `current`, the others left aside."""
     stage = admitting_stage(rollout, facts)
-    refusal = _settled(rollout, current) or _unreached(rollout, facts, stage)
+    refusal = settled(rollout, current) or _unreached(rollout, facts, stage)
     if refusal is not None or stage is None:
         return Decision(refusal or "not_in_cohort", rollout=rollout)
     if rollout.held and settled(stratum_of(facts.attributes), rollout.strata) in rollout.held:
@@ -285,15 +294,6 @@ def is_held_back(rollout: Rollout, device_id: str) -> bool:
     """Whether the device is of the control group: the buckets from the top, the last that any stage would reach."""
     share = rollout.policy.holdback_percent
     return share > 0 and not admits(100 - share, bucket(rollout.salt, device_id))
-
-
-def _settled(rollout: Rollout, current: Version | None) -> Reason | None:
-    """Why the rollout's version is nothing for a device that runs `current`, if that is so."""
-    if rollout.version.revoked:
-        return "no_rollout"
-    if current is None or current.counter < rollout.version.counter:
-        return None
-    return "up_to_date" if current.counter == rollout.version.counter else "downgrade"
 
 
 def admitting_stage(rollout: Rollout, facts: Facts) -> int | None:

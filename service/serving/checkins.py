@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,8 @@ from service.serving.storable import storable
 FLUSH_EVERY_S = 2.0
 MAX_KEPT = 200_000
 BATCH = 5_000
+NUL = "\\u0000"
+"""How JSON spells the one character that PostgreSQL cannot hold (or what looks like it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +28,16 @@ class Checkin:
     device_id: str
     model: str
     version: str | None
-    attributes: Mapping[str, Any]
+    attributes: dict[str, Any]
     at: datetime
 
 
 _WRITE = text(
     """
     with news as (
-      select * from unnest(
-        cast(:devices as text[]), cast(:models as text[]), cast(:versions as text[]), cast(:attributes as jsonb[]),
-        cast(:at as timestamptz[])
-      ) as news(device_id, model, version, attributes, at)
-      where device_id in (select id from devices where id = any(cast(:devices as text[])))
+      select news.* from jsonb_to_recordset(cast(:news as jsonb))
+        as news(device_id text, model text, version text, attributes jsonb, at timestamptz)
+      join devices on devices.id = news.device_id
     ), seen as (
       update devices d set
         seen_at = greatest(d.seen_at, news.at),
@@ -97,14 +97,20 @@ class Checkins:
 
 
 async def _write(connection: AsyncConnection, items: Sequence[Checkin]) -> Sequence[None]:
-    await connection.execute(
-        _WRITE,
-        {
-            "devices": [item.device_id for item in items],
-            "models": [item.model for item in items],
-            "versions": [item.version for item in items],
-            "attributes": [json.dumps(storable(dict(item.attributes))) for item in items],
-            "at": [item.at for item in items],
-        },
+    # One JSON text, which C writes: as five arrays it would cost the event loop five times as much.
+    news = json.dumps(
+        [
+            {
+                "device_id": item.device_id,
+                "model": item.model,
+                "version": item.version,
+                "attributes": item.attributes,
+                "at": item.at.isoformat(),
+            }
+            for item in items
+        ]
     )
+    if NUL in news:
+        news = json.dumps([storable(item) for item in json.loads(news)])
+    await connection.execute(_WRITE, {"news": news})
     return [None] * len(items)

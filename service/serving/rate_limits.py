@@ -7,6 +7,7 @@ what has been refused is refused from memory. A limit is exact up to a twentieth
 
 import ipaddress
 import time
+from functools import lru_cache
 from typing import Literal
 
 import redis.asyncio
@@ -117,6 +118,7 @@ class RateLimits:
         return False
 
 
+@lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 that one IPv6 customer has."""
     try:
