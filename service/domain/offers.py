@@ -12,7 +12,7 @@ from sdk_contract.wire import Reason
 from service.domain.catalogue import Component, Line, Patch, Rollout, Variant, Version
 from service.domain.cohorts import Attributes, admits, bucket
 from service.domain.openings import Opening
-from service.domain.prospects import prospects, settled
+from service.domain.prospects import no_news, prospects
 from service.domain.rollbacks import destinations
 from service.domain.strata import settled, stratum_of
 from service.domain.windows import opening
@@ -254,7 +254,7 @@ _TELLING: tuple[Reason, ...] = (
 def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, when: When) -> Decision:
     """What one rollout says to a device that runs `current`, the others left aside."""
     stage = admitting_stage(rollout, facts)
-    refusal = settled(rollout, current) or _unreached(rollout, facts, stage)
+    refusal = no_news(rollout, current) or _unreached(rollout, facts, stage)
     if refusal is not None or stage is None:
         return Decision(refusal or "not_in_cohort", rollout=rollout)
     if rollout.held and settled(stratum_of(facts.attributes), rollout.strata) in rollout.held:

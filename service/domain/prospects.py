@@ -57,7 +57,7 @@ def prospects(line: Line, current: Version | None) -> Prospects:
     return found
 
 
-def settled(rollout: Rollout, current: Version | None) -> Reason | None:
+def no_news(rollout: Rollout, current: Version | None) -> Reason | None:
     """Why the rollout's version is nothing for a device that runs `current`, if that is so."""
     if rollout.version.revoked:
         return "no_rollout"
@@ -72,7 +72,7 @@ def _work_out(rollouts: Sequence[Rollout], current: Version | None) -> Prospects
     opened: list[int] = []
     cohorts: dict[Predicate, list[tuple[int, float]]] = defaultdict(list)
     for position, rollout in enumerate(rollouts):
-        refusal = settled(rollout, current)
+        refusal = no_news(rollout, current)
         if rollout.state in WAYS_BACK:
             always.append(position)
         elif refusal is not None:
