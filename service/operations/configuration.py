@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from service import store
 from service.domain.differences import Difference, differences
 from service.errors import ConfigChanged, Invalid, ServiceError, StillInUse
-from service.operations import audit, cohorts, rollout_effects, rollouts, templates, versions, webhooks
+from service.operations import cohorts, models, rollout_effects, rollouts, templates, webhooks
 from service.operations import configuration_forms as forms
 from service.operations.cohorts import CohortDeclaration
 from service.operations.rollouts import RolloutDeclaration
@@ -199,16 +199,11 @@ def _in_order(declared: Sequence[Any]) -> list[int]:
 
 def _model(work: _Work, one: ModelDeclaration) -> _Item:
     row = store.versions.model(work.session, one.name)
-
-    def put() -> None:
-        made = versions.create_model(work.session, one.name, description=one.description, **work.say())
-        if made.description != one.description:
-            made.description = one.description
-            subject = f"model:{one.name}"
-            detail = {"description": one.description}
-            audit.record(work.session, verb="model.describe", subject=subject, detail=detail, **work.say())
-
-    return _Item(None if row is None else forms.model(row), {"description": one.description}, put)
+    after = {"description": one.description}
+    before = None if row is None else forms.model(row)
+    return _Item(
+        before, after, lambda: models.describe(work.session, one.name, one.description, **work.say())
+    )
 
 
 def _cohort(work: _Work, one: CohortDeclaration) -> _Item:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from service import store
-from service.operations import templates, versions, webhooks
+from service.operations import models, templates, webhooks
 from service.operations.rollouts import RolloutDeclaration
 
 Form = dict[str, Any]
@@ -25,7 +25,7 @@ def read(session: Session, *, lists: bool = False) -> dict[str, list[Form]]:
     """
     members = store.rollouts.cohort_members(session) if lists else {}
     return {
-        "models": [{"name": row.name, **model(row)} for row in versions.list_models(session)],
+        "models": [{"name": row.name, **model(row)} for row in models.list_all(session)],
         "cohorts": [
             {
                 "name": row.name,

@@ -27,6 +27,26 @@ def create(
     return require(session, name)
 
 
+def describe(session: Session, name: str, description: str, *, actor: str, now: datetime) -> None:
+    """Say what a model is, making it if it is new; saying it again changes nothing.
+
+    Raises:
+        UnknownModel: it went away at this moment.
+    """
+    row = create(session, name, actor=actor, now=now, description=description)
+    if row.description == description:
+        return
+    row.description = description
+    audit.record(
+        session,
+        actor=actor,
+        verb="model.describe",
+        subject=f"model:{name}",
+        now=now,
+        detail={"description": description},
+    )
+
+
 def require(session: Session, name: str) -> store.versions.ModelRow:
     """The model of that name.
 
