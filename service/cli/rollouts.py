@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli import rollout_show, rollout_verbs
+from service.cli import preview, rollout_show, rollout_verbs
 from service.cli.documents import read_document
 from service.cli.http import AdminApi, CliError
 from service.cli.options import AsJson, Token, Url, show_json
@@ -50,6 +50,7 @@ def create(
     )
 
 
+app.command("preview")(preview.preview)
 app.command("list")(rollout_show.list_rollouts)
 app.command("status")(rollout_show.status)
 app.command("watch")(rollout_show.watch)

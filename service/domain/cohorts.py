@@ -25,6 +25,11 @@ _MISSING = object()
 _SCALAR = (str, int, float, bool)
 
 
+def salt_of(name: str) -> str:
+    """The salt of the rollout of that name: known before it is written down, so that a preview lists its devices."""
+    return hashlib.sha256(b"graylag rollout\0" + name.encode()).hexdigest()[:32]
+
+
 def bucket(salt: str, device_id: str) -> int:
     """0..9999, the same for ever for a device and a rollout: first 8 bytes of a SHA-256, big-endian, modulo."""
     digest = hashlib.sha256(salt.encode() + b"\0" + device_id.encode()).digest()

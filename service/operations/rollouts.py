@@ -1,6 +1,5 @@
 """Rollouts: declared, found, listed. Writes `rollouts`, `stages`, `rollout_events`, with `rollout_verbs`."""
 
-import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.domain import rollouts as life
+from service.domain.cohorts import salt_of
 from service.domain.pacing import require_possible
 from service.domain.policy import parse_policy, require_future
 from service.errors import NameTaken, NotFound, VersionNotReady, WrongState
@@ -54,14 +54,20 @@ def create(
         InvalidStages, InvalidGate, InvalidPolicy: values that make no sense.
         NameTaken: there is a rollout of that name.
     """
-    version = _check(session, declaration, now)
+    row = drafted(session, declaration, actor=actor, now=now)
     if store.rollouts.rollout_by_name(session, declaration.name) is not None:
         raise NameTaken(f"there is a rollout {declaration.name!r}", field="name")
-    row = _row(declaration, version, actor)
     session.add(row)
     session.flush()
     note(session, row, "created", actor, now)
     return row
+
+
+def drafted(
+    session: Session, declaration: RolloutDeclaration, *, actor: str, now: datetime
+) -> store.rollouts.RolloutRow:
+    """The row of a rollout, checked as `create` does and not written down."""
+    return _row(declaration, _check(session, declaration, now), actor)
 
 
 def change_draft(
@@ -81,8 +87,7 @@ def change_draft(
     found = store.rollouts.rollout(session, row.id, lock=True)
     if found is None or found.state != "draft":
         raise WrongState("only a draft is changed", state=found.state if found else "gone")
-    version = _check(session, declaration, now)
-    fresh = _row(declaration, version, actor)
+    fresh = drafted(session, declaration, actor=actor, now=now)
     for name in ("model", "version_id", "on_breach", "priority", "policy"):
         setattr(found, name, getattr(fresh, name))
     stages, fresh.stages = list(fresh.stages), []
@@ -133,7 +138,9 @@ def _row(
         version_id=version.id,
         name=declaration.name,
         state="draft",
-        salt=secrets.token_hex(16),
+        salt=salt_of(declaration.name),
+        stage=0,
+        held=[],
         on_breach=declaration.on_breach,
         priority=declaration.priority,
         policy=declaration.policy,

@@ -184,14 +184,15 @@ def _rollouts(
         if version is None or not all(stage.cohort in predicates for stage in row.stages):
             _log.error("rollout.unreadable", rollout=row.name)
             continue
-        rollout = _rollout(row, version, predicates)
+        rollout = rollout_of(row, version, predicates)
         found[row.model].append(replace(rollout, strata=strata.get(row.id, frozenset())))
     return found
 
 
-def _rollout(
+def rollout_of(
     row: store.rollouts.RolloutRow, version: Version, predicates: Mapping[str, Predicate]
 ) -> Rollout:
+    """A rollout as polls see it."""
     stages = tuple(Stage(stage.cohort, predicates[stage.cohort], stage.percent) for stage in row.stages)
     return Rollout(
         id=row.id,

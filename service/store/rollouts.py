@@ -296,6 +296,11 @@ def share_members(session: Session, name: str, other: str) -> bool:
     return found is not None
 
 
+def listed_cohorts(session: Session) -> Sequence[str]:
+    """Cohorts that have an explicit list."""
+    return session.scalars(select(CohortMemberRow.cohort).distinct()).all()
+
+
 def rollout(session: Session, rollout_id: UUID, *, lock: bool = False) -> RolloutRow | None:
     """A rollout with its stages."""
     query = select(RolloutRow).where(RolloutRow.id == rollout_id).options(selectinload(RolloutRow.stages))

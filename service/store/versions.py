@@ -159,6 +159,16 @@ def served_versions(session: Session) -> Sequence[VersionRow]:
     return session.scalars(query.order_by(VersionRow.model, VersionRow.counter)).all()
 
 
+def selectors(session: Session, model_name: str) -> Sequence[dict[str, Any]]:
+    """What the builds of a model's versions ask of a device, of those that devices may run or be given."""
+    query = (
+        select(VariantRow.selector)
+        .join(VersionRow, VersionRow.id == VariantRow.version_id)
+        .where(VersionRow.model == model_name, VersionRow.state.in_(("ready", "revoked")))
+    )
+    return session.scalars(query).all()
+
+
 def earlier_served(session: Session, of: VersionRow, *, limit: int) -> Sequence[VersionRow]:
     """The versions below `of` that devices may run, newest first: revoked ones too, since devices have to leave them."""
     query = (

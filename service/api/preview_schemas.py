@@ -1,0 +1,117 @@
+"""Bodies of the admin API about previews."""
+
+from pydantic import Field
+
+from service.api.schemas import Body, View
+
+
+class SavedBody(Body):
+    """A rollout that has been written down."""
+
+    rollout: str = Field(max_length=64)
+
+
+class TallyView(View):
+    """Devices, counted.
+
+    Attributes:
+        bytes: that they download in all.
+        silent: how many have not been heard of for a week.
+        waiting: how many would come by a patch once those in the making are ready; counted as they would come now.
+        paths: `patch`, `mixed` (patches and full files), `full`, `keep` (nothing to download) -> how many.
+        running: version that they run, empty for none -> how many.
+    """
+
+    devices: int
+    bytes: int
+    silent: int
+    waiting: int
+    paths: dict[str, int]
+    running: dict[str, int]
+
+
+class StagePreview(TallyView):
+    """Devices that a stage takes and no earlier one does."""
+
+    cohort: str
+    percent: float
+    cumulative_devices: int
+    cumulative_bytes: int
+
+
+class VersionPreview(TallyView):
+    """Devices that run a version.
+
+    Attributes:
+        version: null for those that have nothing yet.
+        left: why the others get nothing -> how many; a poll's reasons, `model_not_served` or `other_rollout`.
+    """
+
+    version: str | None
+    left: dict[str, int]
+
+
+class FleetPreview(View):
+    """All devices that have asked about the model.
+
+    Attributes:
+        reached: how many get it once all stages are open.
+        silent: how many have not been heard of for a week.
+        bare: how many have told no attributes.
+        left: why the others get nothing -> how many.
+        uncounted: devices that are too different from each other to be counted; 0 unless a fleet tells nonsense.
+        strangers: devices that have enrolled, may have the model, and never asked about it; not among `devices`.
+    """
+
+    devices: int
+    reached: int
+    silent: int
+    bare: int
+    left: dict[str, int]
+    uncounted: int
+    strangers: int
+
+
+class DownloadPreview(View):
+    """What one device downloads, of those that are reached, and the memory that its largest patch takes."""
+
+    p50_bytes: int
+    p95_bytes: int
+    max_bytes: int
+    total_bytes: int
+    peak_memory_bytes: int
+
+
+class ForecastView(View):
+    """How long it takes; null for never, as things stand.
+
+    Attributes:
+        stage_opens_day: for each stage, days after the start.
+        assumes: what this rests on.
+    """
+
+    days_to_95_percent: float | None
+    stage_opens_day: list[float | None]
+    assumes: list[str]
+
+
+class PreviewView(View):
+    """What a rollout would do to the fleet as it is known.
+
+    Attributes:
+        salt: what buckets are made with; from the rollout's name, so that `create` has the same.
+        warnings: what to look at before `start`.
+        devices: the first devices that stage one takes, in order of their ids.
+    """
+
+    rollout: str
+    model: str
+    version: str
+    salt: str
+    fleet: FleetPreview
+    stages: list[StagePreview]
+    versions: list[VersionPreview]
+    download: DownloadPreview
+    forecast: ForecastView
+    warnings: list[str]
+    devices: list[str]
