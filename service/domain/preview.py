@@ -194,4 +194,5 @@ def stands_for(
         modules=None,
         accepts=accepts,
         blocked=None if status == "accepted" else status,
+        holds=True,
     )

@@ -248,7 +248,7 @@ def _forecast(row: store.rollouts.RolloutRow, stages: Sequence[Tally], poll: tim
         "assumes": [
             f"devices poll every {rhythm.poll_h:g} h, {rhythm.open_share:.0%} of the time inside the windows",
             f"gates hold, people agree at once, and an attempt takes {ATTEMPT_H * 60:g} minutes",
-            "devices hold what their version says, take glp1 patches, and want all components",
+            "devices hold what their version says, take glp1 patches, want all components, and can stage a version",
             "penalties and open attempts of other rollouts are left aside",
         ],
     }

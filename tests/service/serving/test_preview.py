@@ -263,7 +263,9 @@ def decided(live, name, device, asked):
         declaration = rollouts.RolloutDeclaration("r", "m", "v2", declared)
         row = rollouts.drafted(session, declaration, actor="test", now=now)
     line = snapshot.lines["m"]
-    rollout = opened(rollout_of(row, line.versions["v2"], {n: c.matches for n, c in snapshot.cohorts.items()}))
+    rollout = opened(
+        rollout_of(row, line.versions["v2"], {n: c.matches for n, c in snapshot.cohorts.items()})
+    )
     facts = Facts(
         device_id=name,
         attributes={**attributes, **more["admin"]},
@@ -272,6 +274,7 @@ def decided(live, name, device, asked):
         modules=None,
         accepts=PATCH_FORMATS,
         blocked=None if more["status"] == "accepted" else more["status"],
+        holds=True,
     )
     decision = decide(replace(line, rollouts=(rollout,)), facts, When(now, now - timedelta(minutes=10)))
     return (decision.stage, decision.reason) if decision.offered else (None, decision.reason)
