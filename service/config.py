@@ -185,8 +185,8 @@ class Settings(BaseSettings):
     brakes_pause_s: float = Field(
         default=0.5,
         gt=0,
-        le=60,
-        description="Least pause between two looks of an API process at gates about which reports came in.",
+        le=3600,
+        description="Pause from a report that may decide a gate to the look at it, in the API process that took it in.",
     )
     sweep_tick_s: float = Field(
         default=15.0, gt=0, le=3600, description="How often lost jobs and silent attempts are looked for."

@@ -29,11 +29,16 @@ class CohortView(View):
 
 
 class HoldBody(Body):
-    """What must have happened before the next stage."""
+    """What must have happened before the next stage.
+
+    Attributes:
+        min_coverage: share of the stage's attempts, 0 to 1, whose outcome must be known.
+    """
 
     minutes: float = Field(default=0, ge=0, le=60 * 24 * 365)
     reports: int = Field(default=1, ge=0, le=10**9)
     approval: bool = False
+    min_coverage: float = Field(default=0, ge=0, le=1)
 
 
 class StageBody(Body):
@@ -177,6 +182,7 @@ class RolloutView(View):
     Attributes:
         waits_for: what keeps it from starting, in words; empty where nothing does.
         activated_at: with `activation: together`, when devices were told to switch.
+        held: classes of device that get nothing new, since they alone fail.
         returns: outcomes of the devices that a rollback brings back.
     """
 
@@ -198,6 +204,7 @@ class RolloutView(View):
     waits_for: str
     activated_at: datetime | None
     approvals: list[ApprovalView]
+    held: list[str]
     returns: dict[str, int]
     stages: list[StageView]
     history: list[RolloutEventView]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from service.cli.gates import show_gates, show_verdict
 from service.cli.http import AdminApi, quoted
 from service.cli.options import AsJson, Token, Url, show_json, show_table
 
@@ -39,7 +40,14 @@ def status(key: Key, url: Url = None, token: Token = None, as_json: AsJson = Fal
     """Where a rollout stands, stage by stage, and what happened to it."""
     with AdminApi.from_environment(url, token) as api:
         found = api.call("GET", f"{BASE}/{quoted(key)}")
-    show_json(found) if as_json else _show(found)
+        gates = api.call("GET", f"{BASE}/{quoted(key)}/gates")
+    if as_json:
+        show_json(found | {"gates": gates})
+    else:
+        _show(found)
+        show_gates(gates)
+        for event in found["history"]:
+            typer.echo(_line(event))
 
 
 def watch(key: Key, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
@@ -54,6 +62,23 @@ def watch(key: Key, url: Url = None, token: Token = None, as_json: AsJson = Fals
             if found["state"] in OVER:
                 raise typer.Exit(0 if found["state"] == "completed" else 1)
             time.sleep(LOOK_EVERY_S)
+
+
+def verdicts(
+    key: Key,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 20,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the gates of a rollout have said, newest first."""
+    with AdminApi.from_environment(url, token) as api:
+        found = api.call("GET", f"{BASE}/{quoted(key)}/verdicts?limit={limit}")
+    if as_json:
+        show_json(found)
+    else:
+        rows = [show_verdict(verdict) for verdict in found]
+        show_table(("at", "stage", "outcome", "cause", "reason"), rows, empty="no verdict yet")
 
 
 def place(rollout: dict[str, Any]) -> str:
@@ -81,8 +106,6 @@ def _show(rollout: dict[str, Any]) -> None:
         typer.echo(
             "brought back: " + ", ".join(f"{count:,} {name}" for name, count in rollout["returns"].items())
         )
-    for event in rollout["history"]:
-        typer.echo(_line(event))
 
 
 def _line(event: dict[str, Any]) -> str:

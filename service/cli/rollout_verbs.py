@@ -41,3 +41,16 @@ def command_of(verb: str) -> Callable[..., None]:
 
     act.__doc__ = VERBS[verb]
     return act
+
+
+def release(
+    key: Key,
+    stratum: Annotated[str, typer.Argument(help="As `graylag rollout status` shows it, held back.")],
+    reason: Reason = "",
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Let a class of device that was held back have the version again; its reports so far are forgiven."""
+    with AdminApi.from_environment(url, token) as api:
+        api.call("POST", f"{BASE}/{quoted(key)}/release", {"stratum": stratum, "reason": reason})
+    typer.echo(f"{stratum} gets {key} again")

@@ -54,6 +54,8 @@ app.command("preview")(preview.preview)
 app.command("list")(rollout_show.list_rollouts)
 app.command("status")(rollout_show.status)
 app.command("watch")(rollout_show.watch)
+app.command("verdicts")(rollout_show.verdicts)
+app.command("release")(rollout_verbs.release)
 for _verb in rollout_verbs.VERBS:
     app.command(_verb)(rollout_verbs.command_of(_verb))
 

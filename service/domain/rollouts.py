@@ -97,12 +97,12 @@ def check_stages(
             at = f"stages.{index}.gates.{place}"
             parsed = parse_gate(gate, at, metrics)
             if isinstance(parsed, MeasureGate) and parsed.control:
-                _require_control(widest, holdback, at)
+                _require_control(stages[: index + 1], holdback, at)
 
 
-def _require_control(widest: Mapping[str, float], holdback: float, at: str) -> None:
+def _require_control(stages: Sequence[Mapping[str, Any]], holdback: float, at: str) -> None:
     """Somebody has to be left out by chance, or there is nobody to compare with."""
-    if not holdback and all(percent >= 100 for percent in widest.values()):
+    if not holdback and all(stage["percent"] >= 100 for stage in stages):
         raise InvalidGate(
             "nobody would be left to compare with: set policy.holdback_percent, or a percent below 100 in this "
             "stage or an earlier one",

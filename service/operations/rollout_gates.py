@@ -80,6 +80,21 @@ def verdicts(session: Session, key: str, *, limit: int) -> Sequence[store.gates.
     return store.gates.verdicts(session, require(session, key).id, limit=limit)
 
 
+def gates_now(session: Session, key: str, *, now: datetime) -> dict[str, Any]:
+    """What the gates say at this moment, who is held back, and what has been measured; changes nothing.
+
+    Raises:
+        NotFound: no such rollout.
+    """
+    row = require(session, key)
+    looked = _look(session, row, now)
+    return {
+        "verdict": _entry(row, *looked, now) if looked else None,
+        "held": [entry for entry in row.held if "released_at" not in entry],
+        "measured": gate_figures.summary(session, row),
+    }
+
+
 def _look(
     session: Session, row: store.rollouts.RolloutRow | None, now: datetime
 ) -> tuple[brakes.Verdict, brakes.Seen] | None:
@@ -115,17 +130,20 @@ def _write(
     seen: brakes.Seen,
     now: datetime,
 ) -> None:
-    session.add(
-        store.gates.VerdictRow(
-            rollout_id=row.id,
-            at=now,
-            stage=row.stage,
-            outcome=verdict.outcome,
-            cause=verdict.cause,
-            reason=verdict.reason,
-            figures=gate_figures.figures(verdict, seen, gate_figures.held(row)),
-        )
-    )
+    session.add(store.gates.VerdictRow(rollout_id=row.id, **_entry(row, verdict, seen, now)))
+
+
+def _entry(
+    row: store.rollouts.RolloutRow, verdict: brakes.Verdict, seen: brakes.Seen, now: datetime
+) -> dict[str, Any]:
+    return {
+        "at": now,
+        "stage": row.stage,
+        "outcome": verdict.outcome,
+        "cause": verdict.cause,
+        "reason": verdict.reason,
+        "figures": gate_figures.figures(verdict, seen, gate_figures.held(row)),
+    }
 
 
 def _hold(

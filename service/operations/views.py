@@ -54,6 +54,7 @@ def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, 
             {name: getattr(given, name) for name in ("actor", "at", "reason")}
             for given in store.rollouts.approvals(session, row.id)
         ],
+        "held": [entry["stratum"] for entry in row.held if "released_at" not in entry],
         "returns": store.rollouts.returns(session, row.id),
         "version": version.label if version else "",
         "stages": [

@@ -20,7 +20,7 @@ class Brakes:
     """The rollouts that are to be looked at; one look at each for all reports that came meanwhile."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime], *, pause_s: float) -> None:
-        """Start with none; `run` does the work, with a pause of `pause_s` between two looks."""
+        """Start with none; `run` does the work, `pause_s` after the first report about any."""
         self._engine = engine
         self._clock = clock
         self._pause_s = pause_s
@@ -37,6 +37,8 @@ class Brakes:
         """Look until cancelled; what goes wrong is logged, and left to the beat."""
         while True:
             await self._noticed.wait()
+            # Reports come in bursts: one look for all of them.
+            await asyncio.sleep(self._pause_s)
             self._noticed.clear()
             taken, self._waiting = self._waiting, set()
             look = asyncio.ensure_future(asyncio.to_thread(self._look, sorted(taken)))
@@ -46,7 +48,6 @@ class Brakes:
                 # The thread holds a connection; the process must not take the pool away from it.
                 await asyncio.wait([look])
                 raise
-            await asyncio.sleep(self._pause_s)
 
     def _look(self, rollouts: Iterable[UUID]) -> None:
         for rollout_id in rollouts:

@@ -43,6 +43,8 @@ def settings(endpoints: Endpoints, database_url: str, tmp_path: Path) -> Setting
         publisher_key=f"file:{tmp_path}/publisher.pem",
         access_token_secret=SecretStr("s" * 40),
         snapshot_check_s=60,
+        # Tests say when gates are looked at.
+        brakes_pause_s=3600,
         upload_part_bytes=5 * 2**20,
         poll_interval_s=3600,
         # All tests share one Valkey, and many of them a device's name.

@@ -14,6 +14,7 @@ from service.operations import (
     rollout_gates,
     rollout_starts,
     rollouts,
+    rollups,
     uploads,
     webhooks,
 )
@@ -63,7 +64,7 @@ def ring_for_webhooks(context: WorkerContext) -> None:
 
 
 def sweep(context: WorkerContext) -> None:
-    """Ring for lost jobs, count silent attempts, let old uploads go, make tomorrow's partitions."""
+    """Ring for lost jobs, count silent attempts, make tomorrow's partitions, fold old counts, let old uploads go."""
     now = utc_now()
     with database.transaction(context.engine) as session:
         if not database.alone(session, _SWEEP_LOCK):
@@ -72,6 +73,9 @@ def sweep(context: WorkerContext) -> None:
         webhooks.forget(session, now=now)
         attempts.expire(session, now=now)
         events.prepare_partitions(session, days=PARTITIONS_AHEAD)
+    with database.transaction(context.engine) as session:
+        if database.alone(session, _SWEEP_LOCK):
+            rollups.fold(session, now=now)
     # Last and alone: an object store that is away must not keep jobs and leases waiting.
     with database.transaction(context.engine) as session:
         if database.alone(session, _SWEEP_LOCK):
