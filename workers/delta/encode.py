@@ -57,7 +57,7 @@ class EncodedBlock:
     Attributes:
         pieces: what it consists of.
         target: its target bytes.
-        source: the source bytes that it reads, in segment order.
+        source: the source bytes that it reads, in segment order; None where only another process read them.
         payload: the coded bytes; empty for a copy or zero block.
         reversible: its target bytes give its source bytes back.
         source_digest: first 16 bytes of the SHA-256 of the source bytes; zeros unless `reversible` was asked for.
@@ -66,7 +66,7 @@ class EncodedBlock:
 
     pieces: tuple[EncodedPiece, ...]
     target: bytes
-    source: bytes | memoryview
+    source: bytes | memoryview | None
     payload: bytes
     reversible: bool
     source_digest: bytes
