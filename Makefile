@@ -38,7 +38,7 @@ lint: setup
 format: setup  ## Let ruff put the code in order
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files)
+bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files; 4.2 GB: ARGS="--ours --only full.int8 --tiles 333")
 	$(BIN)/python -m workers.delta.bench $(PAIRS) $(ARGS)
 
 torture: setup  ## The device client against every crash point, fault and cut (20 minutes, 6 GB of memory, 8 GB of disk)
@@ -46,7 +46,8 @@ torture: setup  ## The device client against every crash point, fault and cut (2
 
 fuzz: setup  ## An hour of mutated documents, tokens and requests: only named errors (SECONDS= and EXAMPLES= per case)
 	GRAYLAG_FUZZ_SECONDS=$(or $(SECONDS),200) GRAYLAG_FUZZ_EXAMPLES=$(or $(EXAMPLES),150) \
-	  $(BIN)/python -m pytest -q --timeout 0 tests/service/test_mutations.py tests/service/api/test_fuzz.py
+	  $(BIN)/python -m pytest -q --timeout 0 --capture=sys -p tests.service.fuzzing \
+	  tests/service/test_mutations.py tests/service/api/test_fuzz.py
 
 conformance: setup  ## The reference client against every scenario of the contract
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)

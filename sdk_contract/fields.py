@@ -69,8 +69,9 @@ class Checked:
             Malformed: one is not as its annotation says.
         """
         kind: Any = type(self)
+        held = vars(self)  # what is frozen can still be set there
         for name, read in _readers_of(kind):
-            object.__setattr__(self, name, _at(name, read, getattr(self, name)))
+            held[name] = _at(name, read, held[name])
 
 
 def read_object(kind: type[Any], value: Any) -> Any:
@@ -127,14 +128,16 @@ def _map(name: Read, inner: Read, value: Any) -> Any:
     return {_at(str(key), name, key): _at(str(key), inner, entry) for key, entry in members}
 
 
-def _must(allowed: bool, value: Any) -> Any:
+def _must(allowed: object, value: Any) -> Any:
     if not allowed:
         raise Malformed(f"{str(value)[:64]!r} is not allowed here")
     return value
 
 
 def _ruled(value: Any, rules: Sequence[Rule]) -> Any:
-    return _must(all(rule.holds(value) for rule in rules), value)
+    for rule in rules:
+        _must(rule.holds(value), value)
+    return value
 
 
 def _at(where: str, read: Read, value: Any) -> Any:

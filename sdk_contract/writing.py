@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Iterable
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Protocol
 
 from sdk_contract import strict_json
@@ -49,16 +50,21 @@ def seal(payload: bytes, payload_type: str, signers: Iterable[Signer]) -> bytes:
 
 def _plain(value: Any) -> Any:
     """What JSON can hold: objects without the fields that say no more than their default."""
-    if is_dataclass(value):
-        held = {entry.name: (getattr(value, entry.name), _default(entry)) for entry in fields(value)}
-        return {name: _plain(found) for name, (found, default) in held.items() if found != default}
+    if isinstance(value, str | int | None):
+        return value
+    if isinstance(value, Checked):
+        kind: Any = type(value)
+        held, defaults = vars(value), _defaults(kind)
+        return {name: _plain(held[name]) for name, default in defaults if held[name] != default}
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
     return {name: _plain(entry) for name, entry in value.items()} if isinstance(value, dict) else value
 
 
-def _default(entry: Field[Any]) -> Any:
-    return entry.default if entry.default_factory is MISSING else entry.default_factory()
+@cache
+def _defaults(kind: Any) -> list[tuple[str, Any]]:
+    made = ((entry.name, entry.default, entry.default_factory) for entry in fields(kind))
+    return [(name, default if factory is MISSING else factory()) for name, default, factory in made]
 
 
 def _encode(data: bytes) -> str:

@@ -23,6 +23,7 @@ from service.domain.trust_changes import TRUST_LIFETIME
 from service.errors import ServiceError
 from service.kms_signing import SCHEMES, KeyStoreFailed, KeyStoreSigner, signer_at
 
+URI_SCHEMES = ("file", "env", *SCHEMES)
 ROLES: tuple[RoleName, ...] = ("root", "publisher", "director", "patcher")
 
 

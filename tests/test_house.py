@@ -30,7 +30,7 @@ LIBRARY_HOMES = {
     "botocore": r"service\.blobs",
     "typer": r"service\.cli\..+|workers\.(processes|cli|commands\..+)|sdk_contract\.client\.cli",
     "alembic": r"migrations(\..+)?",
-    "jwt": r"service\.tokens",
+    "jwt": r"service\.tokens(\..*)?",
     "uvicorn": r"service\.cli\.processes",
 }
 """Library -> the modules that may know it; whoever wants to swap it has to look nowhere else."""

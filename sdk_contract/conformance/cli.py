@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdk_contract.conformance import report
@@ -22,19 +24,41 @@ def main(arguments: Sequence[str]) -> int:
     if not picked or not options.sdk:
         print("no scenario of that name" if not picked else "--sdk is needed", file=sys.stderr)
         return 2
-    results = play_all(picked, CommandSdk(options.sdk), parallel=options.parallel, tell=_tell)
+    try:
+        sdk = CommandSdk(options.sdk)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    results = play_all(picked, sdk, parallel=options.parallel, tell=_Teller(len(picked)))
     if options.report is not None:
         report.write(results, options.sdk, options.report)
     failed = [result for result in results if result.verdict == "failed"]
     skipped = sum(result.verdict == "skipped" for result in results)
-    print(f"{len(results) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped")
+    for result in failed:
+        print(f"failed: {result.scenario.name}")
+    passed, seconds = len(results) - len(failed) - skipped, time.monotonic() - started
+    print(f"{passed} passed, {len(failed)} failed, {skipped} skipped in {seconds:.0f} s")
     return 1 if failed else 0
 
 
-def _tell(result: Result) -> None:
-    print(f"{result.verdict:8}{result.seconds:6.2f} s  {result.scenario.name}", flush=True)
-    if result.verdict == "failed":
-        print(f"        must hold: {result.scenario.text}\n        {result.message}", flush=True)
+@dataclass(slots=True)
+class _Teller:
+    """Says how each scenario went, and how many are to come."""
+
+    total: int
+    done: int = 0
+
+    def __call__(self, result: Result) -> None:
+        self.done += 1
+        lines = [
+            f"{self.done:4}/{self.total}  {result.verdict:8}{result.seconds:6.2f} s  {result.scenario.name}"
+        ]
+        if result.verdict == "failed":
+            lines += [f"must hold: {result.scenario.text}", *result.message.splitlines()]
+            lines += [f"asked: {request}" for request in result.requests]
+        # In one piece: scenarios end in several threads.
+        print("\n            ".join(lines), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

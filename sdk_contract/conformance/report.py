@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 from sdk_contract.conformance.runner import Result
 
+LONGEST = 300
 MARKS = {"passed": "ok", "failed": "**FAILED**", "skipped": "skipped"}
 
 
@@ -28,6 +29,7 @@ def as_json(results: Sequence[Result], sdk: str) -> str:
             "attack": result.scenario.attack,
             "verdict": result.verdict,
             "message": result.message,
+            "requests": list(result.requests),
             "seconds": round(result.seconds, 3),
         }
         for result in results
@@ -51,7 +53,9 @@ def as_junit(results: Sequence[Result]) -> bytes:
         entry = ET.SubElement(suite, "testcase", classname=group, name=words, time=f"{result.seconds:.3f}")
         if result.verdict != "passed":
             kind = "failure" if result.verdict == "failed" else "skipped"
-            ET.SubElement(entry, kind, message=_printable(result.message))
+            ET.SubElement(entry, kind, message=_short(result.message)).text = _printable(result.message)
+        if result.requests:
+            ET.SubElement(entry, "system-out").text = _printable("\n".join(result.requests))
     text: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return text
 
@@ -69,7 +73,7 @@ def as_markdown(results: Sequence[Result], sdk: str) -> str:
     ]
     order = sorted(results, key=lambda result: result.verdict != "failed")
     for result in order:
-        message = _printable(result.message).replace("|", "\\|").replace("\n", " ")[:300]
+        message = _short(result.message).replace("|", "\\|")
         entry = result.scenario
         lines.append(f"| `{entry.name}` | {MARKS[result.verdict]} | {entry.text} | {message} |")
     return "\n".join(lines) + "\n"
@@ -78,6 +82,12 @@ def as_markdown(results: Sequence[Result], sdk: str) -> str:
 def _counts(results: Sequence[Result]) -> dict[str, int]:
     counted = Counter(result.verdict for result in results)
     return {"passed": counted["passed"], "failed": counted["failed"], "skipped": counted["skipped"]}
+
+
+def _short(text: str) -> str:
+    """One line: the beginning says what was wrong, the end of a log why."""
+    line = " ".join(_printable(text).split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 3]} ... {line[-(LONGEST - LONGEST // 3) :]}"
 
 
 def _printable(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sdk_contract.conformance.facts import Seen
 from sdk_contract.conformance.scenario import Scenario
 from sdk_contract.conformance.sdk import Sdk
 from sdk_contract.conformance.server import serving
@@ -24,12 +25,17 @@ class Result:
 
     Attributes:
         message: why it failed or was skipped.
+        requests: what the SDK asked of the server, in order, where it failed.
     """
 
     scenario: Scenario
     verdict: Verdict
     message: str
     seconds: float
+    requests: tuple[str, ...] = ()
+
+
+MAX_REQUESTS = 60
 
 
 def play(scenario: Scenario, sdk: Sdk) -> Result:
@@ -48,7 +54,8 @@ def play(scenario: Scenario, sdk: Sdk) -> Result:
             verdict, message = "skipped", str(skipped)
         except Exception as error:  # noqa: BLE001 - what an SDK prints or leaves on disk must not end the run
             verdict, message = "failed", f"{type(error).__name__}: {error}"
-    return Result(scenario, verdict, message, time.monotonic() - started)
+    asked = tuple(_told(entry) for entry in world.seen[:MAX_REQUESTS]) if verdict == "failed" else ()
+    return Result(scenario, verdict, message, time.monotonic() - started, asked)
 
 
 def play_all(
@@ -67,6 +74,12 @@ def play_all(
 
     with ThreadPoolExecutor(parallel) as pool:
         return list(pool.map(one, scenarios))
+
+
+def _told(entry: Seen) -> str:
+    """One request on one line; an address that was signed for one use tells nobody anything."""
+    span = entry.headers.get("Range")
+    return f"{entry.method} {entry.path.partition('?signature=')[0]}{f' ({span})' if span else ''}"
 
 
 def chosen(scenarios: Iterable[Scenario], pattern: str) -> list[Scenario]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -51,8 +52,14 @@ class CommandSdk:
     separate = True
 
     def __init__(self, command: str) -> None:
-        """Split like a shell does, but start no shell."""
+        """Split like a shell does, but start no shell.
+
+        Raises:
+            ValueError: nothing that can be started.
+        """
         self._command = shlex.split(command)
+        if not self._command or shutil.which(self._command[0]) is None:
+            raise ValueError(f"{command!r} is no command that can be started")
 
     def call(self, arguments: Sequence[str]) -> Reply:
         """See `Sdk`; a command that does not end is killed, which is a failure."""

@@ -48,8 +48,7 @@ def make_target(
     for number, lane in enumerate(plan.lanes):
         places = list(_places(plan, number))
         if lane.kind is LaneKind.DELTA:
-            old = _gather([_bytes(read_source(s.source_offset, s.source_size)) for s, _ in places])
-            target = _scatter(target, places, _undo(cursor, lane, old, forward=True))
+            target = _make_delta(cursor, lane, places, read_source, target)
         elif lane.kind is LaneKind.COPY:
             for segment, at in places:
                 source = read_source(segment.source_offset, segment.source_size)
@@ -65,6 +64,17 @@ def make_target(
                 read_bsdiff(cursor, decompressor, window, target[at : at + segment.size])
     if cursor.left:
         raise PatchCorrupt("bytes behind the last lane")
+    return target
+
+
+def _make_delta(
+    cursor: Cursor, lane: Lane, places: list[tuple[Segment, int]], read_source: ReadSource, target: Bytes
+) -> Bytes:
+    """The target with the bytes of a delta lane in it."""
+    old = [_bytes(read_source(segment.source_offset, segment.source_size)) for segment, _ in places]
+    if len(lane.fields) == 1:
+        return _scatter(target, places, _undo_values(cursor, lane, _gather(old), forward=True))
+    _undo_units(cursor, lane, old, [target[at : at + segment.size] for segment, at in places], forward=True)
     return target
 
 
@@ -89,8 +99,14 @@ def make_source(
             cursor.blob(sum(segment.size for segment, _ in places))
         if lane.kind not in (LaneKind.COPY, LaneKind.DELTA):
             continue
-        new = _gather([target[at : at + segment.size] for segment, at in places])
-        old = new if lane.kind is LaneKind.COPY else _undo(cursor, lane, new, forward=False)
+        new = [target[at : at + segment.size] for segment, at in places]
+        if lane.kind is LaneKind.COPY:
+            old = _gather(new)
+        elif len(lane.fields) == 1:
+            old = _undo_values(cursor, lane, _gather(new), forward=False)
+        else:
+            old = np.empty(sum(len(part) for part in new), np.uint8)
+            _undo_units(cursor, lane, new, [old], forward=False)
         begin = 0
         for segment, at in places:
             pieces[at] = (segment.source_offset, old[begin : begin + segment.size])
@@ -98,25 +114,28 @@ def make_source(
     return [pieces[at] for at in sorted(pieces)]
 
 
-def _undo(cursor: Cursor, lane: Lane, base: Bytes, *, forward: bool) -> Bytes:
-    """Every field of a delta lane: from the old values to the new ones, or back."""
+def _undo_values(cursor: Cursor, lane: Lane, base: Bytes, *, forward: bool) -> Bytes:
+    """A delta lane of one field: from the old values to the new ones, or back."""
+    element = lane.fields[0].element
+    count = symbol_count(element, len(base))
     units = len(base) // lane.stride
+    run = read_field(cursor, FieldContext(element, count, units, base if forward else None, {}))
+    return restore(element, base, run, forward=forward)
+
+
+def _undo_units(cursor: Cursor, lane: Lane, base: list[Bytes], made: list[Bytes], *, forward: bool) -> None:
+    """Every field of a delta lane, from where its old units lie to where the new ones belong, or back."""
+    units = sum(len(part) for part in base) // lane.stride
     leaders: dict[int, Symbols] = {}
-    result = np.empty_like(base)
     for number in coding_order(lane):
         field = lane.fields[number]
-        single = len(lane.fields) == 1
-        values = base if single else take_field(base, lane.stride, field)
+        values = take_field(base, lane.stride, field)
         count = symbol_count(field.element, len(values))
         context = FieldContext(field.element, count, units, values if forward else None, leaders)
         run = read_field(cursor, context)
-        made = restore(field.element, values, run, forward=forward)
-        if single:
-            return made
         if has_key(field.element):
             leaders[number] = run.dense()
-        put_field(result, lane.stride, field, made)
-    return result
+        put_field(made, lane.stride, field, restore(field.element, values, run, forward=forward))
 
 
 def _places(plan: BlockPlan, lane: int) -> Iterator[tuple[Segment, int]]:

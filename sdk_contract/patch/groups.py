@@ -6,20 +6,21 @@ from itertools import pairwise
 
 import numpy as np
 
-from sdk_contract.patch.codecs import Places, Run, Symbols, read_run
+from sdk_contract.patch.codecs import Dtype, Places, Run, Symbols, places_of, read_run
 from sdk_contract.patch.cursor import Cursor
 from sdk_contract.patch.errors import NotReversible, PatchCorrupt, PatchUnsupported
-from sdk_contract.patch.pairs import MAX_PAIRED_GROUPS, pair_values
+from sdk_contract.patch.quads import MAX_QUAD_GROUPS, TOKEN_ESCAPE, quads_of
 from sdk_contract.patch.transforms import (
     SPARSE_PART,
     Bytes,
     Element,
     dtype_of,
     has_key,
+    key_of,
     symbols_per_byte,
 )
 
-BY_NOTHING, BY_EXPONENT, BY_LEADER = range(3)
+BY_NOTHING, BY_EXPONENT, BY_LEADER, IN_QUADS = range(4)
 MAX_GROUPS = 32
 MAX_CLASS = 15
 
@@ -61,9 +62,12 @@ def read_field(cursor: Cursor, context: FieldContext) -> Run:
     if grouping == BY_NOTHING:
         return read_run(cursor, context.count, dtype_of(context.element))
     if grouping == BY_EXPONENT:
-        return _by_exponent(cursor, context)
+        groups = exponent_units(context.element, _known(context), _cuts(cursor))
+        return _merge(cursor, dtype_of(context.element), context.count, groups)
     if grouping == BY_LEADER:
-        return _merge(cursor, context, _by_leader(cursor, context))
+        return _merge(cursor, dtype_of(context.element), context.count, _by_leader(cursor, context))
+    if grouping == IN_QUADS:
+        return _in_quads(cursor, context)
     raise PatchUnsupported(f"grouping {grouping}")
 
 
@@ -94,16 +98,15 @@ class Units:
         symbols.view(item)[self.numbers] = np.ascontiguousarray(values).view(item)
 
 
-def _merge(cursor: Cursor, context: FieldContext, members: Iterable[Units]) -> Run:
-    """One run out of the groups' runs: sparse where every group is, else dense."""
-    dtype = dtype_of(context.element)
+def _merge(cursor: Cursor, dtype: Dtype, count: int, members: Iterable[Units]) -> Run:
+    """One run of `count` numbers out of the groups' runs: sparse where every group is, else dense."""
     groups = [(group, read_run(cursor, group.count, dtype)) for group in members]
-    if SPARSE_PART * sum(len(run.values) for _, run in groups) <= context.count:
-        return _merge_sparse(context.count, groups)
-    symbols: Symbols = np.empty(context.count, dtype)
+    if SPARSE_PART * sum(len(run.values) for _, run in groups) <= count:
+        return _merge_sparse(count, groups)
+    symbols: Symbols = np.empty(count, dtype)
     for group, run in groups:
         group.fill(symbols, run.dense())
-    return Run(context.count, None, symbols)
+    return Run(count, None, symbols)
 
 
 def _merge_sparse(count: int, groups: list[tuple[Units, Run]]) -> Run:
@@ -115,18 +118,27 @@ def _merge_sparse(count: int, groups: list[tuple[Units, Run]]) -> Run:
     return Run(count, np.concatenate(places), np.concatenate(values))
 
 
-def _by_exponent(cursor: Cursor, context: FieldContext) -> Run:
+def _known(context: FieldContext) -> Bytes:
+    """The old values, for a grouping that asks for them."""
     if not has_key(context.element):
         raise PatchCorrupt(f"{context.element.name} has no exponent")
-    cuts = _cuts(cursor)
-    if len(cuts) >= MAX_PAIRED_GROUPS:
-        raise PatchCorrupt(f"{len(cuts)} cuts of exponents")
     if context.old is None:
         raise NotReversible("differences grouped by the old value")
-    pairs = pair_values(context.element, context.old, cuts)
-    dtype = dtype_of(context.element)
-    groups = [read_run(cursor, size, dtype).dense() for size in pairs.sizes()]
-    return Run(context.count, None, pairs.merge(groups)[: context.count])
+    return context.old
+
+
+def _in_quads(cursor: Cursor, context: FieldContext) -> Run:
+    old, cuts = _known(context), _cuts(cursor)
+    if len(cuts) >= MAX_QUAD_GROUPS:
+        raise PatchCorrupt(f"{len(cuts)} cuts of quads")
+    byte, dtype = np.dtype("<u1"), dtype_of(context.element)
+    quads = quads_of(context.element, old, cuts)
+    groups = [read_run(cursor, size, byte).dense() for size in quads.sizes()]
+    tokens = quads.merge(groups)[: context.count]
+    places = places_of(tokens == TOKEN_ESCAPE)
+    tokens[places] = 0
+    rest = read_run(cursor, len(places), dtype).dense() + dtype.type(TOKEN_ESCAPE)
+    return Run(context.count, None, tokens, Run(context.count, places, rest))
 
 
 def _cuts(cursor: Cursor) -> bytes:
@@ -152,6 +164,11 @@ def leader_classes(leader: Symbols, units: int) -> Symbols:
     # The exponent of a float32 is the bit length of the integer it was made from; of zero it is none at all.
     lengths = np.maximum(largest.astype(np.float32).view(np.int32) >> 23, 126)
     return np.asarray((lengths - 126).astype(np.uint8))
+
+
+def exponent_units(element: Element, old: Bytes, cuts: bytes) -> list[Units]:
+    """Each value as a unit of its own, by the exponent of the old one."""
+    return unit_groups(key_of(element, old), cuts, 1)
 
 
 def unit_groups(classes: Symbols, cuts: bytes, size: int) -> list[Units]:

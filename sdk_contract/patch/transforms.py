@@ -101,11 +101,14 @@ def exponent_groups(element: Element, old: Bytes, cuts: bytes) -> Bytes:
         raise ValueError(f"{element.name} has no exponent")
     words: Words = old.view(dtype_of(element))
     unsigned = words + words  # drops the sign; the exponent is on top, so whole words compare as exponents do
-    numbers = np.zeros(len(words), np.uint8)
-    for cut in cuts:
-        if cut <= kind.exponent_mask:
-            above = unsigned >= unsigned.dtype.type(cut << (kind.exponent_shift + 1))
-            numbers += above.view(np.uint8)  # adding booleans would widen them first
+    limits = [
+        unsigned.dtype.type(cut << (kind.exponent_shift + 1)) for cut in cuts if cut <= kind.exponent_mask
+    ]
+    if not limits:
+        return np.zeros(len(words), np.uint8)
+    numbers: Bytes = (unsigned >= limits[0]).view(np.uint8)
+    for limit in limits[1:]:
+        numbers += (unsigned >= limit).view(np.uint8)  # adding booleans would widen them first
     return numbers
 
 
@@ -148,17 +151,27 @@ def restore(element: Element, base: Bytes, run: Run, *, forward: bool = True) ->
         run: the symbols; where few are not zero only those values are touched.
         forward: whether the symbols are added or taken away.
     """
+    sign = 1 if forward else -1
     if run.places is None or SPARSE_PART * len(run.places) > run.count:
-        return _RESTORE[element](element, base, run.dense(), 1 if forward else -1)
-    result = base.copy()
-    if element is Element.INT4:
-        _touch_nibbles(result, run.places, run.values, 1 if forward else -1)
-        return result
-    words: Words = result.view(dtype_of(element))
-    touched = np.ascontiguousarray(words[run.places]).view(np.uint8)
-    made = _RESTORE[element](element, touched, run.values, 1 if forward else -1)
-    words[run.places] = made.view(words.dtype)
+        symbols = run.values if run.rest is not None else run.dense()
+        result = _RESTORE[element](element, base, symbols, sign)
+    else:
+        result = base.copy()
+        _touch(element, result, run.places, run.values, sign)
+    if run.rest is not None and run.rest.places is not None:
+        _touch(element, result, run.rest.places, run.rest.values, sign)
     return result
+
+
+def _touch(element: Element, result: Bytes, places: Places, symbols: Symbols, sign: int) -> None:
+    """Undo some symbols where they are, the others being zero."""
+    if element is Element.INT4:
+        _touch_nibbles(result, places, symbols, sign)
+        return
+    words: Words = result.view(dtype_of(element))
+    touched = np.ascontiguousarray(words[places]).view(np.uint8)
+    made = _RESTORE[element](element, touched, symbols, sign)
+    words[places] = made.view(words.dtype)
 
 
 def _touch_nibbles(result: Bytes, places: Places, symbols: Symbols, sign: int) -> None:
@@ -183,14 +196,6 @@ def _unzigzag(symbols: Words) -> Words:
     return np.asarray(half)
 
 
-def _ordered(words: Words, kind: _Kind) -> Words:
-    """Sign and magnitude to two's-complement order; its own inverse."""
-    flip: Words = (words.view(kind.signed) >> (8 * kind.width - 1)).view(words.dtype)
-    flip &= words.dtype.type((1 << (8 * kind.width - 1)) - 1)
-    flip ^= words
-    return flip
-
-
 def _integer_difference(element: Element, old: Bytes, new: Bytes) -> Words:
     dtype = dtype_of(element)
     return _zigzag(new.view(dtype) - old.view(dtype), _KINDS[element])
@@ -198,18 +203,10 @@ def _integer_difference(element: Element, old: Bytes, new: Bytes) -> Words:
 
 def _integer_restore(element: Element, base: Bytes, symbols: Words, sign: int) -> Bytes:
     words, delta = base.view(dtype_of(element)), _unzigzag(symbols)
+    if delta.itemsize < words.itemsize:
+        narrow, wide = f"<i{delta.itemsize}", f"<i{words.itemsize}"
+        delta = delta.view(narrow).astype(wide).view(words.dtype)
     return np.asarray(words + delta if sign > 0 else words - delta).view(np.uint8)
-
-
-def _float_difference(element: Element, old: Bytes, new: Bytes) -> Words:
-    kind, dtype = _KINDS[element], dtype_of(element)
-    return _zigzag(_ordered(new.view(dtype), kind) - _ordered(old.view(dtype), kind), kind)
-
-
-def _float_restore(element: Element, base: Bytes, symbols: Words, sign: int) -> Bytes:
-    kind = _KINDS[element]
-    words, delta = _ordered(base.view(dtype_of(element)), kind), _unzigzag(symbols)
-    return _ordered(words + delta if sign > 0 else words - delta, kind).view(np.uint8)
 
 
 def _nibble_difference(_element: Element, old: Bytes, new: Bytes) -> Words:
@@ -242,17 +239,14 @@ def _xor_restore(_element: Element, base: Bytes, symbols: Words, _sign: int) -> 
     return np.asarray(base ^ symbols.view(np.uint8))
 
 
-_FLOATS = (Element.BF16, Element.F16, Element.F32)
-_INTEGERS = (Element.INT8, Element.INT16, Element.INT32)
+_WORDS = (Element.INT8, Element.INT16, Element.INT32, Element.BF16, Element.F16, Element.F32)
 _DIFFERENCE: dict[Element, Callable[[Element, Bytes, Bytes], Words]] = {
-    **dict.fromkeys(_FLOATS, _float_difference),
-    **dict.fromkeys(_INTEGERS, _integer_difference),
+    **dict.fromkeys(_WORDS, _integer_difference),
     Element.INT4: _nibble_difference,
     Element.XOR8: _xor_difference,
 }
 _RESTORE: dict[Element, Callable[[Element, Bytes, Words, int], Bytes]] = {
-    **dict.fromkeys(_FLOATS, _float_restore),
-    **dict.fromkeys(_INTEGERS, _integer_restore),
+    **dict.fromkeys(_WORDS, _integer_restore),
     Element.INT4: _nibble_restore,
     Element.XOR8: _xor_restore,
 }

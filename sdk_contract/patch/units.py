@@ -1,5 +1,7 @@
 """Fields of units: one item of each of many records, without a loop in Python."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,20 +9,25 @@ from sdk_contract.patch.plan import Field
 from sdk_contract.patch.transforms import Bytes
 
 
-def take_field(units: Bytes, stride: int, field: Field) -> Bytes:
+def take_field(parts: Sequence[Bytes], stride: int, field: Field) -> Bytes:
     """A field's bytes of all units, one after the other.
 
     Args:
-        units: whole units, contiguous.
+        parts: whole units each, contiguous.
         stride: bytes of a unit.
         field: which part of each.
     """
-    return _items(units, stride, field).copy().view(np.uint8)
+    items = [_items(part, stride, field) for part in parts]
+    return np.concatenate(items or [_items(np.empty(0, np.uint8), stride, field)]).view(np.uint8)
 
 
-def put_field(units: Bytes, stride: int, field: Field, values: Bytes) -> None:
+def put_field(parts: Sequence[Bytes], stride: int, field: Field, values: Bytes) -> None:
     """Store what `take_field` takes."""
-    _items(units, stride, field)[:] = np.ascontiguousarray(values).view(f"V{field.length}")
+    items, at = np.ascontiguousarray(values).view(f"V{field.length}"), 0
+    for part in parts:
+        end = at + len(part) // stride
+        _items(part, stride, field)[:] = items[at:end]
+        at = end
 
 
 def _items(units: Bytes, stride: int, field: Field) -> npt.NDArray[np.void]:

@@ -21,7 +21,10 @@ app = typer.Typer(help="Keys and the trust bundle.", no_args_is_help=True)
 
 Keys = Annotated[Path, typer.Option(help="Directory with the trust bundles.")]
 Roots = Annotated[
-    list[Path] | None, typer.Option("--root", help="PEM of a root key; repeat until the threshold is met.")
+    list[str] | None,
+    typer.Option(
+        "--root", help="PEM of a root key, or its URI (env:NAME, hv:...); repeat until the threshold is met."
+    ),
 ]
 Role = Annotated[str, typer.Argument(help=f"One of {', '.join(signing.ROLES)}.")]
 Threshold = Annotated[
@@ -101,6 +104,22 @@ def add_publisher(
     _sign(ceremony, ceremony.with_key("publisher", key, threshold, now=utc_now()), root)
 
 
+@app.command("add")
+def add(
+    role: Role,
+    public_key: Annotated[
+        Path, typer.Argument(help="PEM of its public key, for example of a key store's key.")
+    ],
+    keys: Keys = KEYS,
+    root: Roots = None,
+    threshold: Threshold = None,
+) -> None:
+    """Version N+1 with a key that was made elsewhere and stays there: in a key store, or on another machine."""
+    ceremony = Ceremony(keys)
+    key = public_key_of(public_key)
+    _sign(ceremony, ceremony.with_key(_role(role), key, threshold, now=utc_now()), root)
+
+
 @app.command("drop")
 def drop(
     role: Role,
@@ -147,15 +166,20 @@ def publish(
     typer.echo(f"version {answer['version']} is what devices are told to follow")
 
 
-def _sign(ceremony: Ceremony, path: Path, roots: list[Path] | None) -> None:
+def _sign(ceremony: Ceremony, path: Path, roots: list[str] | None) -> None:
     try:
-        missing = ceremony.sign(path, [signing.signer_from(f"file:{root}", "root") for root in roots or []])
+        missing = ceremony.sign(path, [signing.signer_from(_uri(root), "root") for root in roots or []])
     except ContractError as error:
         raise CliError(f"{path}: {error}") from error
     _envelope, bundle = read_bundle(path)
     typer.echo(f"{path} is version {bundle.version}, good until {bundle.expires}")
     if missing:
         typer.echo(f"it lacks {missing} more root signatures: graylag keys sign {path} --root PEM")
+
+
+def _uri(root: str) -> str:
+    """A path is the usual case, and may hold a colon."""
+    return root if root.partition(":")[0] in signing.URI_SCHEMES else f"file:{root}"
 
 
 def _role(text: str) -> RoleName:

@@ -16,6 +16,7 @@ from sdk_contract.documents import Directive, Manifest, PatchDescriptor, TrustBu
 from sdk_contract.errors import ContractError
 from service import signing, tokens
 from service.errors import Forbidden, ServiceError, Unauthorized
+from tests.service import fuzzing
 from tests.service.proofs import (
     ED,
     NOW,
@@ -91,6 +92,7 @@ def mutants(data, seed):
     started, number = time.monotonic(), 0
     while number < ROUNDS or time.monotonic() - started < SECONDS:
         number += 1
+        fuzzing.note(f"mutated {seed}")
         changed = bytearray(data)
         for _ in range(chance.choice((1, 1, 1, 2, 5))):
             place = chance.randrange(len(changed) + 1)

@@ -107,6 +107,26 @@ def test_bench_measures_every_engine_on_one_pair(files):
     result = run(bench, ["delta", *map(str, files), "--json"])
     assert result.exit_code == 0, result.output
     found = {one["method"]: one for one in json.loads(result.output)["methods"]}
-    assert {"glp1, 1 thread", "bsdiff4", "bsdiff40 export"} <= set(found)
-    assert found["glp1, 1 thread"]["patch_size"] < files[1].stat().st_size // 4
-    assert found["glp1, 1 thread"]["apply_seconds"] > 0
+    assert {"glp1, 1 core", "bsdiff4", "bsdiff40 export"} <= set(found)
+    assert found["glp1, 1 core"]["patch_size"] < files[1].stat().st_size // 4
+    assert found["glp1, 1 core"]["apply_seconds"] > 0
+
+
+def test_bench_repeats_a_pair_too_small_to_measure(files):
+    result = run(bench, ["delta", *map(str, files), "--tiles", "3", "--json"])
+    assert result.exit_code == 0, result.output
+    pairs = json.loads(result.output)["pairs"]
+    assert list(pairs) == ["new.safetensors", "new.safetensors x 3"]
+    once, thrice = ({one["method"]: one for one in each} for each in pairs.values())
+    assert list(thrice) == ["glp1, 1 core", "glp1, 2 cores"]
+    assert thrice["glp1, 1 core"]["target_size"] > 2.9 * once["glp1, 1 core"]["target_size"]
+    assert thrice["glp1, 2 cores"]["patch_size"] == thrice["glp1, 1 core"]["patch_size"]
+    assert all(one["first_block_ms"] > 0 for one in thrice.values())
+
+
+def test_bench_is_a_table_in_markdown(files):
+    result = run(bench, ["delta", *map(str, files)])
+    assert result.exit_code == 0, result.output
+    rows = result.output.splitlines()
+    assert "first block ms" in rows[0]
+    assert {row.count("|") for row in rows} == {14}

@@ -66,7 +66,7 @@ def build(
             built = _build(files[0], files[1], out, format_, threads, reversible=reversible)
     except _Worthless as worthless:
         _refuse(worthless.answer, new.stat().st_size, as_json=as_json)
-    facts = _facts(built)
+    facts = _facts(built, threads - 1)
     if as_json:
         typer.echo(json.dumps(facts))
         return
@@ -152,14 +152,14 @@ def _refuse(answer: NotWorthIt, target_size: int, *, as_json: bool) -> None:
     raise typer.Exit(NOT_WORTH_IT)
 
 
-def _facts(built: BuiltPatch | ExportedPatch) -> dict[str, Any]:
+def _facts(built: BuiltPatch | ExportedPatch, helpers: int) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "source_size": built.source_size,
         "target_size": built.target_size,
         "patch_size": built.patch_size,
         "ratio": built.patch_size / max(built.target_size, 1),
         "seconds": built.seconds,
-        "peak_rss_mb": _peak_rss_mb(),
+        "peak_rss_mb": _peak_rss_mb(helpers),
         "ops": built.ops,
         "source_sha256": built.source_sha256.hex(),
         "target_sha256": built.target_sha256.hex(),
@@ -209,7 +209,10 @@ def _bytes(count: int) -> str:
     return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count:,} bytes"
 
 
-def _peak_rss_mb() -> float:
-    """Highest resident size of this process, in MB of 10^6 bytes; Linux counts in KiB."""
+def _peak_rss_mb(helpers: int = 0) -> float:
+    """Highest resident size in MB of 10^6 bytes, of this process and of so many more; Linux counts in KiB."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+    own, largest = (
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return round((own + helpers * largest) * unit / 1e6, 1)

@@ -9,14 +9,14 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
 from typing import Self
 
 from workers.delta.align import Piece
-from workers.delta.encode import EncodedBlock, encode_block, joined, read_sources
-from workers.delta.encoder import stripped
+from workers.delta.coded import Coded
+from workers.delta.encode import EncodedBlock, encode_block
 from workers.delta.ranges import LocalFile
 
 # Blocks that travel together, and how many such runs each process has before it: it never waits for its
@@ -73,7 +73,7 @@ class Encoder:
             raise self._died() from error
         self.given.append(numbers)
 
-    def take(self) -> dict[int, EncodedBlock]:
+    def take(self) -> dict[int, Coded]:
         """What it says next: the oldest run that it was given, by block number, or at first that it is there.
 
         Raises:
@@ -139,7 +139,7 @@ class Cores:
             EOFError, OSError: a file cannot be read.
         """
         most = RUN * AHEAD * self.count + RUN
-        ready: dict[int, EncodedBlock] = {}
+        ready: dict[int, Coded] = {}
         given = done = 0
         while done < len(blocks):
             given = self._hand_out(blocks, given, min(len(blocks), done + most), reversible=reversible)
@@ -149,7 +149,11 @@ class Cores:
                 done += 1
             elif given < min(len(blocks), done + most):
                 block = encode_block(blocks[given], self.source, self.target, reversible=reversible)
-                ready[given] = block if given == done else stripped(block)
+                if given == done:
+                    yield block
+                    done += 1
+                else:
+                    ready[given] = Coded.of(block)
                 given += 1
             else:
                 ready |= self._brought(patient=True)
@@ -162,22 +166,22 @@ class Cores:
                 given = numbers.stop
         return given
 
-    def _brought(self, *, patient: bool) -> dict[int, EncodedBlock]:
+    def _brought(self, *, patient: bool) -> dict[int, Coded]:
         """What the processes have finished; waits for one of them when there is nothing else to do."""
         busy = {encoder.pipe: encoder for encoder in self.encoders if encoder.given or not encoder.ready}
-        found: dict[int, EncodedBlock] = {}
+        found: dict[int, Coded] = {}
         for pipe in wait(list(busy), None if patient else 0):
             found |= busy[pipe].take()  # type: ignore[index]  # only connections went in
         return found
 
-    def _whole(self, pieces: tuple[Piece, ...], block: EncodedBlock) -> EncodedBlock:
-        """The block with its bytes; those of other processes are read here instead of being sent."""
-        if block.target:
-            return block
-        size = sum(piece.size for piece in pieces)
-        used = [each.piece for each in block.pieces if each.reads]
-        return replace(
-            block,
-            target=self.target.read(pieces[0].target_offset, size),
-            source=joined(read_sources(used, self.source)),
+    def _whole(self, pieces: tuple[Piece, ...], coded: Coded) -> EncodedBlock:
+        """The block with its target bytes, which are read here instead of being sent."""
+        return EncodedBlock(
+            pieces=coded.of_pieces(pieces),
+            target=self.target.read(pieces[0].target_offset, sum(piece.size for piece in pieces)),
+            source=None,
+            payload=coded.payload,
+            reversible=coded.reversible,
+            source_digest=coded.source_digest,
+            payload_digest=coded.payload_digest,
         )

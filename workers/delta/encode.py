@@ -8,7 +8,7 @@ import numpy as np
 
 from sdk_contract.patch.codecs import Run, Symbols
 from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST
-from sdk_contract.patch.groups import BY_EXPONENT
+from sdk_contract.patch.groups import BY_EXPONENT, IN_QUADS
 from sdk_contract.patch.plan import Lane, LaneKind, coding_order
 from sdk_contract.patch.transforms import Bytes, differences, has_key
 from sdk_contract.patch.units import take_field
@@ -57,7 +57,7 @@ class EncodedBlock:
     Attributes:
         pieces: what it consists of.
         target: its target bytes.
-        source: the source bytes that it reads, in segment order.
+        source: the source bytes that it reads, in segment order; None where only another process read them.
         payload: the coded bytes; empty for a copy or zero block.
         reversible: its target bytes give its source bytes back.
         source_digest: first 16 bytes of the SHA-256 of the source bytes; zeros unless `reversible` was asked for.
@@ -66,7 +66,7 @@ class EncodedBlock:
 
     pieces: tuple[EncodedPiece, ...]
     target: bytes
-    source: bytes | memoryview
+    source: bytes | memoryview | None
     payload: bytes
     reversible: bool
     source_digest: bytes
@@ -193,9 +193,10 @@ def _payload(parts: list[_Part], *, reversible: bool) -> tuple[bytes, list[tuple
     if lanes == [ZERO] or (lanes == [COPY] and _one_range(parts)):
         return b"", shares, True
     coded, invertible = [_front(parts, lanes)], True
+    size = sum(len(part.new) for part in parts)
     for lane in lanes:
         members = [number for number, part in enumerate(parts) if part.lane == lane]
-        made = _lane_data(lane, [parts[number] for number in members], reversible=reversible)
+        made = _lane_data(lane, [parts[number] for number in members], size, reversible=reversible)
         coded.append(made.data)
         invertible = invertible and made.invertible
         total = max(1, sum(made.changed))
@@ -219,7 +220,7 @@ class _LaneData:
     invertible: bool
 
 
-def _lane_data(lane: Lane, parts: list[_Part], *, reversible: bool) -> _LaneData:
+def _lane_data(lane: Lane, parts: list[_Part], block_size: int, *, reversible: bool) -> _LaneData:
     sizes = [len(part.new) for part in parts]
     if lane.kind is LaneKind.LITERAL:
         data = b"".join(part.new.data for part in parts)
@@ -229,7 +230,7 @@ def _lane_data(lane: Lane, parts: list[_Part], *, reversible: bool) -> _LaneData
         return _LaneData(data, sizes, invertible=False)
     if lane.kind is LaneKind.DELTA:
         old, new = (_join([part.old for part in parts]), _join([part.new for part in parts]))
-        data, invertible, run = _delta(lane, old, new, reversible=reversible)
+        data, invertible, run = _delta(lane, old, new, block_size, reversible=reversible)
         return _LaneData(data, _changes(parts, run), invertible)
     return _LaneData(b"", [0] * len(parts), invertible=True)
 
@@ -284,7 +285,9 @@ def _segments(parts: list[_Part]) -> list[tuple[Lane, Piece]]:
     return segments
 
 
-def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[bytes, bool, Run | None]:
+def _delta(
+    lane: Lane, old: Bytes, new: Bytes, block_size: int, *, reversible: bool
+) -> tuple[bytes, bool, Run | None]:
     """The lane's bytes, whether they can be undone, and the symbols of a lane of one field."""
     units = len(old) // lane.stride
     leaders: dict[int, Symbols] = {}
@@ -292,10 +295,11 @@ def _delta(lane: Lane, old: Bytes, new: Bytes, *, reversible: bool) -> tuple[byt
     single = len(lane.fields) == 1
     for number in coding_order(lane):
         field = lane.fields[number]
-        before, after = (side if single else take_field(side, lane.stride, field) for side in (old, new))
+        before, after = (side if single else take_field([side], lane.stride, field) for side in (old, new))
         run = differences(field.element, before, after)
-        data = encode_field(field.element, before, run, units, leaders, reversible=reversible)
-        invertible = invertible and data[0] != BY_EXPONENT
+        beside = block_size - len(after)
+        data = encode_field(field.element, before, run, units, leaders, reversible=reversible, beside=beside)
+        invertible = invertible and data[0] not in (BY_EXPONENT, IN_QUADS)
         coded.append(data)
         if has_key(field.element):
             leaders[number] = run.dense()

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from sdk_contract.patch.heap import keep_heap
 from workers.delta.align import Piece
-from workers.delta.encode import EncodedBlock, encode_block
+from workers.delta.coded import Coded
+from workers.delta.encode import encode_block
 from workers.delta.ranges import LocalFile
 
 # How often an idle process looks whether its parent still lives, should the pipe be kept open by somebody else.
@@ -20,15 +20,10 @@ LOOK_S = 2.0
 Run = tuple[tuple[Piece, ...], ...]
 
 
-def stripped(block: EncodedBlock) -> EncodedBlock:
-    """The block without the bytes that its parent can read for itself."""
-    return replace(block, target=b"", source=b"")
-
-
 def encode_run(blocks: Run, source: LocalFile, target: LocalFile, *, reversible: bool) -> object:
     """The encoded blocks, or what went wrong."""
     try:
-        return [stripped(encode_block(pieces, source, target, reversible=reversible)) for pieces in blocks]
+        return [Coded.of(encode_block(pieces, source, target, reversible=reversible)) for pieces in blocks]
     except Exception as error:  # noqa: BLE001 - the parent raises it
         return error
 

@@ -1,6 +1,7 @@
 """Encoding one field: symbols of like spread go together, so that each group gets codes of its own."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +11,27 @@ from sdk_contract.patch.groups import (
     BY_EXPONENT,
     BY_LEADER,
     BY_NOTHING,
+    IN_QUADS,
     Units,
+    exponent_units,
     leader_classes,
     unit_groups,
 )
-from sdk_contract.patch.pairs import pair_values
-from sdk_contract.patch.transforms import Bytes, Element, has_key, key_of
+from sdk_contract.patch.quads import MAX_QUAD_GROUPS, TOKEN_ESCAPE, quads_of
+from sdk_contract.patch.transforms import SPARSE_PART, Bytes, Element, has_key, key_of
 from workers.delta.runs import encode_run, encode_sparse
 
 KEYED_MIN = 4096
 # Each group costs about a Huffman table, and a device time; eight would gain two parts in a hundred.
 MAX_EXPONENT_GROUPS = 6
+# Where more of the values do not fit into a byte, grouping them as they are is cheaper.
+MOST_ESCAPES = 0.2
 MAX_LEADER_GROUPS = 5
 # The scales of quantised blocks are few; a group of fewer than this costs a device more time than it saves bytes.
 SYMBOLS_PER_GROUP = 1 << 14
 GROUP_COST_BITS = 500.0
+# A device spends a tenth of a block's time on putting groups together: they have to save this share of the bytes.
+WORTH_GROUPS = 0.05
 SAMPLE = 1 << 13
 LEADER_SAMPLE = 1 << 17
 
@@ -37,6 +44,7 @@ def encode_field(
     leaders: dict[int, Symbols],
     *,
     reversible: bool,
+    beside: int = 0,
 ) -> bytes:
     """A field's data for `sdk_contract.patch.groups.read_field`.
 
@@ -47,11 +55,16 @@ def encode_field(
         units: of the lane.
         leaders: symbols of the scales of the same units, by field number.
         reversible: do not group by the old value.
+        beside: other bytes of the same block.
     """
     if run.count < KEYED_MIN or not run.values.any():
         return _plain(run)
     if has_key(element):
-        return _plain(run) if reversible else _by_exponent(element, old, run.dense())
+        # To group the scales of quantised blocks takes a device a tenth of its time, for a part in a hundred of the
+        # bytes; where hardly anything changed it has the time, and they are most of what is left.
+        few = SPARSE_PART * int(np.count_nonzero(run.values)) < run.count
+        keyed = not reversible and (few or len(old) >= beside)
+        return _by_exponent(element, old, run.dense(), few=few) if keyed else _plain(run)
     if leaders:
         number, leader = max(leaders.items(), key=lambda item: len(item[1]))
         return _by_leader(number, leader, run, units)
@@ -62,16 +75,31 @@ def _plain(run: Run) -> bytes:
     return bytes((BY_NOTHING,)) + encode_sparse(run)
 
 
-def _by_exponent(element: Element, old: Bytes, symbols: Symbols) -> bytes:
+def _by_exponent(element: Element, old: Bytes, symbols: Symbols, *, few: bool) -> bytes:
+    """In quads, except where few values changed, or many so far that their tokens say little."""
     step = max(1, len(symbols) // SAMPLE)
-    sampled = np.ascontiguousarray(old.view(symbols.dtype)[::step])
-    keys = key_of(element, sampled.view(np.uint8))
-    most = min(MAX_EXPONENT_GROUPS, max(2, len(symbols) // SYMBOLS_PER_GROUP))
-    cuts = choose_cuts(keys, symbols[::step], most, step)
+    keys = key_of(element, np.ascontiguousarray(old.view(symbols.dtype)[::step]).view(np.uint8))
+    sampled = symbols[::step]
+    if few or np.count_nonzero(sampled >= TOKEN_ESCAPE) > MOST_ESCAPES * len(sampled):
+        most = min(MAX_EXPONENT_GROUPS, max(2, len(symbols) // SYMBOLS_PER_GROUP))
+        cuts, grouping = choose_cuts(keys, sampled, most, step), BY_EXPONENT
+    else:
+        cuts, grouping = choose_cuts(keys, sampled, MAX_QUAD_GROUPS, step), IN_QUADS
     if not cuts:
         return _plain(Run(len(symbols), None, symbols))
-    runs = [encode_run(group) for group in pair_values(element, old, cuts).split(symbols)]
-    return bytes((BY_EXPONENT, len(cuts))) + cuts + b"".join(runs)
+    code = _in_quads if grouping == IN_QUADS else _in_order
+    return bytes((grouping, len(cuts))) + cuts + code(element, old, symbols, cuts)
+
+
+def _in_order(element: Element, old: Bytes, symbols: Symbols, cuts: bytes) -> bytes:
+    return b"".join(encode_run(symbols[group.numbers]) for group in exponent_units(element, old, cuts))
+
+
+def _in_quads(element: Element, old: Bytes, symbols: Symbols, cuts: bytes) -> bytes:
+    tokens = np.minimum(symbols, symbols.dtype.type(TOKEN_ESCAPE)).astype(np.uint8)
+    groups = quads_of(element, old, cuts).split(tokens)
+    rest = symbols[tokens == TOKEN_ESCAPE] - symbols.dtype.type(TOKEN_ESCAPE)
+    return b"".join(encode_run(group) for group in groups) + encode_run(rest)
 
 
 def _by_leader(number: int, leader: Symbols, run: Run, units: int) -> bytes:
@@ -79,7 +107,9 @@ def _by_leader(number: int, leader: Symbols, run: Run, units: int) -> bytes:
     size = run.count // units
     step = max(1, run.count // LEADER_SAMPLE)
     sampled = run.dense().reshape(-1, size)[::step]
-    cuts = choose_cuts(np.repeat(classes[::step], size), sampled.reshape(-1), MAX_LEADER_GROUPS)
+    cuts = choose_cuts(
+        np.repeat(classes[::step], size), sampled.reshape(-1), MAX_LEADER_GROUPS, least=WORTH_GROUPS
+    )
     if not cuts:
         return _plain(run)
     split = _dense_parts if run.places is None else _sparse_parts
@@ -109,12 +139,12 @@ def _sparse_parts(run: Run, groups: list[Units]) -> Iterator[Run]:
         yield Run(group.count, rank_of[unit[chosen]] * size + inside[chosen], run.values[chosen])
 
 
-def choose_cuts(keys: Symbols, symbols: Symbols, most: int, weight: int = 1) -> bytes:
+def choose_cuts(keys: Symbols, symbols: Symbols, most: int, weight: int = 1, *, least: float = 0.0) -> bytes:
     """Keys that start a new group, such that the groups' entropies add up to least.
 
     A sample's histogram per key, with larger symbols in classes of a quarter octave, decides; the best
     split into at most `most` ranges of keys is found by dynamic programming. `weight` is how many values
-    each of those given stands for.
+    each of those given stands for. None, if all of it saves less than the share `least`.
     """
     step = max(1, len(keys) // SAMPLE)
     sampled, small = keys[::step], _classes(symbols[::step])
@@ -125,7 +155,11 @@ def choose_cuts(keys: Symbols, symbols: Symbols, most: int, weight: int = 1) -> 
     row_of[exponents] = np.arange(len(exponents))
     rows = row_of[sampled]
     counts = np.bincount(rows * 64 + small, minlength=64 * len(exponents)).reshape(-1, 64)
-    begins = _best_ranges(_range_costs(counts) + GROUP_COST_BITS / (step * weight), most)
+    costs = _range_costs(counts) + GROUP_COST_BITS / (step * weight)
+    begins = _best_ranges(costs, most)
+    together = sum(costs[begin, end] for begin, end in pairwise([*begins, len(exponents)]))
+    if together > (1 - least) * costs[0, len(exponents)]:
+        return b""
     return bytes(int(exponents[begin]) for begin in begins[1:])
 
 

@@ -1,5 +1,7 @@
 """Which differences suit which tensor: its dtype as units and fields (see `sdk_contract/patch/README.md`)."""
 
+from functools import cache
+
 from sdk_contract.patch.plan import Field, Lane, LaneKind
 from sdk_contract.patch.transforms import Element
 
@@ -55,6 +57,7 @@ LITERAL = Lane(LaneKind.LITERAL)
 BSDIFF = Lane(LaneKind.BSDIFF)
 
 
+@cache
 def delta_lane(dtype: str) -> Lane:
     """The lane for tensors of a dtype; fp8 and everything unknown goes byte by byte."""
     stride, parts = _UNITS.get(dtype, _BYTE)

@@ -5,14 +5,13 @@ peak memory only rises.
 """
 
 import json
-import os
 import resource
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from typing import Any
 import bsdiff4
 import zstandard
 
-from sdk_contract.patch import apply_patch
+from sdk_contract.patch import Applier, apply_patch
+from sdk_contract.patch.files import FileRange
 from workers.delta.bsdiff40 import export_bsdiff40
 from workers.delta.build import NotWorthIt, build_patch
 from workers.delta.ranges import LocalFile
@@ -29,6 +29,9 @@ from workers.delta.ranges import LocalFile
 WHOLE_FILE_MOST = 64 << 20
 ZSTD_MOST = 1 << 30
 ZSTD_LEVEL = 19
+OURS, APPLY, FIRST_BLOCK, MADE = "glp1", "apply", "first block", "made"
+# How much of a patch arrives at a time.
+ARRIVING = 64 << 10
 Method = Callable[[Path, Path, Path], None]
 
 
@@ -39,9 +42,10 @@ class Measurement:
     Attributes:
         method: its name in the table.
         target_size, patch_size: bytes; patch size None when the method gave none.
-        seconds, cpu_seconds: wall and processor time of making the patch.
-        peak_rss_mb: of the process that made it, in 10^6 bytes.
+        seconds, cpu_seconds: wall and processor time of making the patch, all its processes together.
+        peak_rss_mb: of all processes that made it, in 10^6 bytes: the sum of what each needed at most.
         apply_seconds, apply_cpu_seconds, apply_peak_rss_mb: the same for applying, where measured.
+        first_block_ms: from opening the patch to the first block that is checked and written.
         note: why there is no patch.
     """
 
@@ -54,6 +58,7 @@ class Measurement:
     apply_seconds: float | None = None
     apply_cpu_seconds: float | None = None
     apply_peak_rss_mb: float | None = None
+    first_block_ms: float | None = None
     note: str = ""
 
 
@@ -61,11 +66,16 @@ class _NoPatch(Exception):
     """The method gave none, and why."""
 
 
+def our_methods(most: int = 2) -> list[str]:
+    """Names of our own engine's runs, on one core and more."""
+    return [f"{OURS}, {count} core{'s' * (count > 1)}" for count in range(1, most + 1)]
+
+
 def methods() -> dict[str, Method]:
     """Everything that can be measured here, by name; tools that are not installed are left out."""
+    ours = {name: partial(_glp1, count + 1) for count, name in enumerate(our_methods())}
     found: dict[str, Method] = {
-        "glp1, 1 thread": partial(_glp1, 1),
-        "glp1, 2 threads": partial(_glp1, 2),
+        **ours,
         "bsdiff40 export": _bsdiff40,
         "bsdiff4": _bsdiff4,
         f"zstd -{ZSTD_LEVEL} patch-from": _zstd,
@@ -90,16 +100,16 @@ def measure(method: str, old: Path, new: Path, work: Path) -> Measurement:
         subprocess.CalledProcessError: the method failed.
     """
     made = Measurement(**_child(method, old, new, work))
-    if made.patch_size is None or not method.startswith("glp1"):
+    if made.patch_size is None or not method.startswith(OURS):
         return made
-    applied = _child("apply", old, new, work)
-    return Measurement(
-        **asdict(made)
-        | {
-            "apply_seconds": applied["seconds"],
-            "apply_cpu_seconds": applied["cpu_seconds"],
-            "apply_peak_rss_mb": applied["peak_rss_mb"],
-        }
+    (work / "patch").replace(work / MADE)
+    first, applied = _child(FIRST_BLOCK, old, new, work), _child(APPLY, old, new, work)
+    return replace(
+        made,
+        apply_seconds=applied["seconds"],
+        apply_cpu_seconds=applied["cpu_seconds"],
+        apply_peak_rss_mb=applied["peak_rss_mb"],
+        first_block_ms=1e3 * first["seconds"],
     )
 
 
@@ -113,17 +123,26 @@ def _child(*arguments: object) -> dict[str, Any]:
 def _run(name: str, method: Method, old: Path, new: Path, work: Path) -> Measurement:
     patch, note = work / "patch", ""
     patch.unlink(missing_ok=True)
-    started, before = time.perf_counter(), os.times()
+    started, before = time.perf_counter(), _cpu_seconds()
     try:
         method(old, new, patch)
     except _NoPatch as reason:
         note = str(reason)
-    seconds, after = time.perf_counter() - started, os.times()
-    used = sum(after[:4]) - sum(before[:4])
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    rss = max(resource.getrusage(which).ru_maxrss for which in who) * 1024 / 1e6
+    seconds, used = time.perf_counter() - started, _cpu_seconds() - before
+    own, child = (
+        resource.getrusage(who).ru_maxrss * 1024 / 1e6
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    # A tool is one child, and we are not it; our own engine has us and a child for each further core.
+    rss = own + child * (our_methods().index(name)) if name in our_methods() else max(own, child)
     size = None if note else patch.stat().st_size
     return Measurement(name, new.stat().st_size, size, seconds, used, round(rss, 1), note=note)
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process and of its children that have ended."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
 def _glp1(threads: int, old: Path, new: Path, patch: Path) -> None:
@@ -163,10 +182,18 @@ def _xdelta3(old: Path, new: Path, patch: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _apply(old: Path, new: Path, patch: Path, made: Path) -> None:
-    applied = apply_patch(old, made, patch)
+def _apply(made: Path, old: Path, new: Path, out: Path) -> None:
+    applied = apply_patch(old, made, out)
     if applied.bytes_written != new.stat().st_size:
         raise _NoPatch("another size")
+
+
+def _first_block(made: Path, old: Path, _new: Path, out: Path) -> None:
+    """As it goes on a device: the bytes come in order, and the first block stands when it is checked."""
+    with old.open("rb") as source, made.open("rb") as download, out.open("wb") as target:
+        applier = Applier(FileRange(source), FileRange(target))
+        while not applier.blocks and (chunk := download.read(ARRIVING)):
+            applier.feed(chunk)
 
 
 def _refuse_above(path: Path, most: int) -> None:
@@ -177,9 +204,8 @@ def _refuse_above(path: Path, most: int) -> None:
 def main(arguments: list[str]) -> None:
     """The child process: one method, one JSON object."""
     name, old, new, work = arguments[0], *map(Path, arguments[1:4])
-    if name == "apply":
-        made = (work / "patch").rename(work / "made")
-        method: Method = partial(_apply, made=made)
+    if name in {APPLY, FIRST_BLOCK}:
+        method: Method = partial(_apply if name == APPLY else _first_block, work / MADE)
     else:
         method = methods()[name]
     sys.stdout.write(json.dumps(asdict(_run(name, method, old, new, work))))

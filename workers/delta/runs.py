@@ -25,6 +25,11 @@ from sdk_contract.patch.transforms import Bytes
 
 SAMPLE = 4096
 SPARSE = 0.16
+# A device takes as long for an escape as for a dozen other numbers.
+FEW = 0.04
+TINY = 16
+# Below this a run of escapes is done before a second look at it would be: it is stored as it is.
+SHORT = 8192
 PALETTE_SIZE = 40
 _local = threading.local()
 
@@ -88,7 +93,7 @@ def _bounded(values: Symbols) -> bytes:
     """Four bits a symbol where that is enough, else the symbols as they are."""
     if values.dtype.itemsize == 1 and int(values.max()) < 16:
         return _packed(values, 2, 0, 0)
-    return bytes((PLAIN,)) + blob(values.tobytes())
+    return _plain(values)
 
 
 def _encoded(values: Symbols, depth: int) -> bytes:
@@ -98,22 +103,27 @@ def _encoded(values: Symbols, depth: int) -> bytes:
     nonzeros = int(np.count_nonzero(values))
     if nonzeros == 0:
         return bytes((ZERO,))
-    if depth >= MAX_DEPTH - 1 or count < 16:
-        return bytes((PLAIN,)) + blob(values.tobytes())
+    if depth >= MAX_DEPTH - 1 or count < TINY:
+        return _plain(values)
     if depth == 0 and values.dtype.itemsize > 1 and (special := _special(values)):
         return special
     if nonzeros < SPARSE * count:
         places = np.flatnonzero(values != 0)
         return _gaps(places, values[places], depth)
     pack, shift = _choose(values, nonzeros / count)
-    return _packed(values, pack, shift, depth)
+    plain = pack == 1 and values.dtype.itemsize == 1
+    return _plain(values) if plain else _packed(values, pack, shift, depth)
+
+
+def _plain(values: Symbols) -> bytes:
+    return bytes((PLAIN,)) + blob(values.tobytes())
 
 
 def encode_sparse(run: Run) -> bytes:
     """The same for a run that may be known by its nonzero numbers only."""
     if run.places is None:
         return encode_run(run.values)
-    if run.count < 16 or not len(run.places) or len(run.places) >= SPARSE * run.count:
+    if run.count < TINY or not len(run.places) or len(run.places) >= SPARSE * run.count:
         return encode_run(run.dense())
     if run.values.dtype.itemsize > 1 and (special := _special(run.values)) and special[0] == SHIFTED:
         return encode_run(run.dense())
@@ -179,7 +189,7 @@ def _choose(values: Symbols, density: float) -> tuple[int, int]:
     zeros = _share(tokens == 0) if shift else 1 - density
     if zeros > 0.8 or _share(tokens > 1) < 0.02:
         return 8, shift
-    if zeros > 0.3 and _share(tokens > 2) < 0.25:
+    if zeros > 0.3 and _share(tokens > 2) < FEW:
         return 4, shift
     return (2 if zeros > 0.05 and _share(tokens > 14) < 0.03 else 1), shift
 
@@ -198,7 +208,10 @@ def _packed(values: Symbols, pack: int, shift: int, depth: int) -> bytes:
     parts = [bytes((PACKED, pack, shift)), blob(pack_symbols(clipped, pack).data)]
     if shift:
         parts.append(blob(_low_bits(values, shift)))
-    parts.append(encode_run(tokens[escaped] - tokens.dtype.type(escape), depth + 1))
+    rest = tokens[escaped] - tokens.dtype.type(escape)
+    parts.append(
+        _plain(rest) if 0 < len(rest) < SHORT and rest.itemsize == 1 else encode_run(rest, depth + 1)
+    )
     return b"".join(parts)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST, Header, Op, Record
-from workers.delta.encode import EncodedBlock, EncodedPiece
+from workers.delta.encode import EncodedBlock, EncodedPiece, joined, read_sources
 from workers.delta.layouts.layout import RangeReader
 
 CHUNK = 1 << 20
@@ -48,16 +48,17 @@ class SourceDigest:
         """Bytes that were read at `offset`; what was hashed before is left out, gaps are read."""
         if offset + len(data) <= self._at:
             return
-        self._read_to(offset)
+        self.read_to(offset)
         self._digest.update(data[self._at - offset :])
         self._at = offset + len(data)
 
     def finish(self) -> bytes:
         """Digest of the whole file."""
-        self._read_to(self._source.size)
+        self.read_to(self._source.size)
         return self._digest.digest()
 
-    def _read_to(self, end: int) -> None:
+    def read_to(self, end: int) -> None:
+        """Bytes up to `end` that nobody brings."""
         while self._at < end:
             data = self._source.read(self._at, min(CHUNK, end - self._at))
             self._digest.update(data)
@@ -90,10 +91,10 @@ class PatchWriter:
         self._note(block)
         record = self._record(block)
         if self._joins(record):
-            record = self._joined(self.records.pop(), record, block.source)
+            record = self._joined(self.records.pop(), record, block)
         else:
             stated = record.op is Op.COPY and record.source_digest != EMPTY_DIGEST
-            self._copied = hashlib.sha256(block.source) if stated else None
+            self._copied = hashlib.sha256(self._used(block)) if stated else None
         self.records.append(record)
         self.spool.write(block.payload)
         self._payload_size += len(block.payload)
@@ -128,13 +129,16 @@ class PatchWriter:
             )
 
     def _note(self, block: EncodedBlock) -> None:
-        at, data = 0, memoryview(block.source)
+        at, data = 0, None if block.source is None else memoryview(block.source)
         for piece in block.pieces:
             self.ops[_op(piece)] += piece.piece.size
             self._tensors[piece.piece.tensor].append(piece)
             if piece.reads:
                 begin, size = piece.piece.source_offset, piece.piece.source_size
-                self._source_digest.add(begin, data[at : at + size])
+                if data is None:
+                    self._source_digest.read_to(begin + size)
+                else:
+                    self._source_digest.add(begin, data[at : at + size])
                 at += size
                 self._covered.append((begin, size))
 
@@ -160,7 +164,7 @@ class PatchWriter:
             payload_size=len(block.payload),
             source_offset=begin,
             source_span=end - begin,
-            source_size=len(block.source),
+            source_size=sum(piece.source_size for piece in reading),
             payload_digest=block.payload_digest,
             source_digest=block.source_digest,
             target_digest=self._target_digest.digest()[:DIGEST_SIZE],
@@ -174,9 +178,15 @@ class PatchWriter:
         adjacent = last.source_offset + last.source_span == record.source_offset
         return adjacent and last.target_size + record.target_size <= MAX_COPY
 
-    def _joined(self, last: Record, record: Record, source: bytes | memoryview) -> Record:
+    def _used(self, block: EncodedBlock) -> bytes | memoryview:
+        """The source bytes of a block."""
+        if block.source is not None:
+            return block.source
+        return joined(read_sources([each.piece for each in block.pieces if each.reads], self.source))
+
+    def _joined(self, last: Record, record: Record, block: EncodedBlock) -> Record:
         if self._copied is not None:
-            self._copied.update(source)
+            self._copied.update(self._used(block))
         return replace(
             last,
             target_size=last.target_size + record.target_size,

@@ -112,6 +112,18 @@ CHECKS = {
             "rollback.version-below-its-own-floor",
         ],
     ),
+    "floor-leap": (
+        RULES,
+        "manifest.floor - memory.floor > MAX_LEAP",
+        "False",
+        ["rollback.floor-that-leaps"],
+    ),
+    "unannounced-keys": (
+        CLIENT + "asking",
+        "found = self.trust.look_further(self.api)",
+        "found = False",
+        ["trust.rotated-without-a-word"],
+    ),
     "floor-is-kept": (
         CLIENT + "update",
         "record.floor = max(record.floor, order.floor)",

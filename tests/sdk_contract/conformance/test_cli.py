@@ -4,9 +4,12 @@ import json
 import sys
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from sdk_contract.conformance import report
 from sdk_contract.conformance.cli import main
-from sdk_contract.conformance.runner import Result
+from sdk_contract.conformance.reference import execute
+from sdk_contract.conformance.runner import Result, play
 from sdk_contract.conformance.scenario import Scenario
 from sdk_contract.conformance.sdk import CommandSdk, InProcessSdk
 
@@ -34,6 +37,42 @@ def test_a_command_that_always_says_yes_fails_too(capsys):
     assert "must run v1" in capsys.readouterr().out
 
 
+def test_a_failure_shows_what_the_command_said_and_asked(tmp_path, capsys):
+    folder = str(tmp_path)
+    command = f"{sys.executable} -c \"raise SystemExit('words of its own ' * 99 + 'and the last ones')\""
+    assert main(["--sdk", command, "--only", "everyday.first-install", "--report", folder]) == 1
+    shown = capsys.readouterr().out
+    assert "must hold: A device with no model" in shown
+    assert "and the last ones" in shown
+    assert "failed: everyday.first-install\n0 passed, 1 failed, 0 skipped" in shown
+    (line,) = [text for text in (tmp_path / "conformance.md").read_text().splitlines() if "FAILED" in text]
+    assert "init ended with 1" in line
+    assert "and the last ones |" in line
+    failure = ET.parse(tmp_path / "conformance.xml").find("testcase/failure")
+    assert len(failure.get("message")) < 400
+    assert failure.text.count("words of its own") == 99
+
+
+def test_a_failure_lists_the_requests_that_came(tmp_path):
+    polls = Scenario("a.b", "It holds.", lambda stage: stage.ready().refuses("never"))
+    result = play(polls, InProcessSdk(execute))
+    assert result.verdict == "failed"
+    assert result.requests[:3] == ("POST /v1/device/enroll", "POST /v1/device/token", "POST /v1/model/update")
+    assert any(request.startswith("GET /objects/") and "?" not in request for request in result.requests)
+    report.write([result], "cmd", tmp_path)
+    told = json.loads((tmp_path / "conformance.json").read_text())
+    assert told["results"][0]["requests"] == list(result.requests)
+    assert "POST /v1/model/update" in ET.parse(tmp_path / "conformance.xml").find("testcase/system-out").text
+
+
+@pytest.mark.parametrize("command", ["/no/such/sdk --flag", "''", "'half a quote"])
+def test_what_cannot_be_started_is_not_played(command, capsys):
+    assert main(["--sdk", command]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err
+
+
 def test_wrong_use_is_told(capsys):
     assert main(["--only", "everyday.*"]) == 2
     assert main(["--sdk", "true", "--only", "no.such"]) == 2
@@ -51,7 +90,7 @@ def test_a_failure_is_first_in_the_report_and_cannot_break_it():
     text = report.as_markdown([good, bad], "cmd")
     assert text.index("FAILED") < text.index("| ok |")
     assert "x\\|y? <z>" in text
-    assert ET.fromstring(report.as_junit([good, bad])).find("testcase/failure").get("message") == "x|y?\n<z>"
+    assert ET.fromstring(report.as_junit([good, bad])).find("testcase/failure").text == "x|y?\n<z>"
 
 
 def test_what_a_command_says_is_the_object_on_its_last_line():

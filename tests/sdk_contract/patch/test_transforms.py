@@ -57,6 +57,24 @@ def test_neighbouring_floats_differ_by_one_step_whatever_the_exponent(element, b
     assert difference(element, old.view(np.uint8), new.view(np.uint8)).tolist() == [2, 2, 1]
 
 
-def test_the_smallest_numbers_of_both_signs_are_neighbours_of_zero():
-    old, new = np.array([0x0001], "<u2"), np.array([0x8001], "<u2")
-    assert int(difference(Element.BF16, old.view(np.uint8), new.view(np.uint8))[0]) <= 6
+def test_a_changed_sign_is_one_bit_of_the_difference():
+    old, new = np.array([0x0001, 0x8001], "<u2"), np.array([0x8001, 0x0001], "<u2")
+    symbols = difference(Element.BF16, old.view(np.uint8), new.view(np.uint8))
+    assert symbols.tolist() == [0xFFFF, 0xFFFF]
+
+
+@pytest.mark.parametrize("element", [Element.BF16, Element.F16, Element.F32])
+def test_few_large_symbols_may_stand_beside_many_of_one_byte(element):
+    dtype = dtype_of(element)
+    rng = np.random.default_rng(2)
+    old = rng.integers(0, np.iinfo(dtype).max, 999, dtype, endpoint=True)
+    symbols = rng.integers(0, 255, 999).astype(dtype)
+    places = np.arange(3, 999, 17)
+    symbols[places] = np.iinfo(dtype).max - places.astype(dtype)
+    small = np.where(symbols < 255, symbols, 0).astype(np.uint8)
+    apart = Run(999, None, small, Run(999, places, symbols[places]))
+    np.testing.assert_array_equal(apart.dense(), symbols)
+    for forward in (True, False):
+        made = restore(element, old.view(np.uint8), apart, forward=forward)
+        expected = restore(element, old.view(np.uint8), Run(999, None, symbols), forward=forward)
+        np.testing.assert_array_equal(made, expected)

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 
 from sdk_contract.schemas import generate as schemas
 from sdk_contract.schemas.routes import ROUTES
-from tests.service import actors
+from tests.service import actors, fuzzing
 
 CHECKS = [
     not_a_server_error,
@@ -83,6 +83,7 @@ def bombard(live, operation, headers):
     )
     @given(case=cases, known=st.booleans())
     def check(case, known):
+        fuzzing.note(f"{operation.method.upper()} {operation.path}")
         if known and case.path_parameters:
             case.path_parameters.update({k: v for k, v in KNOWN.items() if k in case.path_parameters})
         request = case.as_transport_kwargs(base_url="http://testserver", headers=headers)

@@ -23,7 +23,10 @@ FACING_DEVICES = (
     "serving/intake.py",
     "serving/provider_keys.py",
     "serving/rate_limits.py",
-    "tokens.py",
+    "tokens/access.py",
+    "tokens/assertions.py",
+    "tokens/providers.py",
+    "tokens/reading.py",
 )
 ENROLMENT = {"enrol", "_ask_for_key", "_check_proof", "_use_token"}
 OF_THE_FRAMEWORK = {(404, "not_found"), (405, "method_not_allowed")}

@@ -112,6 +112,26 @@ def test_two_of_three_roots_sign_one_after_another(tmp_path):
     assert [bundle.version for bundle in chain(keys)] == [1, 2]
 
 
+def test_a_root_key_may_come_by_uri(keys, monkeypatch):
+    monkeypatch.setenv("ROOT_PEM", (keys / "root.pem").read_text())
+    run("renew", "--keys", keys, "--root", "env:ROOT_PEM")
+    run("renew", "--keys", keys, "--root", f"file:{keys}/root.pem")
+    assert [bundle.version for bundle in chain(keys)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("role", ["director", "patcher", "publisher"])
+def test_a_key_that_was_made_elsewhere_joins_any_role(keys, tmp_path, role):
+    public_key = public_pem(tmp_path / "kms.pem")
+    run("add", role, tmp_path / "kms.pem", "--keys", keys, "--root", keys / "root.pem")
+    assert public_key in chain(keys)[1].for_role(role).keys.values()
+
+
+def test_a_root_key_that_was_made_elsewhere_has_to_sign_as_well_where_it_is_needed(keys, tmp_path):
+    public_pem(tmp_path / "kms.pem")
+    words = ("add", "root", tmp_path / "kms.pem", "--keys", keys, "--root", keys / "root.pem")
+    assert "lacks 1 more" in run(*words, "--threshold", 2)
+
+
 def test_a_threshold_above_the_number_of_roots_is_refused(tmp_path):
     with pytest.raises(CliError, match="can never sign"):
         run("init", "--out", tmp_path / "keys", "--roots", 1, "--threshold", 2)

@@ -52,6 +52,14 @@ def assertions():
     yield one("clock-fast-59", "a clock 59 s ahead", jwt(claims={"iat": SECONDS + 59, "exp": SECONDS + 299}))
     yield one("clock-slow-59", "expired 59 s ago", jwt(claims={"iat": SECONDS - 299, "exp": SECONDS - 59}))
     yield one("extra-claim", "a claim that we do not know", jwt(claims={"colour": "blue"}))
+    yield one("alg-rfc-9864", "the newer name of EdDSA with this curve", jwt(header={"alg": "Ed25519"}))
+    yield one(
+        "alg-ed448",
+        "the name of another curve",
+        jwt(header={"alg": "Ed448"}),
+        "unauthorized",
+        attack="key_compromise",
+    )
     yield one("no-kid", "the key id is a hint", jwt(header={"kid": None}))
     yield one("kid-is-a-path", "and never opened", jwt(header={"kid": "../../etc/passwd"}))
     for claim in ("iss", "sub", "aud", "iat", "exp", "jti"):
