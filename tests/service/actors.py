@@ -113,7 +113,7 @@ def create_rollout(live, name, label, *stages, model="m", **more):
     return live.call("POST", "/v1/admin/rollouts", body, "release-manager")
 
 
-def act(live, name, verb, reason=""):
+def act(live, name, verb, reason="a test"):
     answer = live.call("POST", f"/v1/admin/rollouts/{name}/{verb}", {"reason": reason}, "release-manager")
     refresh(live)
     return answer
