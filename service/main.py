@@ -46,6 +46,7 @@ from service.serving.device_auth import DeviceAuth, Provider
 from service.serving.grants import Grant, Wish, grant
 from service.serving.group_commit import GroupCommit
 from service.serving.intake import Intake, Receipt, Report
+from service.serving.marks import Marks
 from service.serving.measurements import Measurements
 from service.serving.provider_keys import ProviderKeys, fetch_from
 from service.serving.rate_limits import RateLimits
@@ -208,7 +209,7 @@ def _device_auth(
         modes=frozenset(settings.device_auth),
         access_tokens=access_tokens,
         credentials=StoredCredentials(engine, async_engine, settings.auto_accept),
-        valkey=valkey,
+        valkey=Marks(valkey),
         hmac_secret=secret.get_secret_value().encode() if secret else b"",
         provider=_provider(settings),
     )

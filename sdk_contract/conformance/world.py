@@ -23,6 +23,7 @@ class World:
     Attributes:
         offered: label of the version that polls are given; absent for none.
         action: of the directive that offers it.
+        held: whoever can shall stage it and wait; others do not get it yet.
         insist: offer it even to a device that has it.
         faults: path prefix -> what goes wrong with the next exchanges there.
         events: as reported, each id once.
@@ -38,6 +39,7 @@ class World:
     offered: str | None = None
     action: str = "install"
     hold: bool = False
+    held: bool = False
     insist: bool = False
     attempts: int = 1
     base: str = ""
@@ -141,12 +143,14 @@ class World:
         self.polls.append(request)
         version = self.versions.get(self.offered or "")
         offers = version is not None and (self.insist or not self._holds(request, version))
+        offers = offers and (not self.held or "hold" in request.features)
         told = self._offer(version, request, body) if version and offers else self._nothing(request, body)
         return self.lies.body(encode(self.lies.answer(told)))
 
     def _nothing(self, request: PollRequest, body: bytes) -> Fields:
         action = "hold" if self.hold else "none"
-        reason = "paused" if self.hold else "up_to_date" if self.offered else "no_rollout"
+        reason = "paused" if self.hold else "awaits_activation" if self.held else ""
+        reason = reason or ("up_to_date" if self.offered else "no_rollout")
         return {
             "need_update": False,
             "reason": reason,
@@ -167,6 +171,7 @@ class World:
             "manifest_sha256": digest,
             "variant": "default",
             "attempt_id": self.attempt,
+            **({"ext": {"activation": "hold"}} if self.held else {}),
         }
         return {
             "need_update": True,

@@ -96,6 +96,7 @@ def _ordered(order: Order) -> Verdict:
         "components": [part.name for part in order.release.components] if order.release else [],
         "ways": ways,
         "skipped": list(order.skipped),
+        **({"held": True} if order.held else {}),
     }
 
 

@@ -6,11 +6,14 @@ from fastapi import APIRouter, Path
 
 from sdk_contract.documents import Name
 from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import CohortBody, CohortView
 from service.operations import cohorts
 
-router = APIRouter(prefix="/v1/admin/cohorts", tags=["cohorts"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/cohorts", tags=["cohorts"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 CohortName = Annotated[Name, Path(description="Name of the cohort.")]
 

@@ -7,10 +7,13 @@ from fastapi import APIRouter, Header, Query, Response
 from service.api.config_schemas import ConfigBody, OutcomeView
 from service.api.declarations import wanted_of
 from service.api.dependencies import Config, Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.operations import configuration, configuration_forms
 
-router = APIRouter(prefix="/v1/admin/config", tags=["config"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/config", tags=["config"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 
 @router.get("", summary="Everything as one document")

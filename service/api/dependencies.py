@@ -61,8 +61,10 @@ def process(request: Request) -> Process:
     return held
 
 
-def _transaction(held: Annotated[Process, Depends(process)]) -> Iterator[Session]:
+def _transaction(request: Request, held: Annotated[Process, Depends(process)]) -> Iterator[Session]:
     with database.transaction(held.engine) as session:
+        # What comes between the handler and the commit finds it here; see `idempotency`.
+        request.state.transaction = session
         yield session
 
 

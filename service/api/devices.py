@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from sdk_contract.documents import DeviceId
 from service import database
 from service.api.dependencies import Admin, Config, Held, Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import WhyView
 from service.api.schemas import (
@@ -25,7 +26,9 @@ from service.operations import devices
 from service.operations.views import device_view
 from service.serving import inquiry
 
-router = APIRouter(prefix="/v1/admin/devices", tags=["devices"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/devices", tags=["devices"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 Id = Annotated[DeviceId, Path(description="Id of the device.")]
 

@@ -16,6 +16,7 @@ from service.api.dependencies import (
     Viewer,
     envelope_of,
 )
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.schemas import (
     ApiTokenBody,
@@ -28,7 +29,7 @@ from service.api.schemas import (
 )
 from service.operations import access, audit, devices, jobs, trust, versions
 
-router = APIRouter(prefix="/v1/admin", tags=["office"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/admin", tags=["office"], responses=RESPONSES, route_class=IdempotentRoute)
 
 
 @router.get("/jobs", summary="Background work")

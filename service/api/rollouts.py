@@ -7,13 +7,16 @@ from fastapi import APIRouter, Path, Query
 
 from service.api.declarations import filled, rollout_of
 from service.api.dependencies import JobBell, Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import RolloutBody, RolloutView
 from service.api.schemas import ActBody
 from service.operations import rollout_verbs, rollouts
 from service.operations.views import rollout_view
 
-router = APIRouter(prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 Key = Annotated[str, Path(max_length=64, description="Id or name of the rollout.")]
 

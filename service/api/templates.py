@@ -7,11 +7,14 @@ from fastapi import APIRouter, Path
 from sdk_contract.documents import Name
 from service.api.declarations import template_of
 from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import TemplateBody, TemplateView
 from service.operations import templates
 
-router = APIRouter(prefix="/v1/admin/templates", tags=["templates"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/templates", tags=["templates"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 TemplateName = Annotated[Name, Path(description="Name of the template.")]
 

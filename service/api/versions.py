@@ -19,6 +19,7 @@ from service.api.dependencies import (
     Viewer,
     envelope_of,
 )
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.schemas import (
     ActBody,
@@ -37,7 +38,7 @@ from service.errors import Invalid
 from service.operations import manifests, models, patches, rollout_verbs, uploads, versions
 from service.operations.views import version_view
 
-router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES, route_class=IdempotentRoute)
 
 ModelName = Annotated[Name, Path(description="Name of the model.")]
 VersionLabel = Annotated[Label, Path(description="Label of the version.")]

@@ -6,11 +6,14 @@ from fastapi import APIRouter, Path
 
 from sdk_contract.documents import Name
 from service.api.dependencies import Config, JobBell, Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.webhook_schemas import DeliveryView, WebhookBody, WebhookSecretView, WebhookView
 from service.operations import webhooks
 
-router = APIRouter(prefix="/v1/admin/webhooks", tags=["webhooks"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 WebhookName = Annotated[Name, Path(description="Name of the webhook.")]
 DeliveryId = Annotated[int, Path(ge=0, lt=2**63, description="Number of the message.")]

@@ -1,9 +1,11 @@
 """The admin API from the command line's side."""
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx2
 
@@ -12,6 +14,7 @@ from service.errors import Refusal
 URL_VARIABLE = "GRAYLAG_URL"
 TOKEN_VARIABLE = "GRAYLAG_TOKEN"  # noqa: S105 - a variable's name
 TIMEOUT_S = 60.0
+RETRY_AFTER_S = (0.5, 2.0)
 
 
 class CliError(Refusal):
@@ -25,6 +28,10 @@ class CliError(Refusal):
         """Keep the line."""
         super().__init__(message)
         self.code = code
+
+
+class NoAnswer(CliError):
+    """The server did not answer; whether it did what it was asked to, nobody knows."""
 
 
 class AdminApi:
@@ -70,10 +77,25 @@ class AdminApi:
         try:
             response = self._client.request(method, path, json=body, headers=headers)
         except httpx2.HTTPError as error:
-            raise CliError(f"{self._client.base_url} does not answer: {error}") from error
+            raise NoAnswer(f"{self._client.base_url} does not answer: {error}") from error
         if response.is_error:
             raise _refusal(response)
         return response.json() if response.content else None
+
+    def once(self, path: str, body: Any = None) -> Any:
+        """A POST that is sent again while there is no answer, and done once, however often it arrives.
+
+        Raises:
+            NoAnswer: there was none to the last try either.
+            CliError: the server refuses.
+        """
+        headers = {"Idempotency-Key": uuid4().hex}
+        for pause in RETRY_AFTER_S:
+            try:
+                return self.call("POST", path, body, headers)
+            except NoAnswer:
+                time.sleep(pause)
+        return self.call("POST", path, body, headers)
 
 
 def quoted(name: str) -> str:

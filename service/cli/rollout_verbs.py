@@ -32,7 +32,7 @@ def command_of(verb: str) -> Callable[..., None]:
         key: Key, reason: Reason = "", url: Url = None, token: Token = None, as_json: AsJson = False
     ) -> None:
         with AdminApi.from_environment(url, token) as api:
-            found = api.call("POST", f"{BASE}/{quoted(key)}/{verb}", {"reason": reason})
+            found = api.once(f"{BASE}/{quoted(key)}/{verb}", {"reason": reason})
         if as_json:
             show_json(found)
         else:

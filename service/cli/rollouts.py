@@ -41,7 +41,7 @@ def create(
     said = {"name": name, "model": model, "version": version, "template": template}
     body = _body(file, said, _stages(stage or [], max_failures))
     with AdminApi.from_environment(url, token) as api:
-        made = api.call("POST", BASE, body)
+        made = api.once(BASE, body)
     if as_json:
         show_json(made)
         return

@@ -1,7 +1,7 @@
 """Credentials of devices, read when they are asked for: a key that was changed or withdrawn ends at once."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine, text
@@ -12,19 +12,26 @@ from service.database import transaction
 from service.errors import Unavailable
 from service.operations import devices
 from service.serving.device_auth import Credential
+from service.serving.gathering import Gathered
 from service.tokens import Clock, utc_now
 
-_FIND = text("select status, public_key, secret_salt, models from devices where id = :id")
+_FIND = text(
+    "select id, status, public_key, secret_salt, models from devices where id = any(cast(:ids as text[]))"
+)
 
 
-@dataclass(frozen=True, slots=True)
 class StoredCredentials:
-    """Those in the database: one look by primary key."""
+    """Those in the database, by primary key; requests that come together look together."""
 
-    engine: Engine
-    async_engine: AsyncEngine
-    auto_accept: bool
-    clock: Clock = utc_now
+    def __init__(
+        self, engine: Engine, async_engine: AsyncEngine, auto_accept: bool, clock: Clock = utc_now
+    ) -> None:
+        """Keep the ports."""
+        self._engine = engine
+        self._async_engine = async_engine
+        self._auto_accept = auto_accept
+        self._clock = clock
+        self._looking: Gathered[str, Credential | None] = Gathered(self._find_all)
 
     async def find(self, device_id: str) -> Credential | None:
         """The credential of a device, None where there is no such device.
@@ -32,12 +39,7 @@ class StoredCredentials:
         Raises:
             Unavailable: the database is away.
         """
-        try:
-            async with self.async_engine.connect() as connection:
-                row = (await connection.execute(_FIND, {"id": device_id})).one_or_none()
-        except (SQLAlchemyError, OSError) as error:
-            raise Unavailable("cannot look the device up now", retry_after_s=5) from error
-        return Credential(row.status, row.public_key, row.secret_salt, row.models) if row else None
+        return await self._looking.ask(device_id)
 
     async def admit(self, device_id: str) -> Credential:
         """The same, and the device is let in if it is new.
@@ -47,13 +49,22 @@ class StoredCredentials:
         """
         found = await self.find(device_id)
         if found is None:
-            found = await asyncio.to_thread(self._enrol, device_id, self.clock())
+            found = await asyncio.to_thread(self._enrol, device_id, self._clock())
         return found
+
+    async def _find_all(self, device_ids: Sequence[str]) -> Sequence[Credential | None]:
+        try:
+            async with self._async_engine.connect() as connection:
+                rows = await connection.execute(_FIND, {"ids": list(dict.fromkeys(device_ids))})
+                found = {row.id: Credential(*row[1:]) for row in rows}
+        except (SQLAlchemyError, OSError) as error:
+            raise Unavailable("cannot look the device up now", retry_after_s=5) from error
+        return [found.get(device_id) for device_id in device_ids]
 
     def _enrol(self, device_id: str, now: datetime) -> Credential:
         try:
-            with transaction(self.engine) as session:
-                row = devices.admit(session, device_id, auto_accept=self.auto_accept, now=now)
+            with transaction(self._engine) as session:
+                row = devices.admit(session, device_id, auto_accept=self._auto_accept, now=now)
                 return Credential(row.status, row.public_key, row.secret_salt, row.models)
         except SQLAlchemyError as error:
             raise Unavailable("cannot let the device in now", retry_after_s=5) from error

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from service import tokens
@@ -56,6 +55,13 @@ class Credentials(Protocol):
         """The same, and the device is let in if it is new."""
 
 
+class Memory(Protocol):
+    """Where it is written down what may be used once."""
+
+    async def set(self, name: str, value: bytes, /, *, nx: bool, ex: int) -> bool | None:
+        """Whether the name was not there; it is now, for `ex` seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Presented:
     """A request as far as it proves who sends it.
@@ -92,7 +98,7 @@ class DeviceAuth:
     modes: frozenset[str]
     access_tokens: AccessTokens
     credentials: Credentials
-    valkey: redis.asyncio.Redis
+    valkey: Memory
     hmac_secret: bytes = b""
     provider: Provider | None = None
 

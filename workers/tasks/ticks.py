@@ -8,6 +8,7 @@ from service import database
 from service.jobs import DELIVER_WEBHOOK
 from service.observability import log
 from service.operations import (
+    answers,
     attempts,
     events,
     jobs,
@@ -71,6 +72,7 @@ def sweep(context: WorkerContext) -> None:
             return
         _ring(session, context, now)
         webhooks.forget(session, now=now)
+        answers.forget(session, now=now)
         attempts.expire(session, now=now)
         events.prepare_partitions(session, days=PARTITIONS_AHEAD)
     with database.transaction(context.engine) as session:

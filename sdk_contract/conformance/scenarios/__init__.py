@@ -12,6 +12,7 @@ from sdk_contract.conformance.scenarios import (
     parsing,
     patchwork,
     sizes,
+    switching,
     talking,
     trusting,
 )
@@ -29,5 +30,6 @@ _BOOKS = (
     network,
     patchwork,
     living,
+    switching,
 )
 SCENARIOS: tuple[Scenario, ...] = tuple(scenario for book in _BOOKS for scenario in book.BOOK)

@@ -54,6 +54,27 @@ CHECKS = {
             "rollback.recorded-rollback",
         ],
     ),
+    "held": (
+        CLIENT + "verify",
+        'self.directive.ext.get("activation") == "hold"',
+        "False",
+        [
+            "switching.staged-version-waits",
+            "switching.staged-version-is-withdrawn",
+            "switching.plain-field-says-now",
+        ],
+    ),
+    "held-after-a-start": (
+        CLIENT + "update",
+        "Restart.POLL if _waits(record) else",
+        "",
+        [
+            "switching.staged-version-waits",
+            "switching.staged-version-waits-without-a-network",
+            "switching.staged-version-is-not-staged-again",
+            "switching.staged-version-is-overtaken",
+        ],
+    ),
     "request": (
         RULES,
         "directive.request_sha256 != hashlib.sha256(question.body).hexdigest()",

@@ -59,6 +59,10 @@ def accepted():
     yield one("rollback", "an order to go back", back, {**GOOD, "action": "rollback", "version": "v3"})
     yield one("model-not-asked", "the device did not say which model", offer(), GOOD, model=None)
     yield one("extension", "a directive with an extension", offer(order={"ext": {"retry": True}}), GOOD)
+    hold = {"activation": "hold"}
+    yield one("held", "stage it, and wait for the word", offer(order={"ext": hold}), {**GOOD, "held": True})
+    yield one("held-no-more", "the word", offer(order={"ext": {"activation": "now"}}), GOOD)
+    yield one("held-by-plain-field", "the plain field says nothing", offer(plain={"ext": hold, **hold}), GOOD)
     yield one(
         "plain-fields-lie",
         "the plain fields are not believed",
