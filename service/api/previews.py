@@ -7,8 +7,8 @@ from fastapi import APIRouter, Body, Query
 
 from service.api.declarations import filled, rollout_of
 from service.api.dependencies import Held, Now, ReadOnly, Viewer
-from service.api.preview_schemas import PreviewView, SavedBody
 from service.api.idempotency import IdempotentRoute
+from service.api.preview_schemas import PreviewView, SavedBody
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import RolloutBody
 from service.operations import rollouts
