@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench-delta torture fuzz conformance clean
+.PHONY: help setup demo up test check lint format lock bench bench-delta torture fuzz conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ lint: setup
 
 format: setup  ## Let ruff put the code in order
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench: setup  ## Polls and reports against an empty handler, small fleet against big, and over sockets (10 minutes)
+	@$(BIN)/graylag bench poll $(ARGS)
+	@$(BIN)/graylag bench intake $(ARGS)
 
 bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files; 4.2 GB: ARGS="--ours --only full.int8 --tiles 333")
 	$(BIN)/python -m workers.delta.bench $(PAIRS) $(ARGS)

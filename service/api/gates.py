@@ -6,13 +6,16 @@ from fastapi import APIRouter, Query
 
 from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.gate_schemas import GatesView, ReleaseBody, VerdictView
+from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import RolloutView
 from service.api.rollouts import Key
 from service.operations import rollout_gates
 from service.operations.views import rollout_view
 
-router = APIRouter(prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 
 @router.get("/{key}/gates", summary="What the gates of a rollout say now")

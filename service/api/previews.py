@@ -7,13 +7,16 @@ from fastapi import APIRouter, Body, Query
 
 from service.api.declarations import filled, rollout_of
 from service.api.dependencies import Held, Now, ReadOnly, Viewer
+from service.api.idempotency import IdempotentRoute
 from service.api.preview_schemas import PreviewView, SavedBody
 from service.api.problems import RESPONSES
 from service.api.rollout_schemas import RolloutBody
 from service.operations import rollouts
 from service.serving import preview
 
-router = APIRouter(prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/v1/admin/rollouts", tags=["rollouts"], responses=RESPONSES, route_class=IdempotentRoute
+)
 
 MOST_LISTED = 10_000
 Wanted = Annotated[

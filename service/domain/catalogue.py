@@ -126,6 +126,8 @@ class Line:
         versions: label -> version.
         rollouts: highest priority first, then the newest version, then the newest rollout.
         patches: (source sha256, target sha256) -> ways, best first.
+        hopeless: pairs of which there will be no patch.
+        blobs: sha256 of all files of all versions.
         views: counter of a running version -> how the rollouts look from there; filled by `prospects` when asked.
         metrics: names of what its devices measure, beyond those that are known everywhere.
     """
@@ -135,6 +137,8 @@ class Line:
     versions: Mapping[str, Version]
     rollouts: tuple[Rollout, ...]
     patches: Mapping[tuple[str, str], tuple[Patch, ...]] = field(default_factory=dict)
+    hopeless: frozenset[tuple[str, str]] = frozenset()
+    blobs: frozenset[str] = frozenset()
     metrics: frozenset[str] = frozenset()
     views: dict[int | None, object] = field(default_factory=dict, compare=False, repr=False)
     _watersheds: tuple[Version, ...] = field(init=False, repr=False, compare=False)

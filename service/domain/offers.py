@@ -314,7 +314,7 @@ def _offer(line: Line, rollout: Rollout, stage: int, facts: Facts, when: When) -
     if held and not facts.holds:
         # It would switch as soon as it has the bytes: it gets them when all the others switch.
         return Decision("awaits_activation", rollout=rollout, version=version, stage=stage)
-    sources = _sources(line, facts)
+    sources = sources_of(line, facts)
     if any(_worth_waiting(line, sources, part, facts.accepts, when) for part in _wanted(variant, facts)):
         return Decision("patch_building", rollout=rollout, version=version, variant=variant, stage=stage)
     deliveries = _deliveries(line, facts, variant)
@@ -326,7 +326,7 @@ def _wanted(variant: Variant, facts: Facts) -> list[Component]:
 
 
 def _deliveries(line: Line, facts: Facts, variant: Variant) -> tuple[Delivery, ...]:
-    sources = _sources(line, facts)
+    sources = sources_of(line, facts)
     return tuple(_deliver(line, sources, part, facts.accepts) for part in _wanted(variant, facts))
 
 
@@ -336,7 +336,7 @@ def choose_variant(version: Version, facts: Facts) -> Variant | None:
     return next(matching, None)
 
 
-def _sources(line: Line, facts: Facts) -> dict[str, str]:
+def sources_of(line: Line, facts: Facts) -> dict[str, str]:
     """Component name -> digest of what the device has; from its own list, else from the version it names."""
     if facts.components:
         return dict(facts.components)

@@ -125,22 +125,24 @@ def _scene(session: Session, snapshot: Snapshot, row: store.rollouts.RolloutRow)
     predicates = {name: cohort.matches for name, cohort in snapshot.cohorts.items()}
     live = next((item for item in line.rollouts if item.id == row.id), None)
     rollout = opened(live or rollout_of(row, known[row.version_id], predicates))
-    ahead = tuple(other for other in store.rollouts.live(session) if _is_asked_before(other, row))
-    names = {other.id for other in ahead}
-    rollouts = tuple(item for item in line.rollouts if item.id in names)
+    ahead = {other.id for other in store.rollouts.live(session) if _is_asked_before(other, row, line)}
+    rollouts = (*(item for item in line.rollouts if item.id in ahead), rollout)
     return Scene(
-        line=replace(line, rollouts=(*rollouts, rollout)),
+        # What `prospects` keeps is of the line as polls see it, and of no other.
+        line=replace(line, rollouts=rollouts, views={}),
         rollout=rollout,
-        lens=_lens(session, row.model, (*rollouts, rollout)),
+        lens=_lens(session, row.model, rollouts),
     )
 
 
-def _is_asked_before(other: store.rollouts.RolloutRow, row: store.rollouts.RolloutRow) -> bool:
-    """Of one model, by priority, then the newest; one that is not written down yet is the newest."""
+def _is_asked_before(other: store.rollouts.RolloutRow, row: store.rollouts.RolloutRow, line: Line) -> bool:
+    """As `store.rollouts.live` orders them; one that is not written down yet is the newest of its version."""
     if other.model != row.model or other.id == row.id:
         return False
-    if other.priority != row.priority or row.created_at is None:
-        return other.priority > row.priority
+    counters = {version.id: version.counter for version in line.versions.values()}
+    mine, its = ((item.priority, counters.get(item.version_id, 0)) for item in (row, other))
+    if its != mine or row.created_at is None:
+        return its > mine
     return other.created_at > row.created_at
 
 

@@ -7,7 +7,7 @@ the others, nor the snapshot before it, down.
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,7 +55,7 @@ def build(session: Session) -> Snapshot:
     predicates = {name: cohort.matches for name, cohort in named.items()}
     versions = _versions(session)
     rollouts = _rollouts(session, versions, predicates)
-    patches = _patches(session)
+    patches, hopeless = _patches(session), store.patches.hopeless(session)
     metrics = store.gates.all_metric_names(session)
     chain = tuple((row.version, row.envelope) for row in store.rollouts.trust_chain(session))
     lines = {
@@ -65,6 +65,8 @@ def build(session: Session) -> Snapshot:
             versions={version.label: version for version in versions.get(model.name, {}).values()},
             rollouts=tuple(rollouts.get(model.name, ())),
             patches=patches,
+            hopeless=hopeless,
+            blobs=_blobs_of(versions.get(model.name, {}).values()),
             metrics=metrics.get(model.name, frozenset()),
         )
         for model in store.versions.models(session)
@@ -206,6 +208,12 @@ def rollout_of(
         on_breach=row.on_breach,
         held=gate_figures.held(row),
         activated=row.activated_at is not None,
+    )
+
+
+def _blobs_of(versions: Iterable[Version]) -> frozenset[str]:
+    return frozenset(
+        part.sha256 for version in versions for variant in version.variants for part in variant.components
     )
 
 

@@ -1,4 +1,4 @@
-"""`graylag bench delta`: our patches side by side with other engines, in one run."""
+"""`graylag bench`: what is measured of the service, and `delta`, our patches side by side with other engines."""
 
 import json
 from dataclasses import asdict
@@ -7,12 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from service.cli.bench.command import intake, poll
 from workers.delta.bench import HEAD, measured, rows
 from workers.delta.measure import Measurement
 
 app = typer.Typer(help="Measure, on this machine.", no_args_is_help=True)
 
 ExistingFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+
+
+app.command()(poll)
+app.command()(intake)
 
 
 @app.callback()

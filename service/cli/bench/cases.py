@@ -55,8 +55,10 @@ async def run_cases(cases: Sequence[Case], rounds: int, fleet: Iterator[Sequence
     """Blocks of all cases in turns, so that a busy machine slows all of them alike; the first round warms up."""
     for number in range(rounds + 1):
         say(f"round {number} of {rounds}")
+        # The same devices for all cases of a round, and others in each round: a device is offered something once.
+        devices = next(fleet)
         for case in cases:
-            calls = case.make(next(fleet))
+            calls = case.make(devices)
             gc.collect()
             cost = await measure(case.app, calls, _settling(case.app), case.expect)
             if number:

@@ -65,7 +65,18 @@ def _settings(endpoints: Endpoints, url: str, directory: Path) -> Settings:
         director_key=f"file:{key}",
         access_token_secret=SecretStr(SECRET),
         rate_per_address="1000000/second",
+        rate_per_device="1000/second",
     )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Settings of the benchmark as another process reads them."""
+    told = ("database_url", "s3_endpoint", "s3_public_endpoint", "director_key", "rate_per_address")
+    plain = {name: str(getattr(settings, name)) for name in told}
+    secret = ("redis_url", "s3_access_key", "s3_secret_key", "access_token_secret")
+    hidden = {name: getattr(settings, name).get_secret_value() for name in secret}
+    more = {"log_level": "warning", "rate_per_device": settings.rate_per_device}
+    return {f"GRAYLAG_{name.upper()}": value for name, value in (plain | hidden | more).items()}
 
 
 @asynccontextmanager

@@ -5,49 +5,6 @@ import pytest
 from tests.service import actors
 from tests.service.actors import ok, publish, refused
 
-ROUTES = [
-    ("GET", "/v1/admin/models", "viewer"),
-    ("PUT", "/v1/admin/models/m", "publisher"),
-    ("POST", "/v1/admin/models/m/versions", "publisher"),
-    ("POST", "/v1/admin/models/m/versions/v1/submit", "publisher"),
-    ("POST", "/v1/admin/uploads", "publisher"),
-    ("PUT", "/v1/admin/cohorts/c", "release-manager"),
-    ("DELETE", "/v1/admin/cohorts/c", "release-manager"),
-    ("POST", "/v1/admin/rollouts", "release-manager"),
-    ("POST", "/v1/admin/rollouts/r/halt", "release-manager"),
-    ("POST", "/v1/admin/devices/d1/suspend", "release-manager"),
-    ("GET", "/v1/admin/audit", "viewer"),
-    ("POST", "/v1/admin/tokens", "admin"),
-    ("DELETE", "/v1/admin/tokens/x", "admin"),
-    ("POST", "/v1/admin/enrolment-tokens", "admin"),
-    ("POST", "/v1/admin/trust", "admin"),
-]
-ORDER = ["viewer", "publisher", "release-manager", "admin"]
-
-
-def test_every_admin_route_asks_who_is_calling_and_whether_they_may(live):
-    for method, path, needed in ROUTES:
-        refused(live.client.request(method, path, json={}), 401, "unauthorized")
-        for scope in ORDER[: ORDER.index(needed)]:
-            refused(live.call(method, path, {}, scope), 403, "forbidden")
-        for scope in ORDER[ORDER.index(needed) :]:
-            assert live.call(method, path, {}, scope).status_code not in (401, 403)
-
-
-def test_no_route_of_the_admin_api_is_open(live):
-    schema = ok(live.client.get("/openapi.json"))
-    admin = [(path, method) for path, item in schema["paths"].items() for method in item if "/admin/" in path]
-    assert len(admin) > 25
-    for path, method in admin:
-        concrete = (
-            path.replace("{upload_id}", "0" * 32).replace("{job_id}", "0" * 32).replace("{verb}", "halt")
-        )
-        refused(
-            live.client.request(method, concrete.replace("{", "").replace("}", ""), json={}),
-            401,
-            "unauthorized",
-        )
-
 
 @pytest.mark.parametrize("text", ["Bearer guess", "Basic YTpi", "Bearer", "x"])
 def test_a_credential_that_is_not_known_is_refused(live, text):

@@ -134,6 +134,20 @@ def test_numbers_are_compared_as_numbers(clause, expected):
     assert matches({"attr": "ram_mb", **clause}) is expected
 
 
+@pytest.mark.parametrize(
+    "clause", [{"gte": 1}, {"lte": 10**9}, {"gt": 1}, {"lt": 10**9}, {"eq": 8192}, {"in": [8192]}]
+)
+def test_a_text_that_looks_like_a_number_is_none_and_matches_no_comparison(clause):
+    predicate = compile_rule({"attr": "ram_mb", **clause})
+    assert predicate("d1", {"ram_mb": 8192})
+    assert not predicate("d1", {"ram_mb": "8192"})
+
+
+@pytest.mark.parametrize("clause", [{"semver": ">=1"}, {"prefix": "8"}])
+def test_a_number_is_no_text_and_no_version(clause):
+    assert not compile_rule({"attr": "ram_mb", **clause})("d1", {"ram_mb": 8192})
+
+
 @pytest.mark.parametrize("clause", [{"eq": 0}, {"in": [0]}, {"gte": 0}, {"lte": 0}])
 def test_false_is_not_nought(clause):
     assert not matches({"attr": "metered", **clause})

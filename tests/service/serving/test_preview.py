@@ -131,11 +131,21 @@ def test_a_rollout_that_comes_first_takes_its_devices(released):
     cohort(released, "eu", {"attr": "region", "eq": "eu"})
     fleet(released, ("a", "v1", {"region": "eu"}), ("b", "v1", {"region": "us"}))
     publish(released, "v3", b"third" * 500)
-    roll_out(released, "urgent", "v3", stage("eu"), priority=5)
+    roll_out(released, "urgent", "v3", stage("eu"))
     found = ok(ask(released, body()))
     assert found["fleet"]["left"] == {"other_rollout": 1}
     assert found["devices"] == ["b"]
     assert ok(ask(released, body(priority=6)))["fleet"]["left"] == {}
+
+
+def test_a_preview_changes_nothing_of_what_polls_are_answered_from(released):
+    device = enrol(released, "d1")
+    roll_out(released, "one", "v1")
+    assert device.poll()["target_version"] == "v1"
+    flush(released)
+    assert ok(ask(released, body("v2", priority=9)))["fleet"]["reached"] == 1
+    refresh(released)
+    assert device.poll()["target_version"] == "v1"
 
 
 def test_a_draft_is_previewed_by_its_name_and_has_the_salt_that_its_preview_had(released):
@@ -276,7 +286,9 @@ def decided(live, name, device, asked):
         blocked=None if more["status"] == "accepted" else more["status"],
         holds=True,
     )
-    decision = decide(replace(line, rollouts=(rollout,)), facts, When(now, now - timedelta(minutes=10)))
+    decision = decide(
+        replace(line, rollouts=(rollout,), views={}), facts, When(now, now - timedelta(minutes=10))
+    )
     return (decision.stage, decision.reason) if decision.offered else (None, decision.reason)
 
 

@@ -1,0 +1,159 @@
+"""A real API process under real load: how fast it is at most, and how long polls take at half of that."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from statistics import quantiles
+
+import psycopg
+
+from service.cli.bench.asgi import Call
+from service.cli.bench.stage import environment
+from service.config import Settings
+from service.embedded import free_ports
+
+CONNECTIONS = 32
+PEAK_S = 4.0
+STEADY_S = 6.0
+REBUILD_EVERY_S = 1.5
+
+
+class Unexpected(Exception):
+    """The API answered something else than 200."""
+
+
+class Wire:
+    """One kept-alive HTTP/1.1 connection that sends prepared requests; as little as a load generator can be."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Use an open connection."""
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, port: int, host: str = "127.0.0.1") -> "Wire":
+        """Connect."""
+        return cls(*await asyncio.open_connection(host, port))
+
+    async def send(self, call: Call) -> tuple[int, bytes]:
+        """One request; status and body of its answer.
+
+        Raises:
+            OSError, asyncio.IncompleteReadError: the connection broke.
+        """
+        head = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in call.headers)
+        self._writer.write(f"POST {call.path} HTTP/1.1\r\n{head}\r\n".encode() + call.body)
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        lines = answer.lower().split(b"\r\n")
+        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        return int(answer[9:12]), await self._reader.readexactly(length)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+@asynccontextmanager
+async def api_process(settings: Settings, directory: Path) -> AsyncIterator[tuple[int, int]]:
+    """`graylag api` over a filled database; yields its process id and port, and ends it."""
+    port = free_ports(1)[0]
+    with (directory / "api.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "service.cli", "api", "--port", str(port)),
+            env={**os.environ, **environment(settings)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        await _listening(port)
+        yield process.pid, port
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+async def peak(port: int, calls: Sequence[Call]) -> float:
+    """Answers a second when every connection asks again at once."""
+    done, queue = 0, iter(list(calls) * 100)
+    ends = time.perf_counter() + PEAK_S
+
+    async def ask() -> None:
+        nonlocal done
+        wire = await Wire.open(port)
+        while time.perf_counter() < ends:
+            await _good(wire, next(queue))
+            done += 1
+        wire.close()
+
+    await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
+    return done / PEAK_S
+
+
+async def p99_ms(port: int, calls: Sequence[Call], per_second: float) -> float:
+    """99th percentile of the time from when a request was due to its answer, at a steady rate, milliseconds."""
+    started, took = time.perf_counter(), list[float]()
+    total = int(per_second * STEADY_S)
+    due = iter(range(total))
+
+    async def ask() -> None:
+        wire = await Wire.open(port)
+        for number in due:
+            at = started + number / per_second
+            await asyncio.sleep(max(0.0, at - time.perf_counter()))
+            await _good(wire, calls[number % len(calls)])
+            # From when it was due: waiting for a slow answer before it counts, too.
+            took.append(time.perf_counter() - at)
+        wire.close()
+
+    await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
+    return round(quantiles(took, n=100)[98] * 1000, 2)
+
+
+async def while_rebuilding(port: int, calls: Sequence[Call], per_second: float, database_url: str) -> float:
+    """The same while the process rebuilds its snapshot again and again."""
+    url = database_url.replace("+psycopg", "")
+
+    async def move() -> None:
+        while True:
+            await asyncio.to_thread(_move_epoch, url)
+            await asyncio.sleep(REBUILD_EVERY_S)
+
+    moving = asyncio.create_task(move())
+    try:
+        return await p99_ms(port, calls, per_second)
+    finally:
+        moving.cancel()
+
+
+def rss_mb(pid: int) -> float:
+    """The most memory that a process has held so far, MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return round(kib / 1024, 1)
+
+
+def _move_epoch(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("update serving_epoch set value = value + 1")
+
+
+async def _good(wire: Wire, call: Call) -> None:
+    status, body = await wire.send(call)
+    if status != 200:
+        raise Unexpected(f"{status}: {body[:200].decode(errors='replace')}")
+
+
+async def _listening(port: int) -> None:
+    for _ in range(600):
+        try:
+            wire = await Wire.open(port)
+        except OSError:
+            await asyncio.sleep(0.1)
+        else:
+            wire.close()
+            return
+    raise Unexpected("the API process did not start")
