@@ -17,6 +17,7 @@ from typing import Self
 from workers.delta.align import Piece
 from workers.delta.coded import Coded
 from workers.delta.encode import EncodedBlock, encode_block
+from workers.delta.layouts.layout import RangeReader
 from workers.delta.ranges import LocalFile
 
 # Blocks that travel together, and how many such runs each process has before it: it never waits for its
@@ -104,21 +105,25 @@ class Encoder:
 
 @dataclass(slots=True)
 class Cores:
-    """Encodes blocks of two files in this process and `count - 1` others."""
+    """Encodes blocks of two files in this process, and, once started, in `count - 1` others."""
 
-    source: LocalFile
-    target: LocalFile
+    source: RangeReader
+    target: RangeReader
     count: int
     encoders: list[Encoder] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        """Start the processes; they import while the caller goes on."""
-        try:
-            for _ in range(self.count - 1):
+    def start(self) -> None:
+        """Start the other processes, if the files are such as they can share; they import while we go on.
+
+        Raises:
+            OSError: a process cannot be started.
+        """
+        if isinstance(self.source, LocalFile) and isinstance(self.target, LocalFile):
+            while len(self.encoders) < self.count - 1:
                 self.encoders.append(Encoder.start(self.source, self.target))
-        except BaseException:
-            self._end()
-            raise
+
+    def __enter__(self) -> Self:
+        """Nothing is started yet."""
         return self
 
     def __exit__(
