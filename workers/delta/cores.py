@@ -4,6 +4,7 @@ Threads would do little: NumPy keeps the interpreter's lock through most of its 
 programs, because a worker of Celery may not fork children of `multiprocessing`, and a fork beside threads is unsafe.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -48,18 +49,15 @@ class Encoder:
         ours, theirs = Pipe()
         descriptors = (theirs.fileno(), source.fileno(), target.fileno())
         # Only what we import from ourselves: `-m` would look into the current folder first.
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "workers.delta.encoder",
-            *map(str, (*descriptors, os.getpid())),
-        ]
+        command = [sys.executable, "-P", "-m", "workers.delta.encoder"]
+        command += map(str, (*descriptors, os.getpid()))
         paths = os.pathsep.join(path for path in sys.path if path)
         # NumPy's linear algebra would start threads that nobody needs.
         surroundings = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=surroundings)
-        theirs.close()
+        with theirs:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=surroundings
+            )
         return cls(process, ours)
 
     def give(self, blocks: Blocks, numbers: range, *, reversible: bool) -> None:
@@ -115,12 +113,12 @@ class Cores:
     def start(self) -> None:
         """Start the other processes, if the files are such as they can share; they import while we go on.
 
-        Raises:
-            OSError: a process cannot be started.
+        Where the system gives no more processes, those that there are do the work.
         """
         if isinstance(self.source, LocalFile) and isinstance(self.target, LocalFile):
-            while len(self.encoders) < self.count - 1:
-                self.encoders.append(Encoder.start(self.source, self.target))
+            with contextlib.suppress(OSError):
+                while len(self.encoders) < self.count - 1:
+                    self.encoders.append(Encoder.start(self.source, self.target))
 
     def __enter__(self) -> Self:
         """Nothing is started yet."""

@@ -164,3 +164,11 @@ def test_a_task_of_a_daemonic_worker_builds_on_several_cores_too(files):
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     assert isinstance(built, BuiltPatch)
     assert answer.stdout.strip() == built.patch_sha256.hex()
+
+
+def test_where_no_process_can_be_started_one_does_the_work(files, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with LocalFile(files[0]) as source, LocalFile(files[1]) as target, Cores(source, target, 3) as cores:
+        cores.start()
+        assert cores.encoders == []
+        assert len(list(cores.encode(blocks(5), reversible=False))) == 5
