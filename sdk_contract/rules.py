@@ -11,7 +11,7 @@ but the standard library and `cryptography`.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sdk_contract import errors, strict_json
@@ -196,7 +196,7 @@ def agree(signed: datetime, now: datetime) -> bool:
 
 def moment(text: str) -> datetime:
     """A document's timestamp as a time."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def _components(manifest: Manifest, name: str, modules: Iterable[str] | None) -> list[Component]:

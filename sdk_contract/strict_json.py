@@ -32,17 +32,10 @@ def loads(data: bytes, *, limit: int) -> Any:
         raise Oversize(f"{len(data)} bytes, at most {limit} are allowed")
     _check_depth(data)
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=_refuse_number,
-            parse_int=_bounded_integer,
-            parse_constant=_refuse_number,
-        )
+        value = _DECODER.decode(data.decode("utf-8"))
         if _ESCAPED_SURROGATE.search(data):
-            dumps(
-                value
-            )  # a pair is a character; a half has no UTF-8, and every library reads it in its own way
+            # A pair is a character; a half has no UTF-8, and every library reads it in its own way.
+            dumps(value)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Malformed(str(error)) from error
     return value
@@ -55,9 +48,7 @@ def dumps(value: Any) -> bytes:
         Malformed: a number or a string in it has no such form (NaN, half a surrogate pair).
     """
     try:
-        return json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
+        return _ENCODER.encode(value).encode()
     except ValueError as error:
         raise Malformed(str(error)[:200]) from error
 
@@ -89,3 +80,12 @@ def _bounded_integer(text: str) -> int:
 
 def _refuse_number(text: str) -> Any:
     raise Malformed(f"{text} is a float; signed documents hold integers only")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_float=_refuse_number,
+    parse_int=_bounded_integer,
+    parse_constant=_refuse_number,
+)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

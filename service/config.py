@@ -211,7 +211,7 @@ class Settings(BaseSettings):
     patch_bases: int = Field(
         default=3, ge=0, le=50, description="How many earlier versions get a patch to each new one."
     )
-    patch_threads: int = Field(default=2, ge=1, le=64, description="Threads that encode one patch.")
+    patch_threads: int = Field(default=2, ge=1, le=64, description="Cores that encode one patch.")
     scratch_dir: Path | None = Field(
         default=None, description="Where workers keep temporary files; empty for the system's place."
     )

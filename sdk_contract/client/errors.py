@@ -63,16 +63,18 @@ class Refused(ContractError):
 
     Attributes:
         status: HTTP status.
-        problem: its stable code, for example `device_unknown`.
+        problem: its stable code, for example `unknown_device`.
+        server_time: the server's clock, seconds since 1970, where it said so.
     """
 
     code, number, reaction = "refused", 1008, Reaction.STOP
 
-    def __init__(self, status: int, problem: str, detail: str = "") -> None:
+    def __init__(self, status: int, problem: str, detail: str = "", server_time: int | None = None) -> None:
         """Keep status and code of the problem."""
         super().__init__(f"{status} {problem} {detail}".rstrip())
         self.status = status
         self.problem = problem
+        self.server_time = server_time
 
 
 class InsecureServer(ContractError):

@@ -107,9 +107,14 @@ class DeviceKey:
             attributes=attributes,
         )
 
-    def assertion(self, device_id: str) -> str:
-        """A JWT that the token endpoint exchanges for an access token (RFC 7515 compact form, RFC 8037)."""
-        now = int(time.time())
+    def assertion(self, device_id: str, *, clock_off_s: int = 0) -> str:
+        """A JWT that the token endpoint exchanges for an access token (RFC 7515 compact form, RFC 8037).
+
+        Args:
+            device_id: who we are.
+            clock_off_s: seconds that our clock is behind the server's.
+        """
+        now = int(time.time()) + clock_off_s
         header = {"alg": "EdDSA", "typ": "graylag-device+jwt", "kid": key_id(self.public_key)}
         claims = {
             "iss": device_id,

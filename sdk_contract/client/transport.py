@@ -30,6 +30,8 @@ TIMEOUT_S = 30.0
 MAX_ANSWER = 4 * 1024 * 1024
 """Bound of an API answer, bytes: a manifest, 64 descriptors and their addresses fit."""
 MAX_RETRY_AFTER_S = 86_400
+MAX_TIME = 2**40
+"""Bound of a server's clock, seconds since 1970: what lies beyond is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,8 @@ def _read_bounded(response: http.client.HTTPResponse) -> bytes:
 def _refusal(reply: Reply) -> Refused:
     try:
         problem: Any = json.loads(reply.body[:65536])
-        return Refused(reply.status, str(problem["code"])[:64], str(problem.get("detail", ""))[:500])
+        told = problem.get("server_time")
+        told = told if type(told) is int and 0 < told < MAX_TIME else None
+        return Refused(reply.status, str(problem["code"])[:64], str(problem.get("detail", ""))[:500], told)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Refused(reply.status, "no_problem")

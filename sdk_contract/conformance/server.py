@@ -23,6 +23,7 @@ PATIENCE_S = 15.0
 """How long a stalled exchange is held open for a client that does not give up."""
 ENDLESS = 64 << 20
 JUNK = b"junk" * 4096
+CLOCK_SKEW_S, ASSERTION_SPAN_S = 60, 300
 Answer = tuple[int, Any]
 
 
@@ -118,12 +119,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _renew(self, body: bytes) -> Answer:
         header, claims, signature = json.loads(body)["assertion"].split(".")
-        device = json.loads(_unpadded(claims))["sub"]
+        said = json.loads(_unpadded(claims))
+        device, seconds = said["sub"], int(time.time()) + self.side.clock_ahead_s
         try:
             key = Ed25519PublicKey.from_public_bytes(self.side.devices[device])
             key.verify(_unpadded(signature), f"{header}.{claims}".encode())
         except (InvalidSignature, KeyError):
             return 401, problem(401, "unauthorized")
+        if not seconds - CLOCK_SKEW_S < said["exp"] <= seconds + CLOCK_SKEW_S + ASSERTION_SPAN_S:
+            return 401, {**problem(401, "token_expired"), "server_time": seconds}
         self.side.logins += 1
         return 200, self._token()
 

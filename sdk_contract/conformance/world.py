@@ -46,6 +46,7 @@ class World:
     devices: dict[str, bytes] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
     logins: int = 0
+    clock_ahead_s: int = 0
     faults: defaultdict[str, deque[Fault]] = field(default_factory=lambda: defaultdict(deque))
     seen: list[Seen] = field(default_factory=list)
     polls: list[PollRequest] = field(default_factory=list)

@@ -78,7 +78,8 @@ def check_times(claims: dict[str, Any], now: datetime, span_s: int, *, skew_s: i
         Unauthorized: no whole seconds, or too long a life.
     """
     issued, expires = claims["iat"], claims["exp"]
-    if not isinstance(issued, int) or not isinstance(expires, int) or not 0 < expires - issued <= span_s:
+    whole = type(issued) is int and type(expires) is int  # not isinstance: true is no time
+    if not whole or not 0 < expires - issued <= span_s:
         raise Unauthorized(f"exp must be at most {span_s} s after iat")
     seconds = now.timestamp()
     if issued > seconds + CLOCK_SKEW_S:

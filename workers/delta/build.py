@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import BinaryIO
@@ -14,12 +14,10 @@ from sdk_contract.patch.plan import LaneKind
 from workers.delta.align import Alignment, Piece
 from workers.delta.blocks import BLOCK, SPARSE_BLOCK, cut_blocks
 from workers.delta.cores import Cores
-from workers.delta.encode import EncodedBlock, encode_block
 from workers.delta.layouts import MalformedFile, read_layout
 from workers.delta.layouts.layout import Layout, RangeReader
 from workers.delta.notes import pack_notes
 from workers.delta.predict import changed_share, predict_full_size, predict_patch_size
-from workers.delta.ranges import LocalFile
 from workers.delta.writer import PatchWriter, TensorChange
 
 CHUNK = 1 << 20
@@ -110,8 +108,17 @@ def build_patch(
         EncoderDied: a process that encodes ended before its work did.
         EOFError, OSError: a file cannot be read.
     """
-    started = time.perf_counter()
     keep_heap()
+    with Cores(source, target, threads) as cores:
+        if target.size > WORTH_PROCESSES_S * CODED_PER_S:
+            cores.start()
+        return _build(cores, out, reversible=reversible, progress=progress)
+
+
+def _build(
+    cores: Cores, out: BinaryIO, *, reversible: bool, progress: Progress | None
+) -> BuiltPatch | NotWorthIt:
+    started, source, target = time.perf_counter(), cores.source, cores.target
     old, new = read_or_opaque(source), read_or_opaque(target)
     pieces = list(Alignment(source, old, target, new).pieces())
     block_size = SPARSE_BLOCK if changed_share(pieces, source, target) < SPARSE else BLOCK
@@ -121,10 +128,12 @@ def build_patch(
         guess = predict_patch_size(blocks, source, target, reversible=reversible)
         if guess > most:
             return NotWorthIt(guess, int(most / WORTH_IT), time.perf_counter() - started)
+    if _searched_seconds(blocks) > WORTH_PROCESSES_S:
+        cores.start()
     with tempfile.TemporaryFile() as spool:
         writer = PatchWriter(source, spool, block_size)
         done = 0
-        for block in _encoded(blocks, source, target, threads, reversible=reversible):
+        for block in cores.encode(blocks, reversible=reversible):
             writer.add(block)
             done += len(block.target)
             if progress:
@@ -163,24 +172,10 @@ def read_or_opaque(reader: RangeReader) -> Layout:
         return Layout("opaque", reader.size, ())
 
 
-def _encoded(
-    blocks: Blocks, source: RangeReader, target: RangeReader, cores: int, *, reversible: bool
-) -> Iterator[EncodedBlock]:
-    """Blocks in order."""
-    if isinstance(source, LocalFile) and isinstance(target, LocalFile) and _pays(blocks, cores):
-        with Cores(source, target, cores) as several:
-            yield from several.encode(blocks, reversible=reversible)
-        return
-    for block in blocks:
-        yield encode_block(block, source, target, reversible=reversible)
-
-
-def _pays(blocks: Blocks, cores: int) -> bool:
-    """Whether there are other cores, and enough to do for them."""
-    seconds = 0.0
-    for piece in chain.from_iterable(blocks):
-        seconds += piece.size / (SEARCHED_PER_S if piece.lane.kind is LaneKind.BSDIFF else CODED_PER_S)
-    return cores > 1 and seconds > WORTH_PROCESSES_S
+def _searched_seconds(blocks: Blocks) -> float:
+    """What bsdiff will take on one core."""
+    searched = (piece.size for piece in chain.from_iterable(blocks) if piece.lane.kind is LaneKind.BSDIFF)
+    return sum(searched) / SEARCHED_PER_S
 
 
 def _copy_out(head: bytes, spool: BinaryIO, notes: bytes, out: BinaryIO) -> bytes:

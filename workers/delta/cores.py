@@ -4,6 +4,7 @@ Threads would do little: NumPy keeps the interpreter's lock through most of its 
 programs, because a worker of Celery may not fork children of `multiprocessing`, and a fork beside threads is unsafe.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Self
 from workers.delta.align import Piece
 from workers.delta.coded import Coded
 from workers.delta.encode import EncodedBlock, encode_block
+from workers.delta.layouts.layout import RangeReader
 from workers.delta.ranges import LocalFile
 
 # Blocks that travel together, and how many such runs each process has before it: it never waits for its
@@ -47,18 +49,15 @@ class Encoder:
         ours, theirs = Pipe()
         descriptors = (theirs.fileno(), source.fileno(), target.fileno())
         # Only what we import from ourselves: `-m` would look into the current folder first.
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "workers.delta.encoder",
-            *map(str, (*descriptors, os.getpid())),
-        ]
+        command = [sys.executable, "-P", "-m", "workers.delta.encoder"]
+        command += map(str, (*descriptors, os.getpid()))
         paths = os.pathsep.join(path for path in sys.path if path)
         # NumPy's linear algebra would start threads that nobody needs.
         surroundings = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=surroundings)
-        theirs.close()
+        with theirs:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=surroundings
+            )
         return cls(process, ours)
 
     def give(self, blocks: Blocks, numbers: range, *, reversible: bool) -> None:
@@ -104,21 +103,25 @@ class Encoder:
 
 @dataclass(slots=True)
 class Cores:
-    """Encodes blocks of two files in this process and `count - 1` others."""
+    """Encodes blocks of two files in this process, and, once started, in `count - 1` others."""
 
-    source: LocalFile
-    target: LocalFile
+    source: RangeReader
+    target: RangeReader
     count: int
     encoders: list[Encoder] = field(default_factory=list)
 
+    def start(self) -> None:
+        """Start the other processes, if the files are such as they can share; they import while we go on.
+
+        Where the system gives no more processes, those that there are do the work.
+        """
+        if isinstance(self.source, LocalFile) and isinstance(self.target, LocalFile):
+            with contextlib.suppress(OSError):
+                while len(self.encoders) < self.count - 1:
+                    self.encoders.append(Encoder.start(self.source, self.target))
+
     def __enter__(self) -> Self:
-        """Start the processes; they import while the caller goes on."""
-        try:
-            for _ in range(self.count - 1):
-                self.encoders.append(Encoder.start(self.source, self.target))
-        except BaseException:
-            self._end()
-            raise
+        """Nothing is started yet."""
         return self
 
     def __exit__(

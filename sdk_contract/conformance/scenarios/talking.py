@@ -114,6 +114,36 @@ for _status in (400, 404, 409, 413, 422):
 _refused(418, b"I am a teapot")
 
 
+def _other_clock(words: str, text: str, ahead_s: int) -> None:
+    def play(stage: Stage) -> None:
+        world = stage.ready().world
+        world.tokens.clear()
+        world.clock_ahead_s = ahead_s
+        stage.updates_to("v2")
+        stage.require(len(world.requests(TOKEN)) <= 4, "it asked for tokens again and again")
+
+    BOOK.add(words, text, play)
+
+
+_other_clock(
+    "clock-a-day-behind", "A device whose clock is a day behind proves itself by the server's.", 86_400
+)
+_other_clock("clock-a-year-ahead", "So does one whose clock is a year ahead.", -365 * 86_400)
+
+
+@BOOK.scenario()
+def clock_cannot_be_set(stage: Stage) -> None:
+    """A server that always complains of the clock is not asked for ever."""
+    world = stage.ready().world
+    world.tokens.clear()
+    body = encode({**problem(401, "token_expired"), "server_time": 4_000_000_000})
+    world.faults[TOKEN].extend([Fault(status=401, body=body)] * 50)
+    stage.refuses("refused")
+    stage.require(len(world.requests(TOKEN)) <= 6, f"{len(world.requests(TOKEN))} requests for a token")
+    stage.honest()
+    stage.updates_to("v2")
+
+
 @BOOK.scenario()
 def token_endpoint_fails(stage: Stage) -> None:
     """No token, no poll, no harm."""

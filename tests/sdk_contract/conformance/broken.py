@@ -145,6 +145,12 @@ CHECKS = {
         "found = False",
         ["trust.rotated-without-a-word"],
     ),
+    "server-clock": (
+        CLIENT + "api",
+        "self._clock_off_s = refusal.server_time - int(time.time())",
+        "pass",
+        ["talking.clock-a-day-behind", "talking.clock-a-year-ahead"],
+    ),
     "floor-is-kept": (
         CLIENT + "update",
         "record.floor = max(record.floor, order.floor)",

@@ -17,6 +17,8 @@ UNITS = 64
 LANES = {
     "int8": delta_lane("i8"),
     "bf16": delta_lane("bf16"),
+    "trained bf16": delta_lane("bf16"),
+    "trained float32": delta_lane("f32"),
     "float32": delta_lane("f32"),
     "nibbles and scales": delta_lane("ggml:q4_0"),
     "six bit": delta_lane("ggml:q6_k"),
@@ -39,13 +41,24 @@ class Bytes:
         return self.data[offset : offset + length]
 
 
+def stored(values: np.ndarray, width: int) -> np.ndarray:
+    """Values as float32, or as the upper halves of that."""
+    words = values.astype("<f4").view("<u4")
+    return (words if width == 4 else (words >> 16).astype("<u2")).view(np.uint8)
+
+
 def coded(name: str) -> tuple[bytes, Record, Bytes, bytes]:
     """A payload, its record, the source and the target."""
     lane = LANES[name]
     rng = np.random.default_rng(len(name))
-    size = max(lane.stride * UNITS, 12_000 // lane.stride * lane.stride)
+    least = 20_000 if "trained" in name else 12_000
+    size = max(lane.stride * UNITS, least // lane.stride * lane.stride)
     old = rng.normal(0, 30, size).astype(np.int8).view(np.uint8)
     new = np.where(rng.random(size) < 0.1, old + 1, old).astype(np.uint8)
+    if "trained" in name:
+        weights = rng.normal(0, 0.05, size // lane.stride)
+        moved = weights + rng.normal(0, 2e-4, len(weights))
+        old, new = (stored(values, lane.stride) for values in (weights, moved))
     source, target = Bytes(old.tobytes()), Bytes(new.tobytes())
     piece = Piece(lane, 0, size, 0, 0 if lane == LITERAL else size)
     block = encode_block((piece,), source, target)

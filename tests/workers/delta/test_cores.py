@@ -28,6 +28,7 @@ from workers.delta.cores import Cores
 from workers.delta.ranges import LocalFile
 old, new = map(Path, sys.argv[1:])
 with LocalFile(old) as source, LocalFile(new) as target, Cores(source, target, 3) as cores:
+    cores.start()
     print(*(encoder.process.pid for encoder in cores.encoders), flush=True)
     time.sleep(60)
 """
@@ -76,6 +77,7 @@ def test_blocks_come_in_order_and_as_they_are_made_in_one_process(files):
     with LocalFile(files[0]) as source, LocalFile(files[1]) as target:
         expected = [encode_block(pieces, source, target) for pieces in blocks(40)]
         with Cores(source, target, 3) as cores:
+            cores.start()
             made = list(cores.encode(blocks(40), reversible=False))
     assert [bytes(block.target) for block in made] == [bytes(block.target) for block in expected]
     assert [block.payload for block in made] == [block.payload for block in expected]
@@ -102,6 +104,7 @@ def test_the_files_that_were_opened_are_read_whatever_their_names_mean_later(fil
         path.write_bytes(bytes(20 * BLOCK))
         expected = [encode_block(pieces, source, target).payload for pieces in blocks(20)]
         with Cores(source, target, 2) as cores:
+            cores.start()
             made = [block.payload for block in cores.encode(blocks(20), reversible=False)]
     assert made == expected
 
@@ -109,6 +112,7 @@ def test_the_files_that_were_opened_are_read_whatever_their_names_mean_later(fil
 def test_every_process_has_ended_when_the_work_is_done(files):
     with LocalFile(files[0]) as source, LocalFile(files[1]) as target:
         with Cores(source, target, 3) as cores:
+            cores.start()
             list(cores.encode(blocks(8), reversible=False))
             pids = [encoder.process.pid for encoder in cores.encoders]
         assert len(pids) == 2
@@ -121,6 +125,7 @@ def test_a_process_that_is_killed_is_a_named_error(files):
         LocalFile(files[1]) as target,
         Cores(source, target, 2) as cores,
     ):
+        cores.start()
         made = cores.encode(blocks(1000), reversible=False)
         next(made)
         os.kill(cores.encoders[0].process.pid, signal.SIGKILL)
@@ -132,6 +137,7 @@ def test_what_a_process_cannot_read_is_the_same_error_as_here(files, tmp_path):
     path = tmp_path / "short"
     path.write_bytes(bytes(20 * BLOCK))
     with LocalFile(files[0]) as source, LocalFile(path) as target, Cores(source, target, 2) as cores:
+        cores.start()
         os.truncate(path, BLOCK)
         with pytest.raises(EOFError):
             list(cores.encode(blocks(20), reversible=False))
@@ -158,3 +164,11 @@ def test_a_task_of_a_daemonic_worker_builds_on_several_cores_too(files):
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     assert isinstance(built, BuiltPatch)
     assert answer.stdout.strip() == built.patch_sha256.hex()
+
+
+def test_where_no_process_can_be_started_one_does_the_work(files, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with LocalFile(files[0]) as source, LocalFile(files[1]) as target, Cores(source, target, 3) as cores:
+        cores.start()
+        assert cores.encoders == []
+        assert len(list(cores.encode(blocks(5), reversible=False))) == 5

@@ -81,6 +81,7 @@ def assertions():
     yield one("exp-before-iat", "ends before it begins", jwt(claims={"exp": SECONDS - 1}), "unauthorized")
     yield one("exp-string", "a time in quotes", jwt(claims={"exp": str(SECONDS + 240)}), "unauthorized")
     yield one("exp-float", "a fraction of a second", jwt(claims={"exp": SECONDS + 240.5}), "unauthorized")
+    yield one("iat-true", "a truth for a time", jwt(claims={"iat": True, "exp": 241}), "unauthorized")
     yield one("aud-other", "for another service", jwt(claims={"aud": "other"}), "unauthorized")
     yield one("aud-list", "for several", jwt(claims={"aud": ["graylag", "other"]}), "unauthorized")
     yield one("iss-not-sub", "one device speaks for another", jwt(claims={"iss": "dev-2"}), "unauthorized")
