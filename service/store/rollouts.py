@@ -132,7 +132,12 @@ class ApprovalRow(Table):
 
 
 class AttemptRow(Table):
-    """One device's way to one version."""
+    """One device's way to one version.
+
+    Attributes:
+        circumstances: see `domain.penalty`.
+        downloaded: the device has said that it has the bytes; it never takes that back.
+    """
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -148,7 +153,7 @@ class AttemptRow(Table):
         Index(
             "ix_attempts_downloading",
             "rollout_id",
-            postgresql_where=text("closed_at is null and state in ('offered','acknowledged','downloading')"),
+            postgresql_where=text("closed_at is null and not downloaded"),
         ),
         Index(
             "ix_attempts_staged",
@@ -173,6 +178,7 @@ class AttemptRow(Table):
     circumstances: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str]
     code: Mapped[str | None]
+    downloaded: Mapped[bool] = mapped_column(server_default=text("false"))
     seq: Mapped[int] = mapped_column(Integer, server_default="-1")
     events: Mapped[int] = mapped_column(Integer, server_default="0")
     bytes_offered: Mapped[int] = mapped_column(server_default="0")
