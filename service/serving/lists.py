@@ -22,4 +22,4 @@ class Lists:
         kept = self._kept.get(name)
         if kept is not None and kept[0] == mark:
             return kept
-        return mark, store.rollouts.list_of(session, name)
+        return mark, store.rollouts.members_of(session, name)

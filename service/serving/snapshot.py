@@ -23,6 +23,7 @@ from service.domain.policy import parse_policy
 from service.errors import InvalidRule
 from service.observability import log
 from service.operations import cohorts, gate_figures
+from service.serving.lists import Lists
 
 _log = log("snapshot")
 

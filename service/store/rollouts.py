@@ -281,12 +281,12 @@ def list_marks(session: Session) -> dict[str, tuple[int, int]]:
     return {name: (count, int(total)) for name, count, total in session.execute(query)}
 
 
-def list_of(session: Session, name: str) -> frozenset[str]:
+def members_of(session: Session, cohort_name: str) -> frozenset[str]:
     """The explicit list of a cohort, fetched in pieces: turning one long array into text stops all other threads."""
     piece = func.hashtext(CohortMemberRow.device_id).op("&")(63)
     query = (
         select(func.array_agg(CohortMemberRow.device_id))
-        .where(CohortMemberRow.cohort == name)
+        .where(CohortMemberRow.cohort == cohort_name)
         .group_by(piece)
     )
     return frozenset().union(*session.scalars(query).yield_per(1))
@@ -294,7 +294,7 @@ def list_of(session: Session, name: str) -> frozenset[str]:
 
 def cohort_members(session: Session) -> dict[str, frozenset[str]]:
     """All explicit lists: cohort name -> device ids."""
-    return {name: list_of(session, name) for name in list_marks(session)}
+    return {name: members_of(session, name) for name in list_marks(session)}
 
 
 def member_counts(session: Session) -> dict[str, int]:
