@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench bench-delta torture fuzz conformance clean
+.PHONY: help setup demo up test check lint format lock bench bench-delta torture fuzz invariants conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,10 @@ fuzz: setup  ## An hour of mutated documents, tokens and requests: only named er
 	GRAYLAG_FUZZ_SECONDS=$(or $(SECONDS),200) GRAYLAG_FUZZ_EXAMPLES=$(or $(EXAMPLES),150) \
 	  $(BIN)/python -m pytest -q --timeout 0 --capture=sys -p tests.service.fuzzing \
 	  tests/service/test_mutations.py tests/service/api/test_fuzz.py
+
+invariants: setup  ## A hundred thousand operations on rollouts from four racing processes: no promise is broken (OPERATIONS=)
+	GRAYLAG_INVARIANTS=$(or $(OPERATIONS),100000) \
+	  $(BIN)/python -m pytest -q -s --timeout 0 tests/service/serving/test_invariants.py
 
 conformance: setup  ## The reference client against every scenario of the contract
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)

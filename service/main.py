@@ -48,6 +48,7 @@ from service.serving.group_commit import GroupCommit
 from service.serving.intake import Intake, Receipt, Report
 from service.serving.marks import Marks
 from service.serving.measurements import Measurements
+from service.serving.pressure import Pressure
 from service.serving.provider_keys import ProviderKeys, fetch_from
 from service.serving.rate_limits import RateLimits
 from service.serving.snapshot import SnapshotKeeper
@@ -128,6 +129,7 @@ async def _running(
     take_in = Intake(Measurements(snapshots)).take_in
     intake: GroupCommit[Report, Receipt] = GroupCommit(async_engine, take_in)
     brakes = Brakes(engine, clock, pause_s=settings.brakes_pause_s)
+    pressure = Pressure()
     held = Process(
         settings=settings,
         engine=engine,
@@ -136,7 +138,14 @@ async def _running(
         blobs=blobs,
         bell=jobs.Bell(jobs.broker(settings.redis_url.get_secret_value())),
         access_tokens=access_tokens,
-        device_auth=_device_auth(settings, access_tokens, valkey, engine, async_engine),
+        device_auth=_device_auth(
+            settings,
+            access_tokens=access_tokens,
+            valkey=valkey,
+            engine=engine,
+            async_engine=async_engine,
+            clock=clock,
+        ),
         rate_limits=RateLimits(
             valkey,
             settings.redis_url.get_secret_value(),
@@ -153,13 +162,17 @@ async def _running(
             grants=grants,
             checkins=checkins,
             blobs=blobs,
+            pressure=pressure,
         ),
         intake=intake,
         brakes=brakes,
+        pressure=pressure,
         clock=clock,
     )
     await snapshots.try_refresh()
-    loops = [asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake, brakes)]
+    loops = [
+        asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake, brakes, pressure)
+    ]
     try:
         yield held
     finally:
@@ -181,6 +194,7 @@ def _desk(
     grants: GroupCommit[Wish, Grant],
     checkins: Checkins,
     blobs: BlobStore,
+    pressure: Pressure,
 ) -> PollDesk:
     return PollDesk(
         snapshots=snapshots,
@@ -194,21 +208,24 @@ def _desk(
             strikes=settings.penalty_failures,
             held_poll_s=settings.held_poll_s,
         ),
+        load=lambda: pressure.load,
     )
 
 
 def _device_auth(
     settings: Settings,
+    *,
     access_tokens: AccessTokens,
     valkey: redis.asyncio.Redis,
     engine: Engine,
     async_engine: AsyncEngine,
+    clock: Clock,
 ) -> DeviceAuth:
     secret = settings.hmac_secret
     return DeviceAuth(
         modes=frozenset(settings.device_auth),
         access_tokens=access_tokens,
-        credentials=StoredCredentials(engine, async_engine, settings.auto_accept),
+        credentials=StoredCredentials(engine, async_engine, settings.auto_accept, clock),
         valkey=Marks(valkey),
         hmac_secret=secret.get_secret_value().encode() if secret else b"",
         provider=_provider(settings),

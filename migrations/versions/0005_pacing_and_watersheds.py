@@ -14,11 +14,14 @@ def upgrade() -> None:
         "versions", sa.Column("watershed", sa.Boolean(), server_default=sa.text("false"), nullable=False)
     )
     op.add_column("attempts", sa.Column("circumstances", sa.Text(), server_default="", nullable=False))
+    op.add_column(
+        "attempts", sa.Column("downloaded", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    )
     op.create_index(
         "ix_attempts_downloading",
         "attempts",
         ["rollout_id"],
-        postgresql_where=sa.text("closed_at is null and state in ('offered','acknowledged','downloading')"),
+        postgresql_where=sa.text("closed_at is null and not downloaded"),
     )
     op.create_table(
         "pace",
@@ -47,5 +50,6 @@ def downgrade() -> None:
     op.drop_table("forgiven")
     op.drop_table("pace")
     op.drop_index("ix_attempts_downloading", "attempts")
+    op.drop_column("attempts", "downloaded")
     op.drop_column("attempts", "circumstances")
     op.drop_column("versions", "watershed")

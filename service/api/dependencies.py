@@ -28,6 +28,7 @@ from service.serving.checkins import Checkins
 from service.serving.device_auth import DeviceAuth, Presented, Provider
 from service.serving.group_commit import GroupCommit
 from service.serving.intake import Receipt, Report
+from service.serving.pressure import Pressure
 from service.serving.rate_limits import RateLimits, neighbourhood
 from service.serving.snapshot import SnapshotKeeper
 from service.tokens import AccessTokens, Binding, Caller, Clock, DeviceClaims, utc_now
@@ -52,6 +53,7 @@ class Process:
     desk: PollDesk
     intake: GroupCommit[Report, Receipt]
     brakes: Brakes
+    pressure: Pressure
     clock: Clock = utc_now
 
 

@@ -24,13 +24,14 @@ class DeviceDoor:
         self._shortcuts = shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on; a refusal is rendered as everywhere else."""
+        """Answer, turn away, or pass on; a refusal is rendered as everywhere else."""
         shortcut = self._shortcuts.get(scope.get("path", ""))
         if shortcut is None or scope.get("method") != "POST":
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
         try:
+            request.app.state.process.pressure.admit()
             response = await shortcut(request)
         except Exception as error:
             renderer: Renderer | None = renderer_of(error)

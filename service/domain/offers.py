@@ -174,13 +174,13 @@ def _undone(line: Line, current: Version | None, facts: Facts) -> Rollout | None
     It may where another rollout of the same version reaches it, for example an earlier one that was completed. Whether
     the rolled-back one still would is not asked: a device that has left its cohort since runs the bad version too.
     """
-    if current is None or current.revoked:
+    disputed = prospects(line, current).disputed
+    if not disputed or current is None or current.revoked:
         return None
-    same = [rollout for rollout in line.rollouts if rollout.version.id == current.id]
-    undone = next((rollout for rollout in same if rollout.state == "rolled_back"), None)
-    if undone is None or any(_gives(rollout, facts) for rollout in same):
+    same = [line.rollouts[position] for position in disputed]
+    if any(_gives(rollout, facts) for rollout in same):
         return None
-    return undone
+    return next(rollout for rollout in same if rollout.state == "rolled_back")
 
 
 def _gives(rollout: Rollout, facts: Facts) -> bool:
@@ -276,7 +276,7 @@ def _unreached(rollout: Rollout, facts: Facts, stage: int | None) -> Reason | No
         return "held_back"
     if rollout.state in {"paused", "halted"}:
         return "paused"
-    if rollout.state in {"scheduled", "rolled_back"}:
+    if rollout.state == "scheduled":
         return "no_rollout"
     if rollout.state != "completed" and stage > rollout.stage:
         return "not_in_stage"

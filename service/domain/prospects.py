@@ -13,9 +13,6 @@ from sdk_contract.wire import Reason
 from service.domain.catalogue import Line, Rollout, Version
 from service.domain.cohorts import Attributes, Predicate, admits, bucket
 
-WAYS_BACK = ("rolled_back",)
-"""States in which a rollout also speaks to devices that run its version."""
-
 
 @dataclass(frozen=True, slots=True)
 class Prospects:
@@ -23,19 +20,19 @@ class Prospects:
 
     Attributes:
         settled: rollouts whose refusal hangs on the running version alone.
-        always: those that have to be asked whatever the device is like.
         cohorts: what each cohort's rule leads to: (rollout, percentage of its stage).
         open: all that are not settled, in order.
+        disputed: all rollouts of the running version, where one of them was rolled back; else none.
     """
 
     settled: tuple[tuple[int, Reason], ...]
-    always: tuple[int, ...]
     cohorts: tuple[tuple[Predicate, tuple[tuple[int, float], ...]], ...]
     open: tuple[int, ...]
+    disputed: tuple[int, ...]
 
     def to_ask(self, line: Line, device_id: str, attributes: Attributes) -> list[int]:
         """The rollouts that may say anything but `not_in_cohort`, in order."""
-        reach: dict[int, float] = dict.fromkeys(self.always, 100)
+        reach: dict[int, float] = {}
         for matches, steps in self.cohorts:
             if matches(device_id, attributes):
                 for position, percent in steps:
@@ -59,7 +56,7 @@ def prospects(line: Line, current: Version | None) -> Prospects:
 
 def no_news(rollout: Rollout, current: Version | None) -> Reason | None:
     """Why the rollout's version is nothing for a device that runs `current`, if that is so."""
-    if rollout.version.revoked:
+    if rollout.version.revoked or rollout.state == "rolled_back":
         return "no_rollout"
     if current is None or current.counter < rollout.version.counter:
         return None
@@ -68,14 +65,11 @@ def no_news(rollout: Rollout, current: Version | None) -> Reason | None:
 
 def _work_out(rollouts: Sequence[Rollout], current: Version | None) -> Prospects:
     over: list[tuple[int, Reason]] = []
-    always: list[int] = []
     opened: list[int] = []
     cohorts: dict[Predicate, list[tuple[int, float]]] = defaultdict(list)
     for position, rollout in enumerate(rollouts):
         refusal = no_news(rollout, current)
-        if rollout.state in WAYS_BACK:
-            always.append(position)
-        elif refusal is not None:
+        if refusal is not None:
             over.append((position, refusal))
             continue
         opened.append(position)
@@ -85,4 +79,10 @@ def _work_out(rollouts: Sequence[Rollout], current: Version | None) -> Prospects
     first: dict[Reason, int] = {}
     for position, reason in over:
         first.setdefault(reason, position)
-    return Prospects(tuple((at, reason) for reason, at in first.items()), tuple(always), steps, tuple(opened))
+    settled = tuple((at, reason) for reason, at in first.items())
+    return Prospects(settled, steps, tuple(opened), _disputed(rollouts, current))
+
+
+def _disputed(rollouts: Sequence[Rollout], current: Version | None) -> tuple[int, ...]:
+    own = [at for at, rollout in enumerate(rollouts) if current and rollout.version.id == current.id]
+    return tuple(own) if any(rollouts[at].state == "rolled_back" for at in own) else ()

@@ -1,18 +1,27 @@
 """One poll: decide from the snapshot, get a grant where something is offered, sign, answer."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sdk_contract.documents import Action
 from sdk_contract.wire import PollRequest
 from service.domain.catalogue import Line
+from service.domain.load import Load, first_after_outage_s, next_poll_s
 from service.domain.offers import Decision, Facts, When, decide, refuge
 from service.domain.openings import aim
 from service.domain.penalty import circumstances
 from service.domain.policy import Pacing
 from service.domain.strata import settled, stratum_of
-from service.errors import DeviceSuspended, ModelNotServed, ModelRequired, UnknownDevice, UnknownModel
+from service.errors import (
+    DeviceSuspended,
+    ModelNotServed,
+    ModelRequired,
+    Unavailable,
+    UnknownDevice,
+    UnknownModel,
+)
 from service.serving.checkins import Checkin, Checkins
 from service.serving.compose import Composer, Verdict
 from service.serving.grants import Grant, Wish
@@ -20,6 +29,8 @@ from service.serving.group_commit import GroupCommit
 from service.serving.snapshot import Snapshot, SnapshotKeeper
 from service.tokens import DeviceClaims
 
+AFTER_OUTAGE_S = 300
+"""About when a device comes again that would have been offered something while nothing could be written down."""
 SOON_S = 60
 """Next poll of a device that is waiting for something short, such as a patch in the making."""
 
@@ -69,8 +80,10 @@ class PollDesk:
         checkins: Checkins,
         composer: Composer,
         pace: Pace,
+        load: Callable[[], Load] = Load,
     ) -> None:
-        """Keep the ports."""
+        """Keep the ports; `load` tells how busy this process is."""
+        self._load = load
         self._snapshots = snapshots
         self._grants = grants
         self._checkins = checkins
@@ -85,7 +98,6 @@ class PollDesk:
             UnknownDevice: the device has not enrolled here.
             ModelNotServed: the device was let in for other models.
             DeviceSuspended: the device has been decommissioned.
-            Unavailable: something is offered and cannot be written down now.
         """
         snapshot = self._snapshots.current
         line = choose_line(snapshot, question.request.model)
@@ -98,7 +110,7 @@ class PollDesk:
         grant = None
         # Leaving a revoked version, or completing one, is no part of a rollout: no attempt is counted.
         if decision.offered and decision.rollout is not None:
-            grant = await self._grants.submit(wish_for(line, decision, facts, question.now, self.pace))
+            grant = await self._granted(wish_for(line, decision, facts, question.now, self.pace))
             if not grant.known:
                 raise UnknownDevice("this device has not enrolled here", field="device_id")
             if grant.refusal is not None:
@@ -112,6 +124,13 @@ class PollDesk:
         )
         return self._composer.compose(snapshot, verdict, question.request, question.body, question.now)
 
+    async def _granted(self, wish: Wish) -> Grant:
+        """What cannot be written down is not offered; the device keeps what it has and comes again soon."""
+        try:
+            return await self._grants.submit(wish)
+        except Unavailable:
+            return Grant(None, "degraded")
+
     def _note(self, line: Line, question: Question) -> None:
         request = question.request
         self._checkins.note(
@@ -119,16 +138,17 @@ class PollDesk:
         )
 
     def _next_poll_s(self, decision: Decision, now: datetime) -> int:
+        chance = random.random()  # noqa: S311 - timing, not a secret
         if decision.opening is not None:
-            wait = aim(decision.opening, now, self.pace.poll_s, random.random())  # noqa: S311 - timing
-            return max(1, round(wait))
+            return max(1, round(aim(decision.opening, now, self.pace.poll_s, chance)))
         base = self.pace.poll_s
+        if decision.reason == "degraded":
+            return first_after_outage_s(base, AFTER_OUTAGE_S, chance)
         if decision.reason == "patch_building":
             base = min(SOON_S, base)
         elif decision.held or decision.reason == "awaits_activation":
             base = min(self.pace.held_poll_s, base)
-        # Jitter spreads a fleet that was started, or cut off, at the same moment.
-        return max(1, round(base * random.uniform(0.9, 1.1)))  # noqa: S311 - timing, not a secret
+        return next_poll_s(base, self._load(), chance)
 
 
 def wish_for(line: Line, decision: Decision, facts: Facts, now: datetime, pace: Pace) -> Wish:

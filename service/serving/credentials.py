@@ -1,4 +1,7 @@
-"""Credentials of devices, read when they are asked for: a key that was changed or withdrawn ends at once."""
+"""Credentials of devices, read when they are asked for: a key that was changed or withdrawn ends at once.
+
+While the database is away nothing can be withdrawn, so those that were read last are good until it is back.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,6 +18,8 @@ from service.serving.device_auth import Credential
 from service.serving.gathering import Gathered
 from service.tokens import Clock, utc_now
 
+MAX_KNOWN = 50_000
+"""Credentials that are remembered for an outage, about 300 bytes each."""
 _FIND = text(
     "select id, status, public_key, secret_salt, models from devices where id = any(cast(:ids as text[]))"
 )
@@ -31,15 +36,19 @@ class StoredCredentials:
         self._async_engine = async_engine
         self._auto_accept = auto_accept
         self._clock = clock
-        self._looking: Gathered[str, Credential | None] = Gathered(self._find_all)
+        self._known: dict[str, Credential] = {}
+        self._looking: Gathered[str, Credential | Unavailable | None] = Gathered(self._find_all)
 
     async def find(self, device_id: str) -> Credential | None:
         """The credential of a device, None where there is no such device.
 
         Raises:
-            Unavailable: the database is away.
+            Unavailable: the database is away, and the device was not seen lately.
         """
-        return await self._looking.ask(device_id)
+        found = await self._looking.ask(device_id)
+        if isinstance(found, Unavailable):
+            raise found
+        return found
 
     async def admit(self, device_id: str) -> Credential:
         """The same, and the device is let in if it is new.
@@ -52,14 +61,25 @@ class StoredCredentials:
             found = await asyncio.to_thread(self._enrol, device_id, self._clock())
         return found
 
-    async def _find_all(self, device_ids: Sequence[str]) -> Sequence[Credential | None]:
+    async def _find_all(self, device_ids: Sequence[str]) -> Sequence[Credential | Unavailable | None]:
         try:
             async with self._async_engine.connect() as connection:
                 rows = await connection.execute(_FIND, {"ids": list(dict.fromkeys(device_ids))})
                 found = {row.id: Credential(*row[1:]) for row in rows}
         except (SQLAlchemyError, OSError) as error:
-            raise Unavailable("cannot look the device up now", retry_after_s=5) from error
+            return [self._remembered(device_id, error) for device_id in device_ids]
+        if len(self._known) + len(found) > MAX_KNOWN:
+            self._known = {}
+        self._known |= found
         return [found.get(device_id) for device_id in device_ids]
+
+    def _remembered(self, device_id: str, error: Exception) -> Credential | Unavailable:
+        known = self._known.get(device_id)
+        if known is None:
+            refusal = Unavailable("cannot look the device up now", retry_after_s=5)
+            refusal.__cause__ = error
+            return refusal
+        return known
 
     def _enrol(self, device_id: str, now: datetime) -> Credential:
         try:

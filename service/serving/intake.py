@@ -87,6 +87,7 @@ _MERGE = text(
     )
     update attempts a set
       state = case when news.seq >= a.seq or news.over then news.state else a.state end,
+      downloaded = a.downloaded or news.state in ('downloaded', 'staged', 'activating'),
       code = coalesce(news.code, a.code),
       seq = greatest(a.seq, news.seq),
       bytes_sent = greatest(a.bytes_sent, news.bytes),

@@ -18,7 +18,7 @@ _OPEN = text(
     select paced.id, (
       select count(*) from (
         select from attempts
-        where rollout_id = paced.id and closed_at is null and state in ('offered', 'acknowledged', 'downloading')
+        where rollout_id = paced.id and closed_at is null and not downloaded and action = 'install'
         limit paced.most
       ) as downloading
     ) as open

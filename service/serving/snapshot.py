@@ -23,6 +23,7 @@ from service.domain.policy import parse_policy
 from service.errors import InvalidRule
 from service.observability import log
 from service.operations import cohorts, gate_figures
+from service.serving.lists import Lists
 
 _log = log("snapshot")
 
@@ -49,9 +50,14 @@ class Snapshot:
     trust_chain: tuple[tuple[int, bytes], ...] = ()
 
 
-def build(session: Session) -> Snapshot:
-    """Read one consistent view; the session must be a `read_only` one."""
-    named = _cohorts(session)
+def build(session: Session, lists: Lists | None = None) -> Snapshot:
+    """Read one consistent view; the session must be a `read_only` one.
+
+    Args:
+        session: where to read.
+        lists: what has been read before, so that only what has changed is read again.
+    """
+    named = _cohorts(session, lists or Lists())
     predicates = {name: cohort.matches for name, cohort in named.items()}
     versions = _versions(session)
     rollouts = _rollouts(session, versions, predicates)
@@ -90,6 +96,7 @@ class SnapshotKeeper:
         self._engine = engine
         self._check_every_s = check_every_s
         self.current = Snapshot()
+        self._lists = Lists()
         self.fresh = False
         self._refreshing = threading.Lock()
 
@@ -98,7 +105,7 @@ class SnapshotKeeper:
         # One at a time: an older view that took longer must not replace a newer one.
         with self._refreshing, read_only(self._engine) as session:
             if self.current.epoch != store.rollouts.epoch(session) or not self.fresh:
-                self.current = build(session)
+                self.current = build(session, self._lists)
         self.fresh = True
 
     async def run(self) -> None:
@@ -128,8 +135,8 @@ async def _finished(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _cohorts(session: Session) -> dict[str, Cohort]:
-    rows, members = store.rollouts.cohorts(session), store.rollouts.cohort_members(session)
+def _cohorts(session: Session, lists: Lists) -> dict[str, Cohort]:
+    rows, members = store.rollouts.cohorts(session), lists.read(session)
     readable, faults = cohorts.compile_readable(rows, members)
     for name, fault in faults.items():
         _log.error("cohort.unreadable", cohort=name, field=fault.field, detail=fault.detail)

@@ -132,7 +132,12 @@ class ApprovalRow(Table):
 
 
 class AttemptRow(Table):
-    """One device's way to one version."""
+    """One device's way to one version.
+
+    Attributes:
+        circumstances: see `domain.penalty`.
+        downloaded: the device has said that it has the bytes; it never takes that back.
+    """
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -148,7 +153,7 @@ class AttemptRow(Table):
         Index(
             "ix_attempts_downloading",
             "rollout_id",
-            postgresql_where=text("closed_at is null and state in ('offered','acknowledged','downloading')"),
+            postgresql_where=text("closed_at is null and not downloaded"),
         ),
         Index(
             "ix_attempts_staged",
@@ -173,6 +178,7 @@ class AttemptRow(Table):
     circumstances: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str]
     code: Mapped[str | None]
+    downloaded: Mapped[bool] = mapped_column(server_default=text("false"))
     seq: Mapped[int] = mapped_column(Integer, server_default="-1")
     events: Mapped[int] = mapped_column(Integer, server_default="0")
     bytes_offered: Mapped[int] = mapped_column(server_default="0")
@@ -268,18 +274,27 @@ def cohorts(session: Session) -> Sequence[CohortRow]:
     return session.scalars(select(CohortRow).order_by(CohortRow.name)).all()
 
 
-def cohort_members(session: Session) -> dict[str, frozenset[str]]:
-    """The explicit lists: cohort name -> device ids."""
-    query = select(CohortMemberRow.cohort, func.array_agg(CohortMemberRow.device_id)).group_by(
-        CohortMemberRow.cohort
+def list_marks(session: Session) -> dict[str, tuple[int, int]]:
+    """Cohort name -> length and hash of its explicit list: equal marks, equal lists."""
+    hashes = func.sum(func.hashtextextended(CohortMemberRow.device_id, 0))
+    query = select(CohortMemberRow.cohort, func.count(), hashes).group_by(CohortMemberRow.cohort)
+    return {name: (count, int(total)) for name, count, total in session.execute(query)}
+
+
+def members_of(session: Session, cohort_name: str) -> frozenset[str]:
+    """The explicit list of a cohort, fetched in pieces: turning one long array into text stops all other threads."""
+    piece = func.hashtext(CohortMemberRow.device_id).op("&")(63)
+    query = (
+        select(func.array_agg(CohortMemberRow.device_id))
+        .where(CohortMemberRow.cohort == cohort_name)
+        .group_by(piece)
     )
-    return {name: frozenset(members) for name, members in session.execute(query)}
+    return frozenset().union(*session.scalars(query).yield_per(1))
 
 
-def members_of(session: Session, cohort_name: str) -> set[str]:
-    """The explicit list of one cohort."""
-    query = select(CohortMemberRow.device_id).where(CohortMemberRow.cohort == cohort_name)
-    return set(session.scalars(query))
+def cohort_members(session: Session) -> dict[str, frozenset[str]]:
+    """All explicit lists: cohort name -> device ids."""
+    return {name: members_of(session, name) for name in list_marks(session)}
 
 
 def member_counts(session: Session) -> dict[str, int]:

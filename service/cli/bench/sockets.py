@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from statistics import quantiles
 
@@ -23,7 +24,7 @@ REBUILD_EVERY_S = 1.5
 
 
 class Unexpected(Exception):
-    """The API answered something else than 200."""
+    """The API answered something else than a poll's answer or 'busy'."""
 
 
 class Wire:
@@ -78,15 +79,14 @@ async def api_process(settings: Settings, directory: Path) -> AsyncIterator[tupl
 
 async def peak(port: int, calls: Sequence[Call]) -> float:
     """Answers a second when every connection asks again at once."""
-    done, queue = 0, iter(list(calls) * 100)
+    done, queue = 0, cycle(calls)
     ends = time.perf_counter() + PEAK_S
 
     async def ask() -> None:
         nonlocal done
         wire = await Wire.open(port)
         while time.perf_counter() < ends:
-            await _good(wire, next(queue))
-            done += 1
+            done += await _answered(wire, next(queue))
         wire.close()
 
     await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
@@ -104,9 +104,9 @@ async def p99_ms(port: int, calls: Sequence[Call], per_second: float) -> float:
         for number in due:
             at = started + number / per_second
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
-            await _good(wire, calls[number % len(calls)])
-            # From when it was due: waiting for a slow answer before it counts, too.
-            took.append(time.perf_counter() - at)
+            if await _answered(wire, calls[number % len(calls)]):
+                # From when it was due: waiting for a slow answer before it counts, too.
+                took.append(time.perf_counter() - at)
         wire.close()
 
     await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
@@ -141,10 +141,12 @@ def _move_epoch(url: str) -> None:
         connection.execute("update serving_epoch set value = value + 1")
 
 
-async def _good(wire: Wire, call: Call) -> None:
+async def _answered(wire: Wire, call: Call) -> bool:
+    """Whether there was an answer; a server that is late may turn some away."""
     status, body = await wire.send(call)
-    if status != 200:
+    if status not in {200, 503}:
         raise Unexpected(f"{status}: {body[:200].decode(errors='replace')}")
+    return status == 200
 
 
 async def _listening(port: int) -> None:

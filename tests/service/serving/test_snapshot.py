@@ -76,8 +76,9 @@ def test_polls_are_answered_while_the_database_is_away_and_offers_wait(live):
     device = enrol(live)
     with Outage(live.settings.database_url):
         assert device.poll("v1")["reason"] == "up_to_date"
-        problem = refused(device.post("/v1/model/update", {"device_id": "d1"}), 503, "unavailable")
-        assert problem["retryable"]
+        waiting = device.poll()
+        assert (waiting["need_update"], waiting["reason"], waiting["action"]) == (False, "degraded", "none")
+        assert 150 <= waiting["next_poll_s"] <= 450
         event = device.event(None, "metrics")
         refused(device.post("/v1/model/events", [event]), 503, "unavailable")
         refused(live.call("GET", "/v1/admin/models"), 503, "unavailable")
