@@ -81,6 +81,21 @@ def _create_metric_tables() -> None:
     )
     op.execute("create index ix_metric_rollups_days on metric_rollups (day) where extract(day from day) <> 1")
     op.create_table(
+        "metric_totals",
+        _rollout(),
+        sa.Column("metric", sa.Text(), nullable=False),
+        sa.Column("stage", sa.SmallInteger(), nullable=False),
+        sa.Column("stratum", sa.Text(), nullable=False),
+        sa.Column("arm", sa.Text(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        sa.Column("second", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["rollout_id"], ["rollouts.id"], name="fk_metric_totals_rollout_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("rollout_id", "metric", "stage", "stratum", "arm", name="pk_metric_totals"),
+    )
+    op.create_table(
         "metric_marks",
         _rollout(),
         sa.Column("mark", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -100,7 +115,7 @@ def _moment(name: str) -> sa.Column[object]:
 
 
 def downgrade() -> None:
-    for table in ("verdicts", "metric_marks", "metric_rollups", "metric_names", "strata"):
+    for table in ("verdicts", "metric_marks", "metric_totals", "metric_rollups", "metric_names", "strata"):
         op.drop_table(table)
     for index in ("ix_rollups_hours", "ix_rollups_minutes"):
         op.drop_index(index, "rollups")

@@ -4,7 +4,7 @@ Of the 5 % of good rollouts that may ever be stopped or held by mistake, four go
 shared by all strata, each in equal parts for its gates.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
@@ -61,20 +61,23 @@ class Seen:
 
     def without(self, strata: Collection[str]) -> "Seen":
         """What came from all other strata; the shares stay as they are."""
-        return self._where(lambda stratum: stratum not in strata)
-
-    def only(self, stratum: str) -> "Seen":
-        """What came from one stratum."""
-        return self._where(lambda other: other == stratum)
-
-    def _where(self, wanted: Callable[[str], bool]) -> "Seen":
         values = {
-            metric: {block: seen for block, seen in blocks.items() if wanted(block[1])}
+            metric: {block: seen for block, seen in blocks.items() if block[1] not in strata}
             for metric, blocks in self.values.items()
         }
-        return Seen(
-            {key: tally for key, tally in self.outcomes.items() if wanted(key[1])}, values, self.shares
-        )
+        kept = {key: tally for key, tally in self.outcomes.items() if key[1] not in strata}
+        return Seen(kept, values, self.shares)
+
+    def apart(self) -> dict[str, "Seen"]:
+        """Each stratum that has reported by itself."""
+        outcomes: dict[str, dict[tuple[int, str], Tally]] = {name: {} for name in self.strata}
+        values: dict[str, dict[str, dict[Block, Compared]]] = {name: {} for name in outcomes}
+        for key, tally in self.outcomes.items():
+            outcomes.get(key[1], {})[key] = tally
+        for metric, blocks in self.values.items():
+            for block, seen in blocks.items():
+                values.get(block[1], {}).setdefault(metric, {})[block] = seen
+        return {name: Seen(outcomes[name], values[name], self.shares) for name in sorted(outcomes)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +152,8 @@ def _in_breach(stage: Stage, seen: Seen) -> bool:
 
 def _convicted(stage: Stage, seen: Seen, alpha: float) -> dict[str, Finding]:
     found = {}
-    for stratum in sorted(seen.strata):
-        findings = _look(stage, seen.only(stratum), alpha, stratum)
+    for stratum, own in seen.apart().items():
+        findings = _look(stage, own, alpha, stratum)
         breach = next((finding for finding in findings if finding.says == "breach"), None)
         if breach is not None:
             found[stratum] = breach
@@ -159,8 +162,8 @@ def _convicted(stage: Stage, seen: Seen, alpha: float) -> dict[str, Finding]:
 
 def _vouched(seen: Seen, out: Collection[str]) -> bool:
     """Whether enough has come from the other strata: a version that fails most devices is at fault itself."""
-    left, gone = seen.without(out).total().reports, sum(seen.only(name).total().reports for name in out)
-    return left >= max(ENOUGH_LEFT, gone)
+    left = seen.without(out).total().reports
+    return left >= max(ENOUGH_LEFT, seen.total().reports - left)
 
 
 def _ripe(

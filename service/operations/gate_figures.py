@@ -101,8 +101,8 @@ def summary(session: Session, row: store.rollouts.RolloutRow) -> dict[str, Any]:
 def _strata(looked_at: Seen) -> dict[str, dict[str, int]]:
     return {
         stratum: {"reports": total.reports, "bad": total.against("failure_rate")}
-        for stratum in sorted(looked_at.strata)
-        for total in [looked_at.only(stratum).total()]
+        for stratum, own in looked_at.apart().items()
+        for total in [own.total()]
     }
 
 

@@ -94,6 +94,15 @@ _COUNT = text(
       from news join fresh using (rollout_id, mark) group by 1, 2, 3, 4, 5, 6, 7 order by 1, 2, 3, 4, 5, 6, 7
       on conflict (rollout_id, metric, stage, stratum, arm, day, bucket)
       do update set count = metric_rollups.count + excluded.count
+    ), summed as (
+      insert into metric_totals (rollout_id, metric, stage, stratum, arm, count, first, second)
+      select rollout_id, metric, stage, stratum, arm, count(*), sum(bucket), sum(bucket * bucket)
+      from news join fresh using (rollout_id, mark) where metric <> :shares
+      group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+      on conflict (rollout_id, metric, stage, stratum, arm) do update set
+        count = metric_totals.count + excluded.count,
+        first = metric_totals.first + excluded.first,
+        second = metric_totals.second + excluded.second
     )
     select distinct rollout_id from fresh
     """
@@ -243,6 +252,7 @@ async def _write(
         "arms": [sample.arm for _, (sample, _) in ordered],
         "days": [day for _, (_, day) in ordered],
         "buckets": [sample.bucket for _, (sample, _) in ordered],
+        "shares": SHARES,
     }
     return set((await connection.execute(_COUNT, columns)).scalars())
 

@@ -53,6 +53,21 @@ class MetricRollupRow(Table):
     count: Mapped[int]
 
 
+class MetricTotalRow(Table):
+    """The same, summed up for gates: how many values, the sum of their buckets and of the squares of these."""
+
+    __tablename__ = "metric_totals"
+
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    stage: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    stratum: Mapped[str] = mapped_column(primary_key=True)
+    arm: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    first: Mapped[int]
+    second: Mapped[int]
+
+
 class MetricMarkRow(Table):
     """That a device's value of a metric has been counted in a rollout; `mark` is a digest of the two."""
 
@@ -95,21 +110,9 @@ def outcomes(session: Session, rollout_id: UUID) -> dict[tuple[int, str], dict[s
 
 def moments(session: Session, rollout_id: UUID, metrics: Sequence[str]) -> Sequence[Any]:
     """Rows of metric, stage, stratum, arm, count, and the sums of buckets (`first`) and of their squares (`second`)."""
-    row, number = MetricRollupRow, MetricRollupRow.bucket.cast(BigInteger)
-    query = (
-        select(
-            row.metric,
-            row.stage,
-            row.stratum,
-            row.arm,
-            func.sum(row.count).cast(BigInteger).label("count"),
-            func.sum(row.count * number).cast(BigInteger).label("first"),
-            func.sum(row.count * number * number).cast(BigInteger).label("second"),
-        )
-        .where(row.rollout_id == rollout_id, row.metric.in_(metrics))
-        .group_by(row.metric, row.stage, row.stratum, row.arm)
-    )
-    return session.execute(query).all()
+    row = MetricTotalRow
+    query = select(row.metric, row.stage, row.stratum, row.arm, row.count, row.first, row.second)
+    return session.execute(query.where(row.rollout_id == rollout_id, row.metric.in_(metrics))).all()
 
 
 def shares(session: Session, rollout_id: UUID) -> Sequence[tuple[int, str, int]]:
@@ -125,8 +128,8 @@ def shares(session: Session, rollout_id: UUID) -> Sequence[tuple[int, str, int]]
 
 def measured(session: Session, rollout_id: UUID) -> Sequence[str]:
     """The names of what a rollout's devices have measured."""
-    query = select(MetricRollupRow.metric).where(MetricRollupRow.rollout_id == rollout_id).distinct()
-    return sorted(name for name in session.scalars(query) if name != SHARES)
+    query = select(MetricTotalRow.metric).where(MetricTotalRow.rollout_id == rollout_id).distinct()
+    return sorted(session.scalars(query))
 
 
 def metric_names(session: Session, model: str) -> Sequence[str]:
