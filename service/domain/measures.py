@@ -60,14 +60,14 @@ class Moments:
     def scatter(self) -> float:
         """Sum of squared distances of the logarithms from their mean.
 
-        That of uniform values within a bucket is added, so that values which all fell into one are not
-        taken for values without any spread.
+        Never less than that of even values within a bucket: values which all fell into one are not taken for
+        values without any spread.
         """
         if not self.count:
             return 0.0
         # In whole numbers up to the division: no digits are lost however many values there are.
         between = (self.count * self.second - self.first * self.first) / self.count
-        return WIDTH * WIDTH * (between + self.count / 12)
+        return WIDTH * WIDTH * max(between, self.count / 12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.evidence import convincing, rate_above
+from service.domain.evidence import TUNED_FOR, convincing, mean_above, rate_above, share_off
 
 RUNS = 400
 LOOK_EVERY = 20
@@ -64,3 +64,42 @@ def test_more_bad_reports_among_as_many_are_never_less_evidence(bad, more, bound
 @pytest.mark.parametrize("bound", [0.01, 0.05, 0.3])
 def test_before_the_first_report_there_is_no_evidence(bound):
     assert rate_above(0, 0, bound) == pytest.approx(0.0)
+
+
+def test_evidence_about_a_mean_grows_with_its_distance_and_is_none_below_the_bound():
+    found = [mean_above(z, 1.0, 1.0) for z in (-100, -3, 0, 3, 4, 100)]
+    assert found == sorted(found)
+    assert found[0] < found[2] <= 0 < found[3]
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-12, 1e6), st.floats(1e-12, 1e6))
+def test_evidence_about_a_mean_is_a_number_for_every_estimate(excess, variance, tuned):
+    assert not math.isnan(mean_above(excess, variance, tuned))
+
+
+def test_an_estimate_without_variance_is_no_evidence():
+    assert mean_above(1.0, 0.0, 1.0) == 0
+
+
+def test_evidence_about_a_mean_is_sharpest_where_it_is_tuned():
+    """At as many standard errors, the evidence is greatest around the number of values that it is tuned for."""
+    z = 3.0
+    found = {n: mean_above(z / math.sqrt(n), 1 / n, 1 / TUNED_FOR) for n in (10, 100, 1000, 10_000, 100_000)}
+    assert max(found, key=found.get) == TUNED_FOR
+
+
+def test_devices_divided_as_they_should_be_are_hardly_ever_suspected():
+    rng, steps = np.random.default_rng(5), np.arange(20, 4001, 20)
+    draws = (rng.random((RUNS, 4000)) < 0.1).cumsum(axis=1)[:, steps - 1]
+    suspected = [
+        any(convincing(share_off(int(i), int(n - i), 0.1), 0.01) for i, n in zip(row, steps, strict=True))
+        for row in draws
+    ]
+    assert sum(suspected) / RUNS <= 0.01
+
+
+def test_devices_divided_wrongly_are_found_out_either_way():
+    assert convincing(share_off(60, 940, 0.1), 0.01)
+    assert convincing(share_off(150, 850, 0.1), 0.01)
+    assert not convincing(share_off(100, 900, 0.1), 0.01)
+    assert share_off(0, 0, 0.5) == pytest.approx(0)
