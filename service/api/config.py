@@ -29,7 +29,11 @@ def get_config(
     return found.model_dump(mode="json", exclude_defaults=True)
 
 
-@router.put("", summary="Bring about what a document says")
+@router.put(
+    "",
+    summary="Bring about what a document says",
+    responses={412: {**RESPONSES[409], "description": "Somebody has changed something since `If-Match`."}},
+)
 def put_config(
     body: ConfigBody,
     session: Transaction,

@@ -167,8 +167,13 @@ class ApprovalView(View):
 
 
 class RolloutEventView(View):
-    """Something that happened to a rollout."""
+    """Something that happened to a rollout.
 
+    Attributes:
+        sequence: rises with every event; webhooks tell it too.
+    """
+
+    sequence: int
     at: datetime
     kind: str
     actor: str

@@ -56,9 +56,10 @@ def watch(key: Key, url: Url = None, token: Token = None, as_json: AsJson = Fals
     with AdminApi.from_environment(url, token) as api:
         while True:
             found = api.call("GET", f"{BASE}/{quoted(key)}")
-            for event in found["history"][shown:]:
-                typer.echo(json.dumps(event) if as_json else _line(event))
-            shown = len(found["history"])
+            for event in found["history"]:
+                if event["sequence"] > shown:
+                    typer.echo(json.dumps(event) if as_json else _line(event))
+            shown = found["history"][-1]["sequence"]
             if found["state"] in OVER:
                 raise typer.Exit(0 if found["state"] == "completed" else 1)
             time.sleep(LOOK_EVERY_S)

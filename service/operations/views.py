@@ -65,7 +65,8 @@ def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, 
             for stage in row.stages
         ],
         "history": [
-            {name: getattr(event, name) for name in ("at", "kind", "actor", "reason", "detail")}
+            {"sequence": event.id}
+            | {name: getattr(event, name) for name in ("at", "kind", "actor", "reason", "detail")}
             for event in store.rollouts.history(session, row.id)
         ],
     }

@@ -406,9 +406,10 @@ def uses_of_cohort(session: Session, name: str) -> int:
 
 
 def history(session: Session, rollout_id: UUID, *, limit: int = 200) -> Sequence[RolloutEventRow]:
-    """What happened to a rollout, oldest first."""
+    """What happened to a rollout, oldest first; the newest of it, where it is long."""
     query = select(RolloutEventRow).where(RolloutEventRow.rollout_id == rollout_id)
-    return session.scalars(query.order_by(RolloutEventRow.id).limit(limit)).all()
+    newest = session.scalars(query.order_by(RolloutEventRow.id.desc()).limit(limit)).all()
+    return list(reversed(newest))
 
 
 def staged(session: Session, rollout_id: UUID) -> dict[tuple[int, str], int]:

@@ -28,7 +28,18 @@ CHECKS = [
 KNOWN = {"model": "m", "label": "v1", "device_id": "d1", "key": "r"}
 """Parameters for which a request that goes beyond "not found" needs something that is there."""
 EXAMPLES = int(os.environ.get("GRAYLAG_FUZZ_EXAMPLES", "8"))
-GROUPS = ("health", "device", "versions", "cohorts", "rollouts", "devices", "office")
+GROUPS = (
+    "health",
+    "device",
+    "versions",
+    "cohorts",
+    "templates",
+    "rollouts",
+    "devices",
+    "webhooks",
+    "config",
+    "office",
+)
 
 
 @pytest.fixture

@@ -1,0 +1,128 @@
+"""A release that lives in a repository: CI publishes, a file says the rest, a webhook tells, the log can be checked."""
+
+import json
+import os
+
+import pytest
+
+from tests.journeys.conftest import Up, wait_until
+from tests.service.receiver import listening, verified
+
+FILE = """
+cohorts:
+  - {name: filed, rule: {attr: region, eq: cn-east}, description: the east}
+templates:
+  - name: filed-careful
+    stages:
+      - {cohort: filed, percent: 100, hold: {reports: 1}, gates: [{metric: failure_rate, max: 0.05}]}
+webhooks:
+  - {name: filed-ops, url: "%(url)s", kinds: [rollout.start, rollout.complete, rollout.halt]}
+rollouts:
+  - {name: filed-v1, model: filed, version: v1, template: filed-careful}
+"""
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with listening() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def file(shared_dir, receiver):
+    path = shared_dir / "graylag.yaml"
+    path.write_text(FILE % {"url": receiver.url})
+    return path
+
+
+@pytest.fixture(scope="module")
+def token_of(up: Up):
+    """Tokens by role, as an admin hands them out."""
+    made = {}
+
+    def give(scope):
+        if scope not in made:
+            body = {"name": f"filed-{scope}", "scope": scope}
+            made[scope] = up.api.call("POST", "/v1/admin/tokens", body)["token"]
+        return made[scope]
+
+    return give
+
+
+def done(up, *words, token=None):
+    """A command that must do; what it said."""
+    environment = {"GRAYLAG_TOKEN": token} if token else {}
+    ended = up.run(*words, **environment)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    return ended.stdout
+
+
+def test_a_release_from_ci_to_the_whole_fleet_told_signed_and_checked(
+    up: Up, shared_dir, file, receiver, token_of
+):
+    weights = shared_dir / "filed.bin"
+    weights.write_bytes(os.urandom(50_000))
+    publish = ("graylag", "publish", "filed", "v1", "--component", f"weights={weights}")
+    assert (
+        "is ready" in done(up, *publish, token=token_of("publisher"))
+        or up.api.call("GET", "/v1/admin/models/filed/versions/v1")["state"] == "ready"
+    )
+
+    manager = token_of("release-manager")
+    assert "+ create rollouts/filed-v1" in done(
+        up, "graylag", "apply", "-f", file, "--dry-run", token=manager
+    )
+    applied = json.loads(done(up, "graylag", "apply", "-f", file, "--json", token=manager))
+    secret = applied["secrets"]["filed-ops"]
+    done(up, "graylag", "webhook", "test", "filed-ops", token=manager)
+
+    refused = up.run("graylag", "rollout", "start", "filed-v1", GRAYLAG_TOKEN=token_of("viewer"))
+    assert (refused.returncode, "[forbidden]" in refused.stderr) == (1, True)
+    done(up, "graylag", "rollout", "start", "filed-v1", "--reason", "release 5.4", token=manager)
+    head = json.loads(done(up, "graylag", "audit", "verify", "--json"))["head"]
+
+    device, facts = shared_dir / "filed-device", up.facts
+    done(
+        up,
+        *("graylag-agent", "enroll", "--dir", device, "--server", facts["api_url"], "--model", "filed"),
+        *("--token", facts["enrolment_token"], "--trust", facts["trust_bundle"], "--device-id", "filed-1"),
+        *("--attribute", "region=cn-east"),
+    )
+    assert json.loads(done(up, "graylag-agent", "update", "--dir", device, "--json"))["status"] == "updated"
+    assert "complete" in done(up, "graylag", "rollout", "watch", "filed-v1", token=token_of("viewer"))
+
+    told = wait_until(lambda: len(receiver.got) >= 3 and list(receiver.got), "three messages")
+    events = {event["type"]: event for _id, event in (verified(*one, secret) for one in told)}
+    assert events.keys() == {"webhook.test", "rollout.start", "rollout.complete"}
+    assert events["rollout.start"]["data"]["actor"] == "filed-release-manager"
+    assert events["rollout.start"]["data"]["reason"] == "release 5.4"
+    assert events["rollout.complete"]["data"]["version"] == "v1"
+
+    checked = json.loads(done(up, "graylag", "audit", "verify", "--expect", head, "--json"))
+    assert (checked["whole"], checked["expected_found"]) == (True, True)
+    story = json.loads(done(up, "graylag", "audit", "list", "--subject", "rollout:filed-v1", "--json"))
+    assert [entry["verb"] for entry in story] == ["rollout.created", "rollout.start", "rollout.complete"]
+
+
+def test_the_file_is_still_what_is_there_and_what_runs_is_left_alone(up: Up, file, token_of):
+    manager = token_of("release-manager")
+    assert "0 to see, 4 unchanged" in done(up, "graylag", "apply", "-f", file, token=manager)
+    file.write_text(file.read_text().replace("version: v1, ", "version: v1, priority: 7, "))
+    again = done(up, "graylag", "apply", "-f", file, token=manager)
+    assert "! kept rollouts/filed-v1" in again
+    assert "priority: 0 -> 7" in again
+    exported = done(up, "graylag", "export", token=token_of("viewer"))
+    assert "filed-careful" in exported
+    assert "whsec_" not in exported
+
+
+def test_a_file_with_a_fault_changes_nothing_and_says_where(up: Up, file, token_of):
+    before = done(up, "graylag", "export", "--json")
+    bad = file.with_name("bad.yaml")
+    bad.write_text(
+        file.read_text().replace("percent: 100, hold", "percent: 101, hold").replace("the east", "the west")
+    )
+    ended = up.run("graylag", "apply", "-f", bad, GRAYLAG_TOKEN=token_of("release-manager"))
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith("(templates.0.stages.0.percent) [invalid_stages]")
+    assert done(up, "graylag", "export", "--json") == before
