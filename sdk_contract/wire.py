@@ -44,6 +44,7 @@ Reason = Literal[
     "awaits_activation",
     "stratum_held",
     "paused",
+    "halted",
     "outside_window",
     "paced",
     "no_variant",

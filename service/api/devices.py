@@ -73,7 +73,8 @@ async def why_device(
         with database.read_only(held.engine) as session:
             row = devices.require(session, device_id)
             runs = {item.model: item.version for item in devices.running(session, device_id)}
-            return inquiry.Known(row.id, row.status, row.attributes, runs)
+            before = devices.came_from(session, device_id)
+            return inquiry.Known(row.id, row.status, row.attributes, runs, before)
 
     known = await asyncio.to_thread(look)
     async with held.async_engine.connect() as connection:

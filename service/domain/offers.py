@@ -242,6 +242,7 @@ _TELLING: tuple[Reason, ...] = (
     "downgrade",
     "up_to_date",
     "held_back",
+    "halted",
     "not_in_stage",
     "awaits_activation",
     "paused",
@@ -268,16 +269,18 @@ def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, whe
     return _offer(line, rollout, stage, facts, when)
 
 
+_SILENT: Mapping[str, Reason] = {"paused": "paused", "halted": "halted", "scheduled": "no_rollout"}
+"""States without offers. A device that waits through a pause keeps what it has downloaded; after a halt it need not."""
+
+
 def _unreached(rollout: Rollout, facts: Facts, stage: int | None) -> Reason | None:
     """Why the rollout does not reach the device as things stand, if that is so."""
     if stage is None:
         return "not_in_cohort"
     if is_held_back(rollout, facts.device_id):
         return "held_back"
-    if rollout.state in {"paused", "halted"}:
-        return "paused"
-    if rollout.state == "scheduled":
-        return "no_rollout"
+    if rollout.state in _SILENT:
+        return _SILENT[rollout.state]
     if rollout.state != "completed" and stage > rollout.stage:
         return "not_in_stage"
     return None

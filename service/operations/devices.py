@@ -324,6 +324,11 @@ def list_page(session: Session, *, after: str, limit: int) -> Sequence[store.dev
     return store.devices.devices(session, after=after, limit=limit)
 
 
+def came_from(session: Session, device_id: str) -> dict[str, str | None]:
+    """Model -> what the device ran before what it runs, where one of our rollouts brought it there."""
+    return store.rollouts.came_from(session, device_id)
+
+
 def running(session: Session, device_id: str) -> Sequence[store.devices.InstallationRow]:
     """What a device runs, as it last said."""
     return store.devices.installations(session, device_id)

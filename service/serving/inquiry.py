@@ -1,7 +1,7 @@
 """`why`: an operator's question about one device, answered by the code that answers its polls."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -26,12 +26,14 @@ class Known:
     Attributes:
         attributes: as it last said; an operator's are in the snapshot.
         runs: model -> version, as it last said.
+        came_from: model -> what it ran before that, as far as we brought it there.
     """
 
     device_id: str
     status: str
     attributes: Mapping[str, Any]
     runs: Mapping[str, str | None]
+    came_from: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Inquiry:
             modules=None,
             accepts=PATCH_FORMATS,
             blocked=self.snapshot.blocked.get(known.device_id),
+            came_from=known.came_from.get(line.name),
             holds=True,  # as the reference client does; we do not keep what others can do
         )
 

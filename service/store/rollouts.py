@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship, selectinload
 
 from service.store.base import Created, Serial, Table, locked
+from service.store.devices import InstallationRow
 from service.store.versions import VersionRow
 
 SERVED = ("running", "completed", "rolled_back")
@@ -410,6 +411,23 @@ def history(session: Session, rollout_id: UUID, *, limit: int = 200) -> Sequence
     query = select(RolloutEventRow).where(RolloutEventRow.rollout_id == rollout_id)
     newest = session.scalars(query.order_by(RolloutEventRow.id.desc()).limit(limit)).all()
     return list(reversed(newest))
+
+
+def came_from(session: Session, device_id: str) -> dict[str, str | None]:
+    """Model -> version before the one that a device runs, from its last committed attempt to that one."""
+    query = (
+        select(AttemptRow.model, AttemptRow.from_version)
+        .join(VersionRow, VersionRow.id == AttemptRow.version_id)
+        .join(
+            InstallationRow,
+            (InstallationRow.device_id == AttemptRow.device_id)
+            & (InstallationRow.model == AttemptRow.model)
+            & (InstallationRow.version == VersionRow.label),
+        )
+        .where(AttemptRow.device_id == device_id, AttemptRow.state == "committed")
+        .order_by(AttemptRow.closed_at)
+    )
+    return dict(session.execute(query).all())  # the last one of each model wins
 
 
 def staged(session: Session, rollout_id: UUID) -> dict[tuple[int, str], int]:

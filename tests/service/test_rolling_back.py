@@ -11,6 +11,7 @@ from tests.service.actors import (
     cohort,
     create_rollout,
     enrol,
+    flush,
     ok,
     publish,
     roll_out,
@@ -136,6 +137,19 @@ def test_without_anything_to_go_back_to_the_device_keeps_what_it_has(live):
     roll_out(live, "r", "v1")
     ok(act(live, "r", "rollback", WHY))
     assert told(enrol(live), "v1") == ("hold", "rollback", None)
+
+
+def test_why_says_where_a_device_will_be_brought_back_to_and_why(three):
+    device = enrol(three)
+    ok(act(three, "to-v3", "pause"))
+    device.finish(device.poll("v1")["attempt_id"], "committed")
+    ok(act(three, "to-v3", "resume"))
+    device.finish(device.poll("v1")["attempt_id"], "committed")
+    device.poll("v3")
+    flush(three)
+    ok(act(three, "to-v3", "rollback", WHY))
+    said = ok(three.call("GET", "/v1/admin/devices/d1/why?model=m"))
+    assert (said["action"], said["reason"], said["version"]) == ("rollback", "rollback", "v1")
 
 
 def test_a_killed_model_brings_nobody_back(three):

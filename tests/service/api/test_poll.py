@@ -170,8 +170,8 @@ def test_every_no_has_its_name(live, device):
     ok(act(live, "r", "pause"))
     assert device.poll("v1", **east)["reason"] == "paused"
     ok(act(live, "r", "resume"))
-    ok(act(live, "r", "halt"))
-    assert device.poll("v1", **east)["reason"] == "paused"
+    ok(act(live, "r", "halt", "enough seen"))
+    assert device.poll("v1", **east)["reason"] == "halted"
     actors.write(live, "update models set killed = true")
     actors.refresh(live)
     killed = device.poll("v1")

@@ -61,7 +61,7 @@ def test_a_device_with_a_version_that_we_never_made_is_offered_one():
         (only(rollout(V2, stage(INSIDERS))), facts(), "not_in_cohort", "none"),
         (only(rollout(V2, stage(INSIDERS), stage())), facts(), "not_in_stage", "none"),
         (only(rollout(V2, state="paused")), facts(), "paused", "none"),
-        (only(rollout(V2, state="halted")), facts(), "paused", "none"),
+        (only(rollout(V2, state="halted")), facts(), "halted", "none"),
         (only(rollout(V2, state="scheduled")), facts(), "no_rollout", "none"),
         (only(rollout(version(2, revoked=True))), facts(), "no_rollout", "none"),
         (only(rollout(version(2, variant({"w": "x"}, rule=INSIDERS)))), facts(), "no_variant", "none"),

@@ -152,7 +152,7 @@ def test_a_breach_halts_and_takes_back_what_is_open(live):
     assert halted["stages"][0]["outcomes"]["withdrawn"] == 1
     assert halted["history"][-1]["actor"] == "gates"
     answer = waiting.poll()
-    assert (answer["reason"], answer.get("attempt_id")) == ("paused", None)
+    assert (answer["reason"], answer.get("attempt_id")) == ("halted", None)
     state = actors.rows(live, "select state from attempts where id = cast(:id as uuid)", id=open_attempt)
     assert state[0]["state"] == "cancelled"
     assert ok(live.client.get("/v1/model/info"))["version"] is None

@@ -28,8 +28,8 @@ def test_a_cohort_that_cannot_be_read_stops_its_own_rollouts_and_no_others(live)
         cohort(live, name, {"attr": "soc", "eq": name})
     cohort(live, "inner", devices=["d1"])
     cohort(live, "outer", {"cohort": "inner"})
-    for name in ("bad", "good", "outer"):
-        roll_out(live, name, "v1", stage(name))
+    for priority, name in enumerate(("bad", "good", "outer")):
+        roll_out(live, name, "v1", stage(name), priority=priority)
     actors.write(live, """update cohorts set rule = '{"magic": 1}' where name = 'bad'""")
     actors.refresh(live)
     assert {rollout.name for rollout in look(live).lines["m"].rollouts} == {"good", "outer"}
