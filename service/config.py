@@ -211,6 +211,16 @@ class Settings(BaseSettings):
     patch_bases: int = Field(
         default=3, ge=0, le=50, description="How many earlier versions get a patch to each new one."
     )
+    patch_limit: int = Field(
+        default=24,
+        ge=0,
+        le=1000,
+        description="How many patches to one version are made at most, as devices turn out to need them; 0 for no more "
+        "than at publishing.",
+    )
+    patch_plan_tick_s: float = Field(
+        default=30.0, gt=0, le=3600, description="How often the plan of patches is made anew."
+    )
     patch_threads: int = Field(default=2, ge=1, le=64, description="Cores that encode one patch.")
     scratch_dir: Path | None = Field(
         default=None, description="Where workers keep temporary files; empty for the system's place."

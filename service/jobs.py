@@ -16,6 +16,7 @@ RUN_JOB = "graylag.run_job"
 EVALUATE_ROLLOUTS = "graylag.evaluate_rollouts"
 SWEEP = "graylag.sweep"
 RING_FOR_WEBHOOKS = "graylag.ring_for_webhooks"
+PLAN_PATCHES = "graylag.plan_patches"
 
 INGEST_VERSION = "ingest_version"
 SIGN_VERSION = "sign_version"

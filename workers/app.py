@@ -29,14 +29,19 @@ def create(chosen: Settings) -> Celery:
     def ring_for_webhooks() -> None:
         ticks.ring_for_webhooks(process.context())
 
+    def plan_patches() -> None:
+        ticks.plan_patches(process.context())
+
     app.task(run_job, name=jobs.RUN_JOB)
     app.task(evaluate_rollouts, name=jobs.EVALUATE_ROLLOUTS)
     app.task(sweep, name=jobs.SWEEP)
     app.task(ring_for_webhooks, name=jobs.RING_FOR_WEBHOOKS)
+    app.task(plan_patches, name=jobs.PLAN_PATCHES)
     app.conf.beat_schedule = {
         "rollouts": _every(jobs.EVALUATE_ROLLOUTS, chosen.rollout_tick_s),
         "webhooks": _every(jobs.RING_FOR_WEBHOOKS, chosen.webhook_tick_s),
         "sweep": _every(jobs.SWEEP, chosen.sweep_tick_s),
+        "patches": _every(jobs.PLAN_PATCHES, chosen.patch_plan_tick_s),
     }
     return app
 

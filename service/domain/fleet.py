@@ -20,6 +20,7 @@ NEITHER = -1
 """Code of a value that is no number, where only numbers are asked for; of a word that no rule names."""
 
 _WORDS = frozenset({"eq", "ne", "in", "exists"})
+_FROM_ABOVE = frozenset({"gte", "lt", "exists"})
 _NUMBERS = _WORDS | {"gte", "lte", "gt", "lt"}
 
 
@@ -30,12 +31,14 @@ class Key:
     Attributes:
         kind: `words`: whether it is one of `words`; `numbers`: where it lies among `numbers`; `text`: all of it.
         numbers: ascending.
+        exact: whether a rule tells a value that equals one of `numbers` from those just above it.
     """
 
     name: str
     kind: Kind
     words: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
+    exact: bool = True
 
     def value(self, code: Any) -> Any:
         """A value that every rule answers as it answers those with this code; see `Key.code` for the codes."""
@@ -54,7 +57,7 @@ class Key:
         if not isinstance(value, int | float) or isinstance(value, bool):
             return NEITHER
         below = [number for number in self.numbers if number <= value]
-        return 2 * len(below) - (value in below)
+        return 2 * len(below) - (self.exact and value in below)
 
     def _number(self, code: int) -> float:
         place = (code + 1) // 2
@@ -149,7 +152,8 @@ def _key(name: str, asked: Sequence[tuple[str, Any]]) -> Key:
     if operators <= _WORDS and all(_is_plain(constant) for constant in constants):
         return Key(name, "words", words=tuple(sorted(set(constants))))
     if operators <= _NUMBERS and all(_is_number(constant) for constant in constants):
-        return Key(name, "numbers", numbers=tuple(sorted(set(constants))))
+        exact = not operators <= _FROM_ABOVE
+        return Key(name, "numbers", numbers=tuple(sorted(set(constants))), exact=exact)
     return Key(name, "text")
 
 

@@ -56,12 +56,12 @@ def _add_gains(gain: dict[Pair, int], target: Sequence[File], base: Base) -> Non
     for file in target:
         if file.sha256 in held:
             continue
-        for source in _forerunners(file, base):
+        for source in forerunners(file, base):
             pair = Pair(source.sha256, file.sha256)
             gain[pair] = gain.get(pair, 0) + file.size * max(1, base.devices)
 
 
-def _forerunners(file: File, base: Base) -> list[File]:
+def forerunners(file: File, base: Base) -> list[File]:
     """The base's files of that name: of the same build where it has one, for int4 says nothing about int8."""
     named = [source for source in base.files if source.name == file.name]
     return [source for source in named if source.variant == file.variant] or named

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -35,23 +36,25 @@ def plan_for(session: Session, bell: Bell, version_id: int, *, bases: int) -> li
         raise NotFound(f"there is no version {version_id}")
     census = store.devices.census(session, version.model)
     earlier = [
-        Base(row.label, _files(row), census.get(row.label, 0))
+        Base(row.label, files_of(row), census.get(row.label, 0))
         for row in store.versions.earlier_served(session, version, limit=max(50, bases))
     ]
-    pairs = plan(_files(version), earlier, limit=bases)
+    pairs = plan(files_of(version), earlier, limit=bases)
     for pair in pairs:
         request(session, bell, pair.source, pair.target)
     return pairs
 
 
 def request(session: Session, bell: Bell, source: str, target: str) -> None:
-    """Ask for one patch; asking again changes nothing."""
-    made = session.scalar(
-        insert(store.patches.PatchRow)
-        .values(source_sha256=source, target_sha256=target, format=FORMAT, state="queued")
-        .on_conflict_do_nothing()
-        .returning(store.patches.PatchRow.id)
+    """Ask for one patch; asking again changes nothing, but that one which was retired is made anew."""
+    table = store.patches.PatchRow
+    query = insert(table).values(source_sha256=source, target_sha256=target, format=FORMAT, state="queued")
+    query = query.on_conflict_do_update(
+        index_elements=[table.source_sha256, table.target_sha256, table.format],
+        set_={"state": "queued", "created_at": func.now(), "retired_at": None, "sha256": None},
+        where=table.state == "retired",
     )
+    made = session.scalar(query.returning(table.id))
     if made is not None:
         jobs.enqueue(session, bell, BUILD_PATCH, f"{BUILD_PATCH}:{made}", {"patch_id": made})
 
@@ -84,10 +87,11 @@ def give_up(session: Session, patch_id: int, *, state: str, stats: dict[str, Any
 
 def to_version(session: Session, version: store.versions.VersionRow) -> Sequence[store.patches.PatchRow]:
     """All patches to a version's files, newest first."""
-    return store.patches.patches(session, targets=[file.sha256 for file in _files(version)])
+    return store.patches.patches(session, targets=[file.sha256 for file in files_of(version)])
 
 
-def _files(version: store.versions.VersionRow) -> list[File]:
+def files_of(version: store.versions.VersionRow) -> list[File]:
+    """All components of all builds of a version."""
     return [
         File(component.name, component.blob_sha256, component.blob.size, variant.name)
         for variant in version.variants

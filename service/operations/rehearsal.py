@@ -35,9 +35,9 @@ def ask(session: Session, bell: Bell, row: store.rollouts.RolloutRow) -> list[st
     for target in _destinations(session, row, version):
         for pair in plan(_files(target), [Base(version.label, _files(version), 1)], limit=1):
             found = store.patches.between(session, pair.source, pair.target, patches.FORMAT)
-            if found is None:
+            if found is None or found.state == "retired":
                 patches.request(session, bell, pair.source, pair.target)
-            if found is None or found.state == "queued":
+            if found is None or found.state in ("queued", "retired"):
                 name = next(file.name for file in _files(target) if file.sha256 == pair.target)
                 missing.append(f"{version.label} to {target.label} ({name})")
     return missing

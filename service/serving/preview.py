@@ -98,7 +98,7 @@ def preview(
     stages = by_stage(scene.rollout, outcomes)
     known = _fleet(outcomes) | {
         "uncounted": count.uncounted,
-        "strangers": fleet.strangers(session, row.model),
+        "strangers": fleet.entitled(session, row.model) - _entitled(count.groups) - count.uncounted,
     }
     return {
         "rollout": row.name,
@@ -173,6 +173,10 @@ def _crowd(lens_: Lens, group: fleet.Group) -> Crowd:
         lens_, group.example, group.codes, group.version, accepts=PATCH_FORMATS, status=group.status
     )
     return Crowd(facts, group.devices, group.served, group.silent, group.bare)
+
+
+def _entitled(groups: Sequence[fleet.Group]) -> int:
+    return sum(group.devices for group in groups if group.served and group.status != "decommissioned")
 
 
 def _fleet(outcomes: Sequence[Outcome]) -> dict[str, Any]:

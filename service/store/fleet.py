@@ -140,12 +140,11 @@ def first_ids(
     return list(session.scalars(text(sql), query.values))
 
 
-def strangers(session: Session, model: str) -> int:
-    """Devices that have enrolled, may have the model, and never asked about it."""
+def entitled(session: Session, model: str) -> int:
+    """Devices that have enrolled, are in service, and may have the model, whether they have asked about it or not."""
     sql = """
-      select count(*) from devices d
-      where d.status <> 'decommissioned' and (d.models is null or :model = any(d.models))
-        and not exists (select 1 from installations i where i.device_id = d.id and i.model = :model)
+      select count(*) from devices
+      where status <> 'decommissioned' and (models is null or :model = any(models))
     """
     return int(session.scalar(text(sql), {"model": model}) or 0)
 
@@ -190,14 +189,15 @@ def _code(query: _Query, key: Key) -> str:
     if key.kind == "text":
         return f"({value})::text"
     if key.kind == "words":
-        found = f"array_position({query.bind(list(key.words), 'text[]')}, {value} #>> '{{}}') - 1"
-        return f"case when {value} is null then {ABSENT} else coalesce({found}, {NEITHER}) end"
+        word = f"coalesce(d.admin_attributes->>{name}, d.attributes->>{name})"
+        other = f"case when {value} is null then {ABSENT} else {NEITHER} end"
+        return f"coalesce(array_position({query.bind(list(key.words), 'text[]')}, {word}) - 1, {other})"
     numbers = query.bind([Decimal(str(number)) for number in key.numbers], "numeric[]")
     number = f"({value})::numeric"
-    place = f"2 * width_bucket({number}, {numbers}) - ({number} = any({numbers}))::int"
+    equal = f" - ({number} = any({numbers}))::int" if key.exact else ""
     return (
-        f"case when {value} is null then {ABSENT} when jsonb_typeof({value}) <> 'number' then {NEITHER} "
-        f"else {place} end"
+        f"case jsonb_typeof({value}) when 'number' then 2 * width_bucket({number}, {numbers}){equal} "
+        f"else case when {value} is null then {ABSENT} else {NEITHER} end end"
     )
 
 
@@ -208,7 +208,7 @@ def _band(query: _Query, salt: str, cuts: Sequence[int]) -> str:
     5808 modulo 10000; so the digest stands in the expression once, and is computed once.
     """
     prefix = query.bind(salt.encode() + b"\0", "bytea")
-    first = f"encode(substr(sha256({prefix} || convert_to(d.id, 'UTF8')), 1, 8), 'hex')"
+    first = f"encode(substr(sha256({prefix} || textsend(d.id)), 1, 8), 'hex')"
     signed = f"(('x' || {first})::bit(64) # X'8000000000000000')::bigint"
     bucket = f"(({signed} % {BUCKETS} + {BUCKETS + 5808}) % {BUCKETS})::int"
     return f"width_bucket({bucket}, {query.bind(list(cuts), 'int[]')})"

@@ -395,6 +395,18 @@ def of_version(session: Session, version_id: int) -> Sequence[RolloutRow]:
     return session.scalars(query.order_by(RolloutRow.created_at)).all()
 
 
+def given_out(session: Session, states: Sequence[str]) -> Sequence[int]:
+    """Ids of the versions that rollouts in one of these states are about."""
+    return session.scalars(select(RolloutRow.version_id).where(RolloutRow.state.in_(states)).distinct()).all()
+
+
+def under_way(session: Session) -> Sequence[int]:
+    """Ids of the versions to which there are open attempts."""
+    return session.scalars(
+        select(AttemptRow.version_id).where(AttemptRow.closed_at.is_(None)).distinct()
+    ).all()
+
+
 def uses_of_cohort(session: Session, name: str) -> int:
     """How many stages of unfinished rollouts name a cohort."""
     query = (

@@ -12,6 +12,7 @@ from service.operations import (
     attempts,
     events,
     jobs,
+    patch_plan,
     rollout_gates,
     rollout_starts,
     rollouts,
@@ -27,6 +28,7 @@ UPLOAD_LIFETIME = timedelta(days=3)
 PARTITIONS_AHEAD = 8
 _ROLLOUTS_LOCK = 7_263_514_003
 _SWEEP_LOCK = 7_263_514_004
+_PATCHES_LOCK = 7_263_514_007
 
 
 def evaluate_rollouts(context: WorkerContext) -> None:
@@ -62,6 +64,22 @@ def ring_for_webhooks(context: WorkerContext) -> None:
     with database.transaction(context.engine) as session:
         if database.alone(session, _SWEEP_LOCK):
             _ring(session, context, utc_now(), kind=DELIVER_WEBHOOK)
+
+
+def plan_patches(context: WorkerContext) -> None:
+    """Ask for patches that are worth it now, retire those that nobody can want, delete what was retired long ago."""
+    now = utc_now()
+    with database.transaction(context.engine) as session:
+        if not database.alone(session, _PATCHES_LOCK):
+            return
+        asked = patch_plan.remake(session, context.bell, limit=context.settings.patch_limit, now=now)
+        retired = patch_plan.retire(session, now=now)
+    if asked or retired:
+        log("patches").info("patches.planned", asked=len(asked), retired=len(retired))
+    # Alone: an object store that is away must not undo the plan.
+    with database.transaction(context.engine) as session:
+        if database.alone(session, _PATCHES_LOCK):
+            patch_plan.bury(session, context.blobs, now=now)
 
 
 def sweep(context: WorkerContext) -> None:
