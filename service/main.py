@@ -22,6 +22,7 @@ from service.api import (
     health,
     office,
     oidc,
+    patches,
     previews,
     problems,
     rollouts,
@@ -48,6 +49,7 @@ from service.serving.group_commit import GroupCommit
 from service.serving.intake import Intake, Receipt, Report
 from service.serving.marks import Marks
 from service.serving.measurements import Measurements
+from service.serving.patch_demand import PatchDemand
 from service.serving.pressure import Pressure
 from service.serving.provider_keys import ProviderKeys, fetch_from
 from service.serving.rate_limits import RateLimits
@@ -98,6 +100,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         device,
         oidc,
         versions,
+        patches,
         cohorts,
         templates,
         previews,
@@ -125,6 +128,7 @@ async def _running(
     blobs = S3BlobStore(settings)
     snapshots = SnapshotKeeper(engine, settings.snapshot_check_s)
     checkins = Checkins(async_engine)
+    demand = PatchDemand(async_engine, wait=_patch_patience(settings))
     grants: GroupCommit[Wish, Grant] = GroupCommit(async_engine, grant)
     take_in = Intake(Measurements(snapshots)).take_in
     intake: GroupCommit[Report, Receipt] = GroupCommit(async_engine, take_in)
@@ -161,6 +165,7 @@ async def _running(
             snapshots=snapshots,
             grants=grants,
             checkins=checkins,
+            demand=demand,
             blobs=blobs,
             pressure=pressure,
         ),
@@ -171,7 +176,8 @@ async def _running(
     )
     await snapshots.try_refresh()
     loops = [
-        asyncio.create_task(loop.run()) for loop in (snapshots, checkins, grants, intake, brakes, pressure)
+        asyncio.create_task(loop.run())
+        for loop in (snapshots, checkins, grants, intake, brakes, pressure, demand)
     ]
     try:
         yield held
@@ -180,6 +186,7 @@ async def _running(
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await checkins.flush()
+        await demand.flush()
         await valkey.aclose()
         await async_engine.dispose()
         engine.dispose()
@@ -193,6 +200,7 @@ def _desk(
     snapshots: SnapshotKeeper,
     grants: GroupCommit[Wish, Grant],
     checkins: Checkins,
+    demand: PatchDemand,
     blobs: BlobStore,
     pressure: Pressure,
 ) -> PollDesk:
@@ -209,7 +217,13 @@ def _desk(
             held_poll_s=settings.held_poll_s,
         ),
         load=lambda: pressure.load,
+        demand=demand.considered,
     )
+
+
+def _patch_patience(settings: Settings) -> timedelta:
+    """How long devices wait for a patch that nobody makes yet: not at all where none is made on demand."""
+    return timedelta(seconds=settings.patch_wait_s if settings.patch_limit else 0)
 
 
 def _device_auth(

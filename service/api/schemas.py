@@ -182,6 +182,7 @@ class PatchView(View):
     stats: dict[str, Any] | None
     created_at: datetime
     finished_at: datetime | None
+    retired_at: datetime | None
 
 
 class ActBody(Body):

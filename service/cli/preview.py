@@ -66,7 +66,7 @@ def _show_stages(found: dict[str, Any]) -> None:
             "never" if day is None else f"{day:g}",
             f"{stage['devices']:,}",
             f"{stage['cumulative_devices']:,}",
-            _bytes(stage["bytes"]),
+            readable(stage["bytes"]),
             *(f"{stage['paths'].get(path, 0):,}" for path in PATHS),
         )
         for place, (stage, day) in enumerate(zip(found["stages"], opens, strict=True), 1)
@@ -79,7 +79,7 @@ def _show_versions(versions: list[dict[str, Any]]) -> None:
         (
             version["version"] or "(nothing)",
             f"{version['devices']:,}",
-            _bytes(version["bytes"]),
+            readable(version["bytes"]),
             *(f"{version['paths'].get(path, 0):,}" for path in PATHS),
             ", ".join(f"{reason} {count:,}" for reason, count in sorted(version["left"].items())),
         )
@@ -93,9 +93,9 @@ def _show_versions(versions: list[dict[str, Any]]) -> None:
 def _show_figures(found: dict[str, Any]) -> None:
     sizes, forecast = found["download"], found["forecast"]
     typer.echo(
-        f"download: half of the devices up to {_bytes(sizes['p50_bytes'])}, 95 % up to "
-        f"{_bytes(sizes['p95_bytes'])}; {_bytes(sizes['total_bytes'])} in all; "
-        f"memory to apply a patch: up to {_bytes(sizes['peak_memory_bytes'])}"
+        f"download: half of the devices up to {readable(sizes['p50_bytes'])}, 95 % up to "
+        f"{readable(sizes['p95_bytes'])}; {readable(sizes['total_bytes'])} in all; "
+        f"memory to apply a patch: up to {readable(sizes['peak_memory_bytes'])}"
     )
     days = forecast["days_to_95_percent"]
     typer.echo(
@@ -105,8 +105,8 @@ def _show_figures(found: dict[str, Any]) -> None:
         typer.echo(f"  if {line}")
 
 
-def _bytes(size: int) -> str:
-    """With three digits and a unit of a thousand."""
+def readable(size: int) -> str:
+    """A number of bytes, with three digits and a unit of a thousand."""
     value, unit = float(size), 0
     while value >= 1000 and unit < len(UNITS) - 1:
         value, unit = value / 1000, unit + 1

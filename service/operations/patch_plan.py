@@ -6,6 +6,7 @@ nothing.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -159,3 +160,11 @@ def _offered(
 
 def _blobs(versions: Iterable[store.versions.VersionRow]) -> set[str]:
     return {file.sha256 for version in versions for file in patches.files_of(version)}
+
+
+def view(entry: Entry) -> dict[str, Any]:
+    """An entry as people are shown it."""
+    fields = ("component", "variant", "bases", "devices", "asked", "full_size", "patch_size", "estimated")
+    pair = {"source_sha256": entry.pair.source, "target_sha256": entry.pair.target}
+    told = {"saved": entry.saved, "state": entry.state, "why": entry.why}
+    return {**pair, **{name: getattr(entry, name) for name in fields}, **told}

@@ -65,6 +65,15 @@ class Question:
     now: datetime
 
 
+Demand = Callable[[Line, Facts, Decision, datetime], Decision]
+"""Hears what polls lack, and may let a device wait for it; see `patch_demand`."""
+
+
+def as_decided(_line: Line, _facts: Facts, decision: Decision, _now: datetime) -> Decision:
+    """The decision as it is; nothing is asked for."""
+    return decision
+
+
 class PollDesk:
     """Answers polls; one per process.
 
@@ -81,9 +90,11 @@ class PollDesk:
         composer: Composer,
         pace: Pace,
         load: Callable[[], Load] = Load,
+        demand: Demand = as_decided,
     ) -> None:
-        """Keep the ports; `load` tells how busy this process is."""
+        """Keep the ports; `load` tells how busy this process is, `demand` what is asked for when a patch is missing."""
         self._load = load
+        self._demand = demand
         self._snapshots = snapshots
         self._grants = grants
         self._checkins = checkins
@@ -106,6 +117,7 @@ class PollDesk:
         if facts.blocked == "decommissioned":
             raise DeviceSuspended("this device has been decommissioned")
         decision = decide(line, facts, When(question.now, question.now - self.pace.patch_wait))
+        decision = self._demand(line, facts, decision, question.now)
         self._note(line, question)
         grant = None
         # Leaving a revoked version, or completing one, is no part of a rollout: no attempt is counted.

@@ -1,0 +1,216 @@
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service import database
+from service.blobs import blob_key
+from service.operations import patch_plan
+from tests.service.actors import (
+    act,
+    cohort,
+    create_rollout,
+    enrol,
+    flush,
+    ok,
+    process,
+    publish,
+    refresh,
+    refused,
+    roll_out,
+    rows,
+    sha256,
+    write,
+)
+from workers.tasks import ticks
+
+SIZE = 3 * 2**19
+
+
+def weights(number):
+    """A file of 1.5 MiB that differs from the others in a few places."""
+    data = bytearray(BASE)
+    data[number * 1000 : number * 1000 + 100] = bytes([number + 1]) * 100
+    return bytes(data)
+
+
+BASE = os.urandom(SIZE)
+FORMS = ["glp1", "full"]
+
+
+def plan(live, label, model="m"):
+    return ok(live.call("GET", f"/v1/admin/models/{model}/versions/{label}/patches/plan", scope="viewer"))
+
+
+def states(live):
+    found = rows(live, "select source_sha256, target_sha256, state from patches order by id")
+    return [(row["source_sha256"], row["target_sha256"], row["state"]) for row in found]
+
+
+def ask_for_more(live):
+    live.client.portal.call(process(live).desk._demand.__self__.flush)
+    ticks.plan_patches(live.worker)
+    refresh(live)
+
+
+@pytest.fixture
+def released(live):
+    """Six versions, v6 on offer to all; eager patches to it lead from v3, v4 and v5 only."""
+    for number in range(1, 7):
+        publish(live, f"v{number}", weights(number))
+    roll_out(live, "r", "v6")
+    return live
+
+
+def test_a_poll_that_misses_a_patch_asks_for_it_waits_and_gets_it(released):
+    device = enrol(released, "d1")
+    answer = device.poll("v1", accepts=FORMS)
+    assert (answer["reason"], answer["need_update"]) == ("patch_building", False)
+    assert answer["next_poll_s"] < 600
+    assert device.poll("v1", accepts=FORMS)["reason"] == "patch_building"
+    ask_for_more(released)
+    assert states(released)[-1] == (sha256(weights(1)), sha256(weights(6)), "queued")
+    assert device.poll("v1", accepts=FORMS)["reason"] == "patch_building"
+    released.run_jobs()
+    refresh(released)
+    answer = device.poll("v1", accepts=FORMS)
+    assert [way["format"] for way in answer["downloads"][0]["ways"]] == FORMS
+    assert len(states(released)) == len(set(states(released)))
+
+
+def test_a_device_that_cannot_apply_patches_neither_asks_nor_waits(released):
+    assert enrol(released, "d1").poll("v1")["need_update"]
+    ask_for_more(released)
+    assert sha256(weights(1)) not in {
+        source for source, target, _ in states(released) if target == sha256(weights(6))
+    }
+
+
+def test_a_digest_that_a_device_makes_up_asks_for_nothing(released):
+    answer = enrol(released, "d1").poll("v1", accepts=FORMS, components={"backbone": "0" * 64})
+    assert answer["need_update"]
+    ask_for_more(released)
+    assert rows(released, "select * from patch_wishes") == []
+
+
+def test_a_patch_that_is_not_worth_it_is_waited_for_once_and_by_nobody_afterwards(live):
+    for label in ("v1", "v2", "v3", "v4", "v5"):
+        publish(live, label, os.urandom(SIZE))
+    roll_out(live, "r", "v5")
+    device, other = enrol(live, "d1"), enrol(live, "d2")
+    assert device.poll("v1", accepts=FORMS)["reason"] == "patch_building"
+    ask_for_more(live)
+    live.run_jobs()
+    refresh(live)
+    assert states(live)[-1][2] == "not_worth_it"
+    assert device.poll("v1", accepts=FORMS)["need_update"]
+    assert other.poll("v1", accepts=FORMS)["need_update"]
+
+
+def test_the_plan_says_of_each_pair_what_it_is_worth_and_why_it_is_made_or_not(released):
+    for number in range(10):
+        enrol(released, f"d{number}").poll("v2")
+    flush(released)
+    found = plan(released, "v6")
+    by_base = {entry["bases"][0]: entry for entry in found}
+    assert found[0]["bases"] == ["v2"]
+    assert (by_base["v2"]["devices"], by_base["v2"]["why"], by_base["v2"]["estimated"]) == (
+        10,
+        "census",
+        True,
+    )
+    assert (by_base["v5"]["state"], by_base["v5"]["why"]) == ("ready", "made")
+    assert by_base["v1"]["why"] == "nobody"
+    assert by_base["v2"]["saved"] == 10 * (SIZE - by_base["v2"]["patch_size"])
+    ticks.plan_patches(released.worker)
+    released.run_jobs()
+    assert {entry["bases"][0]: entry["why"] for entry in plan(released, "v6")}["v2"] == "made"
+    refused(released.call("GET", "/v1/admin/models/m/versions/v9/patches/plan"), 404, "not_found", "version")
+
+
+def test_a_plan_that_changes_nothing_moves_nothing(released):
+    ticks.plan_patches(released.worker)
+    before = rows(released, "select value from serving_epoch")
+    ticks.plan_patches(released.worker)
+    assert rows(released, "select value from serving_epoch") == before
+
+
+def test_at_most_so_many_patches_lead_to_a_version(released):
+    for number in range(1, 3):
+        enrol(released, f"d{number}").poll(f"v{number}")
+    flush(released)
+    with released.worker_with(settings=released.settings.model_copy(update={"patch_limit": 4})):
+        ticks.plan_patches(released.worker)
+    assert sum(target == sha256(weights(6)) for _, target, _ in states(released)) == 4
+
+
+def age(live, **interval):
+    write(live, "update patches set finished_at = finished_at - make_interval(days => :days)", **interval)
+
+
+def retired(live):
+    return {(source, target) for source, target, state in states(live) if state == "retired"}
+
+
+def test_patches_that_nobody_can_want_are_retired_and_their_bytes_deleted_later(released):
+    enrol(released, "d1").poll("v5")
+    flush(released)
+    age(released, days=2)
+    gone = (sha256(weights(1)), sha256(weights(2)))
+    ticks.plan_patches(released.worker)
+    assert gone in retired(released)
+    assert not any(target == sha256(weights(6)) for _, target in retired(released))
+    assert not any(source == sha256(weights(5)) for source, _ in retired(released))
+    (patch,) = rows(
+        released,
+        "select * from patches where source_sha256 = :a and target_sha256 = :b",
+        a=gone[0],
+        b=gone[1],
+    )
+    key = blob_key(patch["sha256"])
+    assert released.worker.blobs.size(key)
+    write(released, "update patches set retired_at = retired_at - interval '3 days'")
+    ticks.plan_patches(released.worker)
+    assert released.worker.blobs.size(key) is None
+    assert rows(released, "select sha256 from patches where id = :id", id=patch["id"]) == [{"sha256": None}]
+
+
+def test_a_patch_that_an_open_attempt_may_use_is_kept(live):
+    for number in range(1, 4):
+        publish(live, f"v{number}", weights(number))
+    roll_out(live, "r", "v2")
+    attempt = enrol(live, "d1").poll("v1", accepts=FORMS)["attempt_id"]
+    write(live, "update rollouts set state = 'cancelled'")
+    age(live, days=2)
+    ticks.plan_patches(live.worker)
+    assert (sha256(weights(1)), sha256(weights(2))) not in retired(live)
+    write(live, "update attempts set closed_at = now(), state = 'failed' where id = :id", id=attempt)
+    ticks.plan_patches(live.worker)
+    assert (sha256(weights(1)), sha256(weights(2))) in retired(live)
+
+
+def test_a_retired_patch_is_made_anew_when_it_is_asked_for(live):
+    for number in range(1, 4):
+        publish(live, f"v{number}", weights(number))
+    age(live, days=2)
+    ticks.plan_patches(live.worker)
+    pair = (sha256(weights(1)), sha256(weights(2)))
+    assert pair in retired(live)
+    cohort(live)
+    ok(create_rollout(live, "r", "v2"))
+    ok(act(live, "r", "start"))
+    enrol(live, "d1").poll("v1", accepts=FORMS)
+    ask_for_more(live)
+    live.run_jobs()
+    assert pair not in retired(live)
+    assert (*pair, "ready") in states(live)
+
+
+def test_wishes_that_nobody_has_any_more_are_forgotten(released):
+    enrol(released, "d1").poll("v1", accepts=FORMS)
+    ask_for_more(released)
+    assert len(rows(released, "select * from patch_wishes")) == 1
+    with database.transaction(released.engine) as session:
+        later = datetime.now(UTC) + timedelta(days=2)
+        patch_plan.remake(session, released.worker.bell, limit=0, now=later)
+    assert rows(released, "select * from patch_wishes") == []
