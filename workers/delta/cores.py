@@ -19,8 +19,8 @@ from typing import BinaryIO, Self
 
 from workers.delta.align import Piece
 from workers.delta.blocks import SPARSE_BLOCK
-from workers.delta.coded import Coded
-from workers.delta.encode import EncodedBlock, encode_block
+from workers.delta.coded import Coded, EncodedBlock
+from workers.delta.encode import encode_block
 from workers.delta.layouts.layout import RangeReader
 from workers.delta.ranges import LocalFile
 
