@@ -70,11 +70,11 @@ class Checked:
         """
         kind: Any = type(self)
         held = vars(self)  # what is frozen can still be set there
-        for name, read in _readers_of(kind):
+        for name, (read, _) in _entries(kind).items():
             held[name] = _at(name, read, held[name])
 
 
-def read_object(kind: type[Any], value: Any) -> Any:
+def read_object(kind: Any, value: Any) -> Any:
     """An instance of a `Checked` class from a parsed JSON object, or the instance that it is already.
 
     Raises:
@@ -82,19 +82,21 @@ def read_object(kind: type[Any], value: Any) -> Any:
     """
     if isinstance(value, kind):
         return value
-    known = {entry.name: entry for entry in fields(kind)}
+    known = _entries(kind)
     for name in _exactly(dict, value).keys() - known.keys():
         raise Malformed(f"{name[:64]}: unknown")
     for name in known.keys() - value.keys():
-        if known[name].default is MISSING and known[name].default_factory is MISSING:
+        if known[name][1]:
             raise Malformed(f"{name}: missing")
     return kind(**value)
 
 
 @cache
-def _readers_of(kind: Any) -> list[tuple[str, Read]]:
+def _entries(kind: Any) -> dict[str, tuple[Read, bool]]:
+    """Name -> what reads the field, and whether it has to be there."""
     hints = get_type_hints(kind, include_extras=True)
-    return [(entry.name, _reader(hints[entry.name])) for entry in fields(kind)]
+    bare = {entry.name for entry in fields(kind) if entry.default is entry.default_factory is MISSING}
+    return {entry.name: (_reader(hints[entry.name]), entry.name in bare) for entry in fields(kind)}
 
 
 def _reader(kind: Any) -> Read:

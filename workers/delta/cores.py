@@ -6,29 +6,48 @@ programs, because a worker of Celery may not fork children of `multiprocessing`,
 
 import contextlib
 import os
+import select
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from workers.delta.align import Piece
-from workers.delta.coded import Coded
-from workers.delta.encode import EncodedBlock, encode_block
+from workers.delta.blocks import SPARSE_BLOCK
+from workers.delta.coded import Coded, EncodedBlock
+from workers.delta.encode import encode_block
 from workers.delta.layouts.layout import RangeReader
 from workers.delta.ranges import LocalFile
 
 # Blocks that travel together, and how many such runs each process has before it: it never waits for its
 # parent, and at the end nobody waits long for it.
 RUN, AHEAD = 2, 2
+# Runs of more pieces are not given away: what is on its way, there and back, must fit into the pipe, or both ends wait.
+MOST_PIECES = 512
+# Where the payloads of each run begin in the tray; there are never more on their way than places.
+PLACE = RUN * (2 * SPARSE_BLOCK)
 Blocks = Sequence[tuple[Piece, ...]]
 
 
 class EncoderDied(Exception):
     """A process that encodes blocks ended before its work did: killed, or out of memory."""
+
+
+def _started(*files: Connection | BinaryIO | LocalFile) -> "subprocess.Popen[bytes]":
+    """The process, which gets these files as they are open here."""
+    descriptors = [file.fileno() for file in files]
+    # Only what we import from ourselves: `-m` would look into the current folder first.
+    command = [sys.executable, "-P", "-m", "workers.delta.encoder"]
+    command += map(str, (*descriptors, os.getpid()))
+    paths = os.pathsep.join(path for path in sys.path if path)
+    # NumPy's linear algebra would start threads that nobody needs.
+    surroundings = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=surroundings)
 
 
 @dataclass(slots=True)
@@ -40,25 +59,22 @@ class Encoder:
 
     process: "subprocess.Popen[bytes]"
     pipe: Connection
+    tray: BinaryIO
     ready: bool = False
     given: deque[range] = field(default_factory=deque)
+    runs_given: int = 0
+    runs_taken: int = 0
 
     @classmethod
     def start(cls, source: LocalFile, target: LocalFile) -> Self:
         """A process that has both files open."""
         ours, theirs = Pipe()
-        descriptors = (theirs.fileno(), source.fileno(), target.fileno())
-        # Only what we import from ourselves: `-m` would look into the current folder first.
-        command = [sys.executable, "-P", "-m", "workers.delta.encoder"]
-        command += map(str, (*descriptors, os.getpid()))
-        paths = os.pathsep.join(path for path in sys.path if path)
-        # NumPy's linear algebra would start threads that nobody needs.
-        surroundings = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
-        with theirs:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=surroundings
-            )
-        return cls(process, ours)
+        with theirs, contextlib.ExitStack() as ended:
+            ended.enter_context(ours)
+            tray = ended.enter_context(tempfile.TemporaryFile(buffering=0))
+            process = _started(theirs, tray, source, target)
+            ended.pop_all()
+        return cls(process, ours, tray)
 
     def give(self, blocks: Blocks, numbers: range, *, reversible: bool) -> None:
         """A run to encode.
@@ -67,10 +83,12 @@ class Encoder:
             EncoderDied: the process is gone.
         """
         try:
-            self.pipe.send((tuple(blocks[number] for number in numbers), reversible))
+            at = self.runs_given % AHEAD * PLACE
+            self.pipe.send((tuple(blocks[number] for number in numbers), at, reversible))
         except ConnectionError as error:
             raise self._died() from error
         self.given.append(numbers)
+        self.runs_given += 1
 
     def take(self) -> dict[int, Coded]:
         """What it says next: the oldest run that it was given, by block number, or at first that it is there.
@@ -88,7 +106,12 @@ class Encoder:
         if not self.ready:
             self.ready = True
             return {}
-        return dict(zip(self.given.popleft(), answer, strict=True))
+        found, at = {}, self.runs_taken % AHEAD * PLACE
+        for number, (size, coded) in zip(self.given.popleft(), answer, strict=True):
+            found[number] = coded._replace(payload=os.pread(self.tray.fileno(), size, at))
+            at += size
+        self.runs_taken += 1
+        return found
 
     def _died(self) -> EncoderDied:
         status = self.process.wait()
@@ -99,6 +122,7 @@ class Encoder:
         self.process.kill()
         self.process.wait()
         self.pipe.close()
+        self.tray.close()
 
 
 @dataclass(slots=True)
@@ -109,6 +133,8 @@ class Cores:
     target: RangeReader
     count: int
     encoders: list[Encoder] = field(default_factory=list)
+    by_pipe: dict[int, Encoder] = field(default_factory=dict)
+    poller: select.poll = field(default_factory=select.poll)
 
     def start(self) -> None:
         """Start the other processes, if the files are such as they can share; they import while we go on.
@@ -118,7 +144,12 @@ class Cores:
         if isinstance(self.source, LocalFile) and isinstance(self.target, LocalFile):
             with contextlib.suppress(OSError):
                 while len(self.encoders) < self.count - 1:
-                    self.encoders.append(Encoder.start(self.source, self.target))
+                    self._add(Encoder.start(self.source, self.target))
+
+    def _add(self, encoder: Encoder) -> None:
+        self.encoders.append(encoder)
+        self.by_pipe[encoder.pipe.fileno()] = encoder
+        self.poller.register(encoder.pipe, select.POLLIN)
 
     def __enter__(self) -> Self:
         """Nothing is started yet."""
@@ -165,16 +196,17 @@ class Cores:
         for encoder in self.encoders:
             while encoder.ready and given < end and len(encoder.given) < AHEAD:
                 numbers = range(given, min(given + RUN, end))
+                if sum(len(blocks[number]) for number in numbers) > MOST_PIECES:
+                    return given
                 encoder.give(blocks, numbers, reversible=reversible)
                 given = numbers.stop
         return given
 
     def _brought(self, *, patient: bool) -> dict[int, Coded]:
         """What the processes have finished; waits for one of them when there is nothing else to do."""
-        busy = {encoder.pipe: encoder for encoder in self.encoders if encoder.given or not encoder.ready}
         found: dict[int, Coded] = {}
-        for pipe in wait(list(busy), None if patient else 0):
-            found |= busy[pipe].take()  # type: ignore[index]  # only connections went in
+        for descriptor, _ in self.poller.poll(None if patient else 0):
+            found |= self.by_pipe[descriptor].take()
         return found
 
     def _whole(self, pieces: tuple[Piece, ...], coded: Coded) -> EncodedBlock:

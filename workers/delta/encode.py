@@ -14,6 +14,7 @@ from sdk_contract.patch.transforms import Bytes, differences, has_key
 from sdk_contract.patch.units import take_field
 from workers.delta.align import Piece
 from workers.delta.bsdiff import encode_bsdiff
+from workers.delta.coded import EncodedBlock, EncodedPiece, reads
 from workers.delta.grouping import encode_field
 from workers.delta.lanes import BYTES, COPY, FLOAT32, INTEGERS32, LITERAL, NIBBLES, WIDENED_BFLOAT16, ZERO
 from workers.delta.layouts.layout import RangeReader
@@ -24,53 +25,6 @@ SAMPLED = 1 << 15
 # Most tensors differ early; NumPy compares whole arrays.
 GLANCE = 1 << 12
 CLOSE = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedPiece:
-    """What became of a piece.
-
-    Attributes:
-        piece: the ranges.
-        lane: how it is made; copy or zero where the bytes turned out so.
-        values: values in it (bytes, for quantised blocks and between tensors).
-        changed: values that differ from the source's.
-        cost: its share of the payload, in bytes.
-    """
-
-    piece: Piece
-    lane: Lane
-    values: int
-    changed: int
-    cost: int
-
-    @property
-    def reads(self) -> bool:
-        """Whether it needs source bytes."""
-        return reads(self.lane)
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedBlock:
-    """A block without the digest that needs its predecessors.
-
-    Attributes:
-        pieces: what it consists of.
-        target: its target bytes.
-        source: the source bytes that it reads, in segment order; None where only another process read them.
-        payload: the coded bytes; empty for a copy or zero block.
-        reversible: its target bytes give its source bytes back.
-        source_digest: first 16 bytes of the SHA-256 of the source bytes; zeros unless `reversible` was asked for.
-        payload_digest: the same of the payload; zeros when there is none.
-    """
-
-    pieces: tuple[EncodedPiece, ...]
-    target: bytes
-    source: bytes | memoryview | None
-    payload: bytes
-    reversible: bool
-    source_digest: bytes
-    payload_digest: bytes
 
 
 def encode_block(
@@ -131,11 +85,6 @@ def joined(parts: Sequence[Bytes]) -> memoryview:
 def short_digest(data: bytes | memoryview) -> bytes:
     """First 16 bytes of the SHA-256."""
     return hashlib.sha256(data).digest()[:DIGEST_SIZE]
-
-
-def reads(lane: Lane) -> bool:
-    """Whether segments of a lane need source bytes."""
-    return lane.kind not in (LaneKind.ZERO, LaneKind.LITERAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST, Header, Op, Record
-from workers.delta.encode import EncodedBlock, EncodedPiece, joined, read_sources
+from workers.delta.coded import EncodedBlock, EncodedPiece
+from workers.delta.encode import joined, read_sources
 from workers.delta.layouts.layout import RangeReader
 
 CHUNK = 1 << 20

@@ -48,6 +48,27 @@ def test_a_refusal_without_a_problem_document_still_has_a_name(server, status):
     assert (refusal.value.status, refusal.value.problem) == (status, "no_problem")
 
 
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [
+        (1_790_000_000, 1_790_000_000),
+        (None, None),
+        ("1790000000", None),
+        (0, None),
+        (-5, None),
+        (10**30, None),
+        (1.5, None),
+        (True, None),
+    ],
+)
+def test_a_servers_clock_is_a_time_or_nothing(server, told, taken):
+    server.tokens.add("good")
+    server.poll_answers.append((401, {"code": "token_expired", "server_time": told}, {}))
+    with pytest.raises(Refused) as refusal:
+        transport.call("POST", f"{server.base}/v1/model/update", value=b"{}", token="good")
+    assert refusal.value.server_time == taken
+
+
 def test_an_answer_without_end_is_cut(server):
     server.objects["x"] = bytes(transport.MAX_ANSWER + 1)
     server.toxics.append(Toxic(ignore_range=True))
