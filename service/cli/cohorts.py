@@ -44,6 +44,7 @@ def put(
     description: Annotated[str, typer.Option(help="For people.")] = "",
     url: Url = None,
     token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a cohort, or change it; running rollouts follow within two seconds."""
     if rule is None and devices is None:
@@ -55,6 +56,9 @@ def put(
     }
     with AdminApi.from_environment(url, token) as api:
         made = api.call("PUT", f"/v1/admin/cohorts/{name}", body)
+    if as_json:
+        show_json(made)
+        return
     typer.echo(f"{made['name']}: rule {json.dumps(made['rule'])}, {made['listed']} listed")
 
 

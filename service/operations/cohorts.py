@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BindParameter, Text, bindparam, delete, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from service import store
 from service.domain.cohorts import Predicate, compile_rule
 from service.errors import InvalidRule, NotFound, StillInUse
 from service.operations import audit
-
-BATCH = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +152,20 @@ def _check(session: Session, declaration: CohortDeclaration) -> None:
 
 
 def _replace_members(session: Session, name: str, devices: Sequence[str]) -> None:
+    """Only what differs is written: of a list of 100,000, a few have changed since yesterday."""
     table = store.rollouts.CohortMemberRow
-    session.execute(delete(table).where(table.cohort == name))
-    unique = list(dict.fromkeys(devices))
-    for at in range(0, len(unique), BATCH):
-        values = [{"cohort": name, "device_id": device_id} for device_id in unique[at : at + BATCH]]
-        session.execute(insert(table), values)
+    wanted, listed = set(devices), store.rollouts.members_of(session, name)
+    gone, fresh = sorted(listed - wanted), sorted(wanted - listed)
+    if gone:
+        session.execute(delete(table).where(table.cohort == name, table.device_id == func.any(_ids(gone))))
+    if fresh:
+        rows = select(literal(name), func.unnest(_ids(fresh)))
+        session.execute(insert(table).from_select(["cohort", "device_id"], rows))
+
+
+def _ids(devices: Sequence[str]) -> BindParameter[Sequence[str]]:
+    """One parameter, however many there are."""
+    return bindparam(None, devices, ARRAY(Text))
 
 
 def view(session: Session, row: store.rollouts.CohortRow) -> dict[str, Any]:
