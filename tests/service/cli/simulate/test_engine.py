@@ -117,7 +117,7 @@ def test_every_scenario_of_ours_can_be_read():
         ("hours: -1", "hours"),
         ("fates: {v2: {failed: 2}}", "fates.v2.failed"),
         ("colour: red", "colour"),
-        ("[", ""),
+        ("[", "one.yaml"),
     ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused_with_its_field(tmp_path, content, told):
