@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BindParameter, Text, bindparam, delete, func, literal, select
@@ -11,8 +11,12 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.domain.cohorts import Predicate, compile_rule
+from service.domain.fleet import lens
 from service.errors import InvalidRule, NotFound, StillInUse
 from service.operations import audit
+from service.store import fleet
+
+SILENT_AFTER = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,39 @@ def _replace_members(session: Session, name: str, devices: Sequence[str]) -> Non
 def _ids(devices: Sequence[str]) -> BindParameter[Sequence[str]]:
     """One parameter, however many there are."""
     return bindparam(None, devices, ARRAY(Text))
+
+
+def size(session: Session, row: store.rollouts.CohortRow, *, now: datetime) -> dict[str, int]:
+    """How many devices a cohort means now, of all that have enrolled and are in service, in groups as in a preview.
+
+    Returns:
+        `devices`, and of these `silent`, which have not been heard of for a week.
+
+    Raises:
+        InvalidRule: it names a cohort that is not there.
+    """
+    rows = store.rollouts.cohorts(session)
+    wanted: dict[str, Any] = {"cohort": row.name}
+    looked_at = lens(
+        [wanted], {item.name: item.rule for item in rows}, listed=store.rollouts.listed_cohorts(session)
+    )
+    count = fleet.groups(session, looked_at, model=None, silent_since=now - SILENT_AFTER)
+    examples = {name: frozenset(_listed(count.groups, place)) for place, name in enumerate(looked_at.lists)}
+    matches = compile_rule(wanted, compile_readable(rows, examples)[0])
+    inside = [
+        group
+        for group in count.groups
+        if group.status != "decommissioned" and matches(group.example, looked_at.attributes(group.codes))
+    ]
+    return {
+        "devices": sum(group.devices for group in inside),
+        "silent": sum(group.silent for group in inside),
+    }
+
+
+def _listed(groups: Sequence[fleet.Group], place: int) -> list[str]:
+    """The devices that stand for groups on a list: no others of the list are asked about."""
+    return [group.example for group in groups if group.on_lists[place]]
 
 
 def view(session: Session, row: store.rollouts.CohortRow) -> dict[str, Any]:
