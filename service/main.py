@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Protocol
 
 import redis.asyncio
 from fastapi import FastAPI
@@ -150,12 +151,7 @@ async def _running(
             async_engine=async_engine,
             clock=clock,
         ),
-        rate_limits=RateLimits(
-            valkey,
-            settings.redis_url.get_secret_value(),
-            device=settings.rate_per_device,
-            address=settings.rate_per_address,
-        ),
+        rate_limits=_rate_limits(settings, valkey),
         workloads=_workloads(settings),
         snapshots=snapshots,
         checkins=checkins,
@@ -175,22 +171,44 @@ async def _running(
         clock=clock,
     )
     await snapshots.try_refresh()
-    loops = [
-        asyncio.create_task(loop.run())
-        for loop in (snapshots, checkins, grants, intake, brakes, pressure, demand)
-    ]
     try:
-        yield held
+        async with _going(snapshots, checkins, grants, intake, brakes, pressure, demand):
+            yield held
     finally:
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
         await checkins.flush()
         await demand.flush()
         await valkey.aclose()
         await async_engine.dispose()
         engine.dispose()
         log("main").info("api.stopped")
+
+
+class Loop(Protocol):
+    """What goes on beside requests until it is cancelled."""
+
+    async def run(self) -> None:
+        """Go on."""
+
+
+@asynccontextmanager
+async def _going(*loops: Loop) -> AsyncIterator[None]:
+    """The loops as tasks, for as long as the block lasts."""
+    tasks = [asyncio.create_task(loop.run()) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _rate_limits(settings: Settings, valkey: redis.asyncio.Redis) -> RateLimits:
+    return RateLimits(
+        valkey,
+        settings.redis_url.get_secret_value(),
+        device=settings.rate_per_device,
+        address=settings.rate_per_address,
+    )
 
 
 def _desk(

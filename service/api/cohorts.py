@@ -8,7 +8,7 @@ from sdk_contract.documents import Name
 from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
-from service.api.rollout_schemas import CohortBody, CohortView
+from service.api.rollout_schemas import CohortBody, CohortSizeView, CohortView
 from service.operations import cohorts
 
 router = APIRouter(
@@ -28,6 +28,13 @@ def list_cohorts(session: ReadOnly, _caller: Viewer) -> list[CohortView]:
 def get_cohort(name: CohortName, session: ReadOnly, _caller: Viewer) -> CohortView:
     """Its rule and how many devices are listed."""
     return CohortView.model_validate(cohorts.view(session, cohorts.require(session, name)))
+
+
+@router.get("/{name}/size", summary="How many devices it means")
+def size_of_cohort(name: CohortName, session: ReadOnly, _caller: Viewer, now: Now) -> CohortSizeView:
+    """Of those that have enrolled and are in service, by what they last said of themselves."""
+    row = cohorts.require(session, name)
+    return CohortSizeView(name=name, **cohorts.size(session, row, now=now))
 
 
 @router.put("/{name}", summary="Make or change a cohort")

@@ -28,6 +28,18 @@ class CohortView(View):
     updated_at: datetime
 
 
+class CohortSizeView(View):
+    """How many devices a cohort means now.
+
+    Attributes:
+        silent: of `devices`, how many have not been heard of for a week.
+    """
+
+    name: str
+    devices: int
+    silent: int
+
+
 class HoldBody(Body):
     """What must have happened before the next stage.
 

@@ -34,6 +34,19 @@ def show(name: Name, url: Url = None, token: Token = None) -> None:
         show_json(api.call("GET", f"/v1/admin/cohorts/{name}"))
 
 
+@app.command("size")
+def size(name: Name, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """How many devices it means now."""
+    with AdminApi.from_environment(url, token) as api:
+        found = api.call("GET", f"/v1/admin/cohorts/{name}/size")
+    if as_json:
+        show_json(found)
+    else:
+        typer.echo(
+            f"{name}: {found['devices']:,} devices, {found['silent']:,} of them not heard of for a week"
+        )
+
+
 @app.command("put")
 def put(
     name: Name,
@@ -44,6 +57,7 @@ def put(
     description: Annotated[str, typer.Option(help="For people.")] = "",
     url: Url = None,
     token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a cohort, or change it; running rollouts follow within two seconds."""
     if rule is None and devices is None:
@@ -55,6 +69,9 @@ def put(
     }
     with AdminApi.from_environment(url, token) as api:
         made = api.call("PUT", f"/v1/admin/cohorts/{name}", body)
+    if as_json:
+        show_json(made)
+        return
     typer.echo(f"{made['name']}: rule {json.dumps(made['rule'])}, {made['listed']} listed")
 
 

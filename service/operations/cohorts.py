@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BindParameter, Text, bindparam, delete, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from service import store
 from service.domain.cohorts import Predicate, compile_rule
+from service.domain.fleet import lens
 from service.errors import InvalidRule, NotFound, StillInUse
 from service.operations import audit
+from service.store import fleet
 
-BATCH = 5000
+SILENT_AFTER = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +156,53 @@ def _check(session: Session, declaration: CohortDeclaration) -> None:
 
 
 def _replace_members(session: Session, name: str, devices: Sequence[str]) -> None:
+    """Only what differs is written: of a list of 100,000, a few have changed since yesterday."""
     table = store.rollouts.CohortMemberRow
-    session.execute(delete(table).where(table.cohort == name))
-    unique = list(dict.fromkeys(devices))
-    for at in range(0, len(unique), BATCH):
-        values = [{"cohort": name, "device_id": device_id} for device_id in unique[at : at + BATCH]]
-        session.execute(insert(table), values)
+    wanted, listed = set(devices), store.rollouts.members_of(session, name)
+    gone, fresh = sorted(listed - wanted), sorted(wanted - listed)
+    if gone:
+        session.execute(delete(table).where(table.cohort == name, table.device_id == func.any(_ids(gone))))
+    if fresh:
+        rows = select(literal(name), func.unnest(_ids(fresh)))
+        session.execute(insert(table).from_select(["cohort", "device_id"], rows))
+
+
+def _ids(devices: Sequence[str]) -> BindParameter[Sequence[str]]:
+    """One parameter, however many there are."""
+    return bindparam(None, devices, ARRAY(Text))
+
+
+def size(session: Session, row: store.rollouts.CohortRow, *, now: datetime) -> dict[str, int]:
+    """How many devices a cohort means now, of all that have enrolled and are in service, in groups as in a preview.
+
+    Returns:
+        `devices`, and of these `silent`, which have not been heard of for a week.
+
+    Raises:
+        InvalidRule: it names a cohort that is not there.
+    """
+    rows = store.rollouts.cohorts(session)
+    wanted: dict[str, Any] = {"cohort": row.name}
+    looked_at = lens(
+        [wanted], {item.name: item.rule for item in rows}, listed=store.rollouts.listed_cohorts(session)
+    )
+    count = fleet.groups(session, looked_at, model=None, silent_since=now - SILENT_AFTER)
+    examples = {name: frozenset(_listed(count.groups, place)) for place, name in enumerate(looked_at.lists)}
+    matches = compile_rule(wanted, compile_readable(rows, examples)[0])
+    inside = [
+        group
+        for group in count.groups
+        if group.status != "decommissioned" and matches(group.example, looked_at.attributes(group.codes))
+    ]
+    return {
+        "devices": sum(group.devices for group in inside),
+        "silent": sum(group.silent for group in inside),
+    }
+
+
+def _listed(groups: Sequence[fleet.Group], place: int) -> list[str]:
+    """The devices that stand for groups on a list: no others of the list are asked about."""
+    return [group.example for group in groups if group.on_lists[place]]
 
 
 def view(session: Session, row: store.rollouts.CohortRow) -> dict[str, Any]:

@@ -22,6 +22,11 @@ class Pressure:
     def __init__(self) -> None:
         """Start idle."""
         self.load = Load()
+        self._pinned = False
+
+    def pin(self, load: Load) -> None:
+        """Believe this from now on, whatever is measured: for simulations, which are always busy."""
+        self.load, self._pinned = load, True
 
     def admit(self) -> None:
         """Turn some away while we are late: a quick no, so that the others are answered in time.
@@ -48,6 +53,8 @@ class Pressure:
             wall_s: how long a pause of `LOOK_EVERY_S` took.
             cpu_s: processor time of the event loop's thread meanwhile.
         """
+        if self._pinned:
+            return
         late = max(0.0, wall_s - LOOK_EVERY_S)
         # A long delay counts at once; that it is over has to be seen a few times.
         smoothed = late if late > self.load.late_s else _mix(self.load.late_s, late)

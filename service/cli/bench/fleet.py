@@ -86,7 +86,7 @@ def events_body(count: int, attempts: Sequence[str] = ()) -> bytes:
 
 def with_access_token(device: Handset, path: str, body: bytes, tokens: AccessTokens, now: datetime) -> Call:
     """A request with a token of its own, as after enrolment."""
-    return _call(path, body, tokens.issue(device.id, {}, now))
+    return bearer_call(path, body, tokens.issue(device.id, {}, now))
 
 
 def with_device_key(device: Handset, path: str, body: bytes, now: datetime) -> Call:
@@ -105,17 +105,18 @@ def with_device_key(device: Handset, path: str, body: bytes, now: datetime) -> C
         "bh": hashlib.sha256(body).hexdigest(),
     }
     signed = f"{_part(header)}.{_part(claims)}"
-    return _call(path, body, f"{signed}.{_encode(device.key.sign(signed.encode()))}")
+    return bearer_call(path, body, f"{signed}.{_encode(device.key.sign(signed.encode()))}")
 
 
-def _call(path: str, body: bytes, token: str) -> Call:
+def bearer_call(path: str, body: bytes, token: str, *, host: str = "models.example.com") -> Call:
+    """A POST with a token, or without one where it is empty."""
     headers = (
-        (b"host", b"models.example.com"),
+        (b"host", host.encode()),
         (b"user-agent", b"graylag-bench/1"),
         (b"accept", b"application/json"),
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"authorization", f"Bearer {token}".encode()),
+        *(((b"authorization", f"Bearer {token}".encode()),) if token else ()),
     )
     return Call(path, headers, body)
 

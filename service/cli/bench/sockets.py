@@ -14,6 +14,7 @@ import psycopg
 
 from service.cli.bench.asgi import Call
 from service.cli.bench.stage import environment
+from service.cli.bench.wire import Wire
 from service.config import Settings
 from service.embedded import free_ports
 
@@ -25,36 +26,6 @@ REBUILD_EVERY_S = 1.5
 
 class Unexpected(Exception):
     """The API answered something else than a poll's answer or 'busy'."""
-
-
-class Wire:
-    """One kept-alive HTTP/1.1 connection that sends prepared requests; as little as a load generator can be."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Use an open connection."""
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def open(cls, port: int, host: str = "127.0.0.1") -> "Wire":
-        """Connect."""
-        return cls(*await asyncio.open_connection(host, port))
-
-    async def send(self, call: Call) -> tuple[int, bytes]:
-        """One request; status and body of its answer.
-
-        Raises:
-            OSError, asyncio.IncompleteReadError: the connection broke.
-        """
-        head = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in call.headers)
-        self._writer.write(f"POST {call.path} HTTP/1.1\r\n{head}\r\n".encode() + call.body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        lines = answer.lower().split(b"\r\n")
-        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-        return int(answer[9:12]), await self._reader.readexactly(length)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._writer.close()
 
 
 @asynccontextmanager

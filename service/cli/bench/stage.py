@@ -17,6 +17,7 @@ from service.cli.bench.world import Scale, fill
 from service.config import Settings
 from service.embedded import Endpoints, Stack
 from service.main import create_app
+from service.tokens import Clock, utc_now
 
 SECRET = "the benchmark's own secret, 32 bytes or more"  # noqa: S105 - guards nothing but this run
 
@@ -37,21 +38,26 @@ def servers() -> Iterator[tuple[Path, Endpoints]]:
 
 def filled(endpoints: Endpoints, directory: Path, scale: Scale, handsets: Sequence[Handset]) -> Settings:
     """A database of its own with a world of that scale; the settings of an API over it."""
-    name = f"bench_{scale.rollouts}"
-    base = endpoints.database_url.rsplit("/", 1)[0]
-    with psycopg.connect(base.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
-        connection.execute(f"create database {name}".encode())
-    url = f"{base}/{name}"
-    migrations.upgrade(url)
+    url = empty_database(endpoints, f"bench_{scale.rollouts}")
     engine = database.engine_for(url)
     try:
         fill(engine, scale, handsets)
     finally:
         engine.dispose()
-    return _settings(endpoints, url, directory)
+    return settings_for(endpoints, url, directory)
 
 
-def _settings(endpoints: Endpoints, url: str, directory: Path) -> Settings:
+def empty_database(endpoints: Endpoints, name: str) -> str:
+    """A database at the newest schema; its URL."""
+    base = endpoints.database_url.rsplit("/", 1)[0]
+    with psycopg.connect(base.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    migrations.upgrade(f"{base}/{name}")
+    return f"{base}/{name}"
+
+
+def settings_for(endpoints: Endpoints, url: str, directory: Path) -> Settings:
+    """The settings of an API over a database, with a key of its own and no limits that a benchmark would reach."""
     key = directory / "director.pem"
     if not key.exists():
         signing.create_key(key)
@@ -80,8 +86,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Any]:
+async def running(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[Any]:
     """The application between its start and its end."""
-    app = create_app(settings)
+    app = create_app(settings, clock)
     async with app.router.lifespan_context(app):
         yield app

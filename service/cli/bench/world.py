@@ -60,7 +60,9 @@ SMALL, USUAL, BIG = Scale(1_000, 1, 10), Scale(20_000, 20, 100), Scale(1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Signers:
+class Signers:
+    """Keys of the world; nobody checks their signatures."""
+
     publisher: KeySigner = field(default_factory=lambda: KeySigner(Ed25519PrivateKey.generate()))
     patcher: KeySigner = field(default_factory=lambda: KeySigner(Ed25519PrivateKey.generate()))
 
@@ -70,11 +72,14 @@ def fill(engine: Engine, scale: Scale, handsets: Sequence[Handset]) -> None:
     with transaction(engine) as session:
         _devices(session, scale, handsets)
         _cohorts(session, scale)
-        signers = _Signers()
+        signers = Signers()
         for model in (QUIET, BUSY):
             session.add(versions.ModelRow(name=model))
             session.flush()
-            made = [_version(session, model, number, signers) for number in range(1, VERSIONS + 1)]
+            labels = [f"v{number}" for number in range(1, VERSIONS + 1)]
+            made = [
+                version_row(session, model, label, number + 1, signers) for number, label in enumerate(labels)
+            ]
             _patch(session, made[0], made[-1], signers)
             if model == QUIET:
                 _rollouts(session, made[1:], scale.rollouts, handsets)
@@ -118,8 +123,20 @@ def _cohorts(session: Session, scale: Scale) -> None:
     )
 
 
-def _version(session: Session, model: str, number: int, signers: _Signers) -> versions.VersionRow:
-    parts = [("backbone", 4_200_000_000, f"{model}-{number}"), ("tokenizer", 4_000_000, model)]
+def version_row(
+    session: Session, model: str, label: str, counter: int, signers: Signers, *, size: int = 4_200_000_000
+) -> versions.VersionRow:
+    """A version that is ready, of one build of two files; nothing of it is in the object store.
+
+    Args:
+        session: where to write.
+        model: its name; the model's row is there already.
+        label: of the version.
+        counter: its place among the versions of the model.
+        signers: keys of the world.
+        size: of the file that changes, bytes.
+    """
+    parts = [("backbone", size, f"{model}-{counter}"), ("tokenizer", 4_000_000, model)]
     components = [
         Component(name=name, path=f"{name}.bin", size=size, sha256=hashlib.sha256(seed.encode()).hexdigest())
         for name, size, seed in parts
@@ -127,8 +144,8 @@ def _version(session: Session, model: str, number: int, signers: _Signers) -> ve
     now = datetime.now(UTC)
     manifest = Manifest(
         model=model,
-        version=f"v{number}",
-        counter=number,
+        version=label,
+        counter=counter,
         variants=[Variant(name="default", components=components)],
         issued=timestamp(now),
         expires=timestamp(now + timedelta(days=365)),
@@ -139,8 +156,8 @@ def _version(session: Session, model: str, number: int, signers: _Signers) -> ve
             session.flush()
     row = versions.VersionRow(
         model=model,
-        label=manifest.version,
-        counter=number,
+        label=label,
+        counter=counter,
         state="ready",
         created_by="bench",
         manifest=manifest.seal([signers.publisher]),
@@ -163,7 +180,7 @@ def _version(session: Session, model: str, number: int, signers: _Signers) -> ve
 
 
 def _patch(
-    session: Session, source: versions.VersionRow, target: versions.VersionRow, signers: _Signers
+    session: Session, source: versions.VersionRow, target: versions.VersionRow, signers: Signers
 ) -> None:
     old, new = (row.variants[0].components[0].blob_sha256 for row in (source, target))
     made = hashlib.sha256(f"{old}{new}".encode()).hexdigest()

@@ -1,3 +1,6 @@
+import sys
+import time
+
 import pytest
 
 from tests.service import actors
@@ -92,3 +95,32 @@ def test_what_is_in_use_is_not_removed(live):
     refused(live.call("DELETE", "/v1/admin/cohorts/free"), 404, "not_found", "cohort")
     assert [one["name"] for one in ok(live.call("GET", "/v1/admin/cohorts"))] == ["inner", "outer"]
     assert actors.rows(live, "select 1 from cohort_members where cohort = 'free'") == []
+
+
+def size(live, name):
+    return ok(live.call("GET", f"/v1/admin/cohorts/{name}/size", scope="viewer"))
+
+
+def test_the_size_of_a_cohort_is_how_many_devices_it_means_now(live):
+    for number in range(6):
+        enrol(live, f"d{number}", region="eu" if number % 2 else "us", ram_mb=number)
+    cohort(live, "eu", {"attr": "region", "eq": "eu"})
+    cohort(live, "testers", devices=["d0", "d1", "nobody"])
+    cohort(live, "both", {"any": [{"cohort": "eu"}, {"cohort": "testers"}]})
+    cohort(live, "small", {"all": [{"attr": "ram_mb", "lt": 3}, {"not": {"cohort": "testers"}}]})
+    cohort(live)
+    sizes = {name: size(live, name)["devices"] for name in ("eu", "testers", "both", "small", "everyone")}
+    assert sizes == {"eu": 3, "testers": 2, "both": 4, "small": 1, "everyone": 6}
+    ok(live.call("PUT", "/v1/admin/devices/d0/attributes", {"attributes": {"region": "eu"}}))
+    assert size(live, "eu") == {"name": "eu", "devices": 4, "silent": 4}
+    refused(live.call("GET", "/v1/admin/cohorts/absent/size"), 404, "not_found", "cohort")
+
+
+def test_a_list_of_a_hundred_thousand_devices_is_taken_in_one_request(live):
+    ids = [f"device-{number:08}" for number in range(100_000)]
+    enrol(live, ids[7])
+    began = time.perf_counter()
+    made = cohort(live, "testers", devices=ids)
+    sys.stdout.write(f"\n100,000 ids: {time.perf_counter() - began:.2f} s\n")
+    assert made["listed"] == 100_000
+    assert size(live, "testers")["devices"] == 1

@@ -1,0 +1,184 @@
+"""A virtual fleet inside this process: the real application over a real database, no sockets, and time that is set."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from service import database
+from service.cli.bench import world
+from service.cli.bench.asgi import send
+from service.cli.bench.fleet import bearer_call
+from service.cli.bench.stage import SECRET, empty_database, running, servers, settings_for
+from service.cli.http import CliError
+from service.cli.simulate.devices import Virtual
+from service.cli.simulate.scenario import Scenario
+from service.config import Settings
+from service.domain.load import Load
+from service.operations import access, attempts, cohorts, rollout_gates, rollouts
+from service.store import versions
+from service.tokens import AccessTokens
+
+GATES_EVERY_S = 300.0
+SWEEP_EVERY_S = 900.0
+ROLLOUT = "simulated"
+_INSERT = text(
+    """insert into devices (id, status, attributes)
+       select id, 'accepted', '{}'::jsonb from unnest(cast(:ids as text[])) as one(id)"""
+)
+
+
+class SetTime:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self._began = datetime.now(UTC)
+        self._now_s = 0.0
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the beginning."""
+        return self._now_s
+
+    @property
+    def epoch_s(self) -> float:
+        """Seconds since 1970."""
+        return self.moment().timestamp()
+
+    async def reach(self, at_s: float) -> None:
+        """Be there at once; time never goes back."""
+        self._now_s = max(self._now_s, at_s)
+
+    def moment(self) -> datetime:
+        """The clock of the application."""
+        return self._began + timedelta(seconds=self._now_s)
+
+
+@dataclass(slots=True)
+class Inside:
+    """The application, its database, and what a release manager and the workers would do."""
+
+    app: Any
+    settings: Settings
+    scenario: Scenario
+    time: SetTime
+    admin: str
+    started: bool = False
+
+    async def post(self, device: Virtual, path: str, body: bytes) -> tuple[int, bytes]:
+        """One request of a device."""
+        token = AccessTokens(SECRET.encode(), 3600).issue(device.id, {}, self.time.moment())
+        reply = await send(self.app, bearer_call(path, body, token))
+        return reply.status, reply.body
+
+    def looks(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
+        """What happens again and again."""
+        return [(GATES_EVERY_S, self._gates), (SWEEP_EVERY_S, self._sweep)]
+
+    async def state(self) -> str:
+        """Of the rollout, empty where there is none."""
+        return await asyncio.to_thread(self._read_state)
+
+    async def _gates(self) -> None:
+        if not self.started and self.scenario.target and self.time.now_s >= self.scenario.rollout_hour * 3600:
+            await self._start()
+        await asyncio.to_thread(self._evaluate)
+        await asyncio.to_thread(self.app.state.process.snapshots.refresh)
+
+    async def _start(self) -> None:
+        self.started = True
+        stages = [
+            {
+                "cohort": "everyone",
+                "percent": stage.percent,
+                "hold": {"minutes": round(stage.minutes), "reports": stage.reports},
+                "gates": [{"metric": "failure_rate", "max": stage.max_failures}],
+            }
+            for stage in self.scenario.stages
+        ]
+        body = {
+            "name": ROLLOUT,
+            "model": self.scenario.model,
+            "version": self.scenario.target,
+            "stages": stages,
+        }
+        await self._ask("/v1/admin/rollouts", body)
+        await self._ask(f"/v1/admin/rollouts/{ROLLOUT}/start", {"reason": "simulation"})
+
+    async def _ask(self, path: str, body: dict[str, Any]) -> None:
+        reply = await send(self.app, bearer_call(path, json.dumps(body).encode(), self.admin))
+        if reply.status >= 400:
+            raise CliError(f"{path}: {reply.body.decode(errors='replace')[:300]}")
+
+    def _evaluate(self) -> None:
+        engine, now = self.app.state.process.engine, self.time.moment()
+        with database.read_only(engine) as session:
+            watched = rollouts.list_watched(session, now=now)
+        for rollout_id in watched:
+            with database.transaction(engine) as session:
+                rollout_gates.evaluate(session, rollout_id, now=now)
+
+    async def _sweep(self) -> None:
+        def expire() -> None:
+            with database.transaction(self.app.state.process.engine) as session:
+                attempts.expire(session, now=self.time.moment())
+
+        await asyncio.to_thread(expire)
+
+    def _read_state(self) -> str:
+        if not self.started:
+            return ""
+        with database.read_only(self.app.state.process.engine) as session:
+            row = rollouts.require(session, ROLLOUT)
+            return f"{row.state}, stage {row.stage + 1} of {len(self.scenario.stages)}"
+
+
+@asynccontextmanager
+async def inside(scenario: Scenario, devices: Sequence[Virtual]) -> AsyncIterator[Inside]:
+    """Servers of this simulation's own, a filled database, and the application over it."""
+    with servers() as (directory, endpoints):
+        settings = _settings(
+            settings_for(endpoints, empty_database(endpoints, "simulation"), directory), scenario
+        )
+        time = SetTime()
+        admin = await asyncio.to_thread(_fill, settings, scenario, devices, time)
+        async with running(settings, time.moment) as app:
+            app.state.process.pressure.pin(Load())
+            yield Inside(app, settings, scenario, time, admin)
+
+
+def _settings(base: Settings, scenario: Scenario) -> Settings:
+    lease_s = max(3600, min(86_400, round(4 * scenario.poll_s)))
+    return base.model_copy(
+        update={
+            "poll_interval_s": min(86_400, round(scenario.poll_s)),
+            "attempt_lease_s": lease_s,
+            "rate_per_device": "off",
+            "rate_per_address": "off",
+        }
+    )
+
+
+def _fill(settings: Settings, scenario: Scenario, devices: Sequence[Virtual], time: SetTime) -> str:
+    engine = database.engine_for(settings.database_url)
+    labels = [*sorted(scenario.versions), *([scenario.target] if scenario.target else [])]
+    try:
+        with database.transaction(engine) as session:
+            session.add(versions.ModelRow(name=scenario.model))
+            session.flush()
+            signers, size = world.Signers(), scenario.megabytes * 1_000_000
+            for counter, label in enumerate(dict.fromkeys(labels), 1):
+                world.version_row(session, scenario.model, label, counter, signers, size=size)
+            cohorts.put(
+                session, cohorts.CohortDeclaration("everyone", {}), actor="simulate", now=time.moment()
+            )
+            session.execute(_INSERT, {"ids": [device.id for device in devices]})
+            return access.create_api_token(session, "simulate", "admin", actor="simulate", now=time.moment())
+    finally:
+        engine.dispose()
