@@ -92,6 +92,8 @@ def read_plan(cursor: Cursor, target_size: int, source_offset: int, source_size:
         segments.append(segment)
     if sum(s.size for s in segments) != target_size or sum(s.source_size for s in segments) != source_size:
         raise PatchCorrupt("the segments do not add up to their block")
+    if {segment.lane for segment in segments} != set(range(len(lanes))):
+        raise PatchCorrupt("a lane without a segment")
     return BlockPlan(lanes, tuple(segments))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from sdk_contract.patch import PatchError
+from sdk_contract.patch import PatchCorrupt, PatchError
 from sdk_contract.patch.block import make_source, make_target, read_block_plan
 from sdk_contract.patch.container import Op, Record
 from workers.delta.align import Piece
@@ -74,6 +74,19 @@ def test_a_block_is_made(name):
     made = make_target(payload, record, source.read, zstandard.ZstdDecompressor())
     assert made.tobytes() == target
     assert sum(segment.size for segment in read_block_plan(payload, record).segments) == record.target_size
+
+
+@pytest.mark.parametrize("grouping", [b"\0", b"\1\1\5", b"\2\0\1\5", b"\3\1\5"])
+def test_a_lane_that_makes_nothing_is_refused(grouping):
+    # Zeros, and beside them units of a float16 and an int8 of which there are none.
+    lanes = bytes((2, 1, 3, 3, 2, 2, 4, 1, 1))
+    payload = lanes + bytes((1, 0, 10)) + b"\0" + grouping
+    record = Record(Op.CODED, False, 10, len(payload), 0, 0, 0, *[bytes(16)] * 3)
+    decompressor = zstandard.ZstdDecompressor()
+    with pytest.raises(PatchCorrupt):
+        make_target(payload, record, Bytes(b"").read, decompressor)
+    with pytest.raises(PatchCorrupt):
+        make_source(payload, record, np.zeros(10, np.uint8), decompressor)
 
 
 def mutated(rng: np.random.Generator, payload: bytes) -> bytes:

@@ -138,7 +138,7 @@ class _Header:
         if not end:
             raise _refuse("bad_entry", f"the entry of tensor {name!r} does not end within 4096 bytes")
         try:
-            entry = json.loads(self._raw[self._at : end].decode(), object_pairs_hook=_unique)
+            entry = _ENTRY.decode(self._raw[self._at : end].decode())
         except UnicodeDecodeError:
             raise
         except (ValueError, RecursionError) as error:
@@ -165,8 +165,9 @@ class _Header:
         return str(value)
 
     def _peek(self) -> str:
-        match = _SPACE.match(self._raw, self._at)
-        self._at = match.end() if match else self._at
+        if self._raw[self._at : self._at + 1].isspace():
+            match = _SPACE.match(self._raw, self._at)
+            self._at = match.end() if match else self._at
         return self._raw[self._at : self._at + 1].decode("latin-1")
 
     def _expect(self, character: str, *, advance: bool = True) -> None:
@@ -181,6 +182,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(entry) != len(pairs):
         raise ValueError("duplicate key")
     return entry
+
+
+# One for all entries: `json.loads` would make a new one each time.
+_ENTRY = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _tensor(name: str, entry: dict[str, Any], data: int) -> Tensor:
