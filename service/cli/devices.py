@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.http import AdminApi
+from service.cli.http import AdminApi, quoted
 from service.cli.options import AsJson, Token, Url, show_json, show_table
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ def list_devices(
 ) -> None:
     """Devices in order of their id."""
     with AdminApi.from_environment(url, token) as api:
-        found = api.call("GET", f"{BASE}?after={after}&limit={limit}")
+        found = api.call("GET", f"{BASE}?after={quoted(after)}&limit={limit}")
     if as_json:
         show_json(found)
         return
@@ -40,7 +40,7 @@ def list_devices(
 def show(device: Id, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """Its attributes, and what it runs."""
     with AdminApi.from_environment(url, token) as api:
-        found = api.call("GET", f"{BASE}/{device}")
+        found = api.call("GET", f"{BASE}/{quoted(device)}")
     if as_json:
         show_json(found)
         return
@@ -61,7 +61,7 @@ def forgive(
 ) -> None:
     """Let it try again the versions that it failed so often that it is left alone."""
     with AdminApi.from_environment(url, token) as api:
-        found = api.call("POST", f"{BASE}/{device}/forgive", {"model": model, "reason": reason})
+        found = api.call("POST", f"{BASE}/{quoted(device)}/forgive", {"model": model, "reason": reason})
     if as_json:
         show_json(found)
     else:
@@ -88,7 +88,7 @@ def decommission(device: Id, reason: Reason = "", url: Url = None, token: Token 
 
 def _act(device: str, verb: str, reason: str, url: str | None, token: str | None) -> None:
     with AdminApi.from_environment(url, token) as api:
-        found = api.call("POST", f"{BASE}/{device}/{verb}", {"reason": reason})
+        found = api.call("POST", f"{BASE}/{quoted(device)}/{verb}", {"reason": reason})
     typer.echo(f"{found['id']} is {found['status']}")
 
 

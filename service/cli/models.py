@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.http import AdminApi
+from service.cli.http import AdminApi, quoted
 from service.cli.options import AsJson, Token, Url, show_json, show_table
 
 app = typer.Typer(help="Models, their versions, and the kill switch.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def list_models(url: Url = None, token: Token = None, as_json: AsJson = False) -
 def show(name: Name, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """A model and its versions, newest first."""
     with AdminApi.from_environment(url, token) as api:
-        versions = api.call("GET", f"{BASE}/{name}/versions")
+        versions = api.call("GET", f"{BASE}/{quoted(name)}/versions")
         model = next(model for model in api.call("GET", BASE) if model["name"] == name)
     if as_json:
         show_json({**model, "versions": versions})
@@ -65,7 +65,7 @@ def revive(name: Name, reason: Reason, url: Url = None, token: Token = None, as_
 
 def _switch(name: str, verb: str, reason: str, url: str | None, token: str | None, *, as_json: bool) -> None:
     with AdminApi.from_environment(url, token) as api:
-        model = api.call("POST", f"{BASE}/{name}/{verb}", {"reason": reason})
+        model = api.call("POST", f"{BASE}/{quoted(name)}/{verb}", {"reason": reason})
     if as_json:
         show_json(model)
     else:

@@ -115,10 +115,14 @@ _STANDINGS = text(
 
 _SUPERSEDE = text(
     f"""
-    with wish as ({_WISHES}), closed as (
-      update attempts a set state = 'superseded', closed_at = wish.now from wish
-      where a.device_id = wish.device_id and a.model = wish.model and a.closed_at is null
+    with wish as ({_WISHES}), replaced as (
+      select a.id, wish.now from wish join attempts a on a.device_id = wish.device_id and a.model = wish.model
+      where a.closed_at is null
         and (a.rollout_id, a.version_id, a.action) is distinct from (wish.rollout_id, wish.version_id, wish.action)
+      order by a.id for update of a
+    ), closed as (
+      update attempts a set state = 'superseded', closed_at = wish.now from replaced wish
+      where a.id = wish.id
       returning a.rollout_id, a.stage, a.stratum, a.arm, wish.now
     )
     insert into rollups (rollout_id, stage, stratum, arm, minute, withdrawn)

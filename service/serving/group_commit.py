@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.errors import Unavailable
+from service.observability import log
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,10 +23,25 @@ Write = Callable[[AsyncConnection, Sequence[T]], Awaitable[Sequence[R]]]
 """Writes a batch and returns one result for each member, in order."""
 
 RETRY_AFTER_S = 5
+MAX_COLLISIONS = 3
+_COLLISIONS = ("40P01", "40001")
+"""SQLSTATE of a deadlock and of a serialisation failure: nothing was written, and nobody is at fault."""
 
 
 async def commit(engine: AsyncEngine, write: Write[T, R], items: Sequence[T]) -> Sequence[R]:
-    """Write `items` in one transaction; the results count once this returns."""
+    """Write `items` in one transaction; the results count once this returns.
+
+    Processes that write the same rows in another order may end in a deadlock: PostgreSQL lets one of them fail, and
+    that one writes again.
+    """
+    for _ in range(MAX_COLLISIONS):
+        try:
+            async with engine.begin() as connection:
+                return await write(connection, items)
+        except DBAPIError as error:
+            if not _collided(error):
+                raise
+            log("group_commit").warning("commit.collided", members=len(items))
     async with engine.begin() as connection:
         return await write(connection, items)
 
@@ -82,6 +98,10 @@ class GroupCommit(Generic[T, R]):
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
+
+
+def _collided(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in _COLLISIONS
 
 
 def is_away(error: Exception) -> bool:

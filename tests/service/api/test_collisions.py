@@ -81,7 +81,7 @@ def test_a_halt_leaves_no_attempt_open_however_many_devices_ask_meanwhile(live):
     devices = [actors.enrol(live, f"d{n}") for n in range(12)]
     with ThreadPoolExecutor(13) as pool:
         polls = [pool.submit(device.poll) for device in devices]
-        halt = pool.submit(live.call, "POST", "/v1/admin/rollouts/r/halt", {})
+        halt = pool.submit(live.call, "POST", "/v1/admin/rollouts/r/halt", {"reason": "seen enough"})
         answers = [poll.result() for poll in polls]
         ok(halt.result())
     assert actors.rows(live, "select 1 from attempts where closed_at is null") == []

@@ -1,5 +1,6 @@
 """How a rollout comes to run: approvals, schedule, rehearsal."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -221,3 +222,14 @@ def test_every_version_that_devices_run_is_rehearsed_but_none_below_the_floor(li
     ok(create_rollout(live, "r", "v4", on_breach="rollback"))
     waiting = ok(act(live, "r", "start"))["waits_for"]
     assert waiting == "patches back: v4 to v3 (backbone), v4 to v2 (backbone)"
+
+
+def test_two_people_who_approve_at_one_moment_are_both_heard_and_it_starts_once(people):
+    ok(create_rollout(people, "r", "v1", policy={"approvals": 2}))
+    ok(act(people, "r", "start"))
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(lambda person: approve(people, person), ("ana", "bo", "ana", "bo")))
+    assert sorted(answer.status_code for answer in said) == [200, 200, 409, 409]
+    done = rollout(people, "r")
+    assert (done["state"], len(done["approvals"])) == ("running", 2)
+    assert kinds(people).count("start") == 1
