@@ -105,12 +105,14 @@ def forecast(legs: Sequence[Leg], rhythm: Rhythm, pacing: Pacing) -> Forecast:
     """
     stuck = next((index for index, leg in enumerate(legs) if leg.devices < leg.reports), None)
     total = sum(leg.devices for leg in legs)
+    if not total:
+        return Forecast((None,) * len(legs), None, stuck)
     rate = _devices_per_hour(legs, rhythm, pacing)
     step = _step(legs, rhythm, rate)
     opens: list[float | None] = [None] * len(legs)
     running: list[_Open] = []
     now, served = 0.0, 0.0
-    while total and now <= HORIZON_H:
+    while now <= HORIZON_H:
         if len(running) < len(legs) and (not running or running[-1].may_end(now, rhythm.attempt_h)):
             opens[len(running)] = now
             running.append(_Open(legs[len(running)], now))
