@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Literal
 
 from service.domain import evidence
-from service.domain.gates import AnyGate, Block, Finding, Hold, MeasureGate, Tally, examine
+from service.domain.gates import AnyGate, Block, Finding, Hold, MeasureGate, Says, Tally, examine
 from service.domain.measures import Compared
 from service.domain.strata import MAX_STRATA
 
@@ -24,6 +24,9 @@ APPROVAL = "approval"
 """The cause of a verdict when nothing but a person's word is missing."""
 ENOUGH_LEFT = 20
 """Reports of other strata that have to vouch for the version before one is blamed instead of it."""
+
+
+_GRAVE: tuple[Says, ...] = ("breach", "doubts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,9 @@ class Verdict:
 def judge(stage: Stage, seen: Seen, held: Collection[str] = ()) -> Verdict:
     """Look at a stage; looking often does no harm.
 
-    A stratum is blamed when the evidence against it alone is convincing, or when the whole is in breach and
-    what is left without it is not; in both cases only if the rest is large enough to vouch for the version.
+    A stratum is blamed when the evidence against it alone is convincing. When the whole is in breach, less will do,
+    but what is left then must not even be in doubt. In both cases the rest has to be large enough to vouch for
+    the version, or it is the version that is at fault.
 
     Args:
         stage: the stage and its bounds.
@@ -139,15 +143,18 @@ def _blame(stage: Stage, seen: Seen) -> dict[str, Finding]:
     if len(seen.strata) <= 1:
         return {}
     blamed = _convicted(stage, seen, ALPHA_STRATA / (MAX_STRATA + 1))
-    if not _in_breach(stage, seen.without(blamed)):
+    if _worst(stage, seen) != "breach":
         return blamed
-    # That something is wrong is certain; where it is needs less.
-    blamed |= _convicted(stage, seen.without(blamed), evidence.ALPHA)
-    return {} if _in_breach(stage, seen.without(blamed)) else blamed
+    # That something is wrong is certain; where it is needs less, but what is left must be beyond doubt.
+    if _worst(stage, seen.without(blamed)) != "holds":
+        blamed |= _convicted(stage, seen.without(blamed), evidence.ALPHA)
+    return blamed if _worst(stage, seen.without(blamed)) == "holds" else {}
 
 
-def _in_breach(stage: Stage, seen: Seen) -> bool:
-    return any(finding.says == "breach" for finding in _look(stage, seen, ALPHA_WHOLE))
+def _worst(stage: Stage, seen: Seen) -> Says:
+    """The gravest of what the gates say; that one waits for data is no fault."""
+    said = {finding.says for finding in _look(stage, seen, ALPHA_WHOLE)}
+    return next((says for says in _GRAVE if says in said), "holds")
 
 
 def _convicted(stage: Stage, seen: Seen, alpha: float) -> dict[str, Finding]:

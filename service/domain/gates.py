@@ -162,7 +162,8 @@ def parse_gate(raw: Any, path: str, known: Collection[str] | None = None) -> Any
         InvalidGate: unknown metric, or a bound that makes no sense; `field` says where.
     """
     metric = raw.get("metric") if isinstance(raw, dict) else None
-    names = (*METRICS, *measures.KNOWN, *sorted(set(known or ()) - set(measures.KNOWN)))
+    own = set(known or ()) - set(measures.KNOWN) - set(METRICS)
+    names = (*METRICS, *measures.KNOWN, *sorted(own))
     if not isinstance(metric, str) or not metric or (known is not None and metric not in names):
         raise InvalidGate(f"metric is one of {', '.join(names)}", field=f"{path}.metric")
     if metric not in METRICS:

@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from service.domain import brakes
@@ -193,3 +194,42 @@ def test_where_all_or_none_are_let_in_there_is_nothing_to_divide(share):
     blocks = {"load_ms": {("everyone", ""): Compared(values(160, 500), values(160, 500))}}
     seen = Seen({(0, ""): GOOD}, blocks, {share: (300, 700)})
     assert judge(Stage(0, [slow], Hold(), HOUR), seen).outcome == "advance"
+
+
+def simulated(rates, runs=100, reports=2000, look_every=40, seed=3):
+    """What became of each run: `breach`, the strata that were blamed first, or None; devices come in any order."""
+    rng, stage = np.random.default_rng(seed), Stage(0, [FAILURES], Hold(reports=10**6), HOUR)
+    names, found = [f"s{number}" for number in range(len(rates))], []
+    for _ in range(runs):
+        of, ends = rng.integers(len(rates), size=reports), range(look_every, reports + 1, look_every)
+        failed = rng.random(reports) < np.asarray(rates)[of]
+        looks = (_tallies(names, of[:end], failed[:end]) for end in ends)
+        verdicts = (judge(stage, seen) for seen in looks)
+        acted = next((verdict for verdict in verdicts if verdict.outcome == "breach" or verdict.blamed), None)
+        found.append(acted and (acted.outcome if acted.outcome == "breach" else set(acted.blamed)))
+    return found
+
+
+def _tallies(names, of, failed):
+    many, bad = np.bincount(of, minlength=len(names)), np.bincount(of, failed, minlength=len(names))
+    return Seen(
+        {
+            (0, name): Tally(offered=int(n), committed=int(n - b), failed=int(b))
+            for name, n, b in zip(names, many, bad, strict=True)
+        }
+    )
+
+
+def test_a_version_at_its_bound_in_twelve_strata_is_hardly_ever_stopped_nor_any_of_them_held():
+    acted = [found for found in simulated([0.05] * 12) if found is not None]
+    assert len(acted) <= 5
+
+
+def test_one_of_ten_strata_that_fails_is_the_one_that_is_held_and_the_rest_goes_on():
+    found = simulated([0.01] * 9 + [0.4], runs=60)
+    assert found.count({"s9"}) >= 57
+
+
+def test_a_version_that_fails_everywhere_is_stopped_and_no_stratum_blamed_for_it():
+    found = simulated([0.2] * 10, runs=60)
+    assert found.count("breach") >= 57
