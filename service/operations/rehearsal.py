@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from service import store
-from service.domain.patch_plan import Base, File, plan
+from service.domain.patch_plan import Base, plan
 from service.domain.policy import parse_policy
 from service.domain.rollbacks import FACTORY, reachable
 from service.jobs import Bell
@@ -33,12 +33,14 @@ def ask(session: Session, bell: Bell, row: store.rollouts.RolloutRow) -> list[st
         return []
     missing = []
     for target in _destinations(session, row, version):
-        for pair in plan(_files(target), [Base(version.label, _files(version), 1)], limit=1):
+        for pair in plan(
+            patches.files_of(target), [Base(version.label, patches.files_of(version), 1)], limit=1
+        ):
             found = store.patches.between(session, pair.source, pair.target, patches.FORMAT)
             if found is None or found.state == "retired":
                 patches.request(session, bell, pair.source, pair.target)
             if found is None or found.state in ("queued", "retired"):
-                name = next(file.name for file in _files(target) if file.sha256 == pair.target)
+                name = next(file.name for file in patches.files_of(target) if file.sha256 == pair.target)
                 missing.append(f"{version.label} to {target.label} ({name})")
     return missing
 
@@ -60,11 +62,3 @@ def _destinations(
     # The newest one counts even before any device is known to run it.
     run = [base for base in earlier if census.get(base.label) or base is earlier[0]]
     return sorted(run, key=lambda base: -census.get(base.label, 0))[:MAX_BASES]
-
-
-def _files(version: store.versions.VersionRow) -> list[File]:
-    return [
-        File(component.name, component.blob_sha256, component.blob.size, variant.name)
-        for variant in version.variants
-        for component in variant.components
-    ]
