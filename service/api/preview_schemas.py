@@ -1,5 +1,7 @@
 """Bodies of the admin API about previews."""
 
+from datetime import datetime
+
 from pydantic import Field
 
 from service.api.schemas import Body, View
@@ -93,6 +95,25 @@ class ForecastView(View):
     days_to_95_percent: float | None
     stage_opens_day: list[float | None]
     assumes: list[str]
+
+
+class OutlookView(View):
+    """When a rollout will be done, as it goes now.
+
+    Attributes:
+        devices_left, bytes_left: in the stages that are open.
+        devices_later: in those that are not.
+        per_hour: devices that an hour takes.
+        limited_by: `bytes_per_hour`, `open_downloads`, or `devices`: how fast they come.
+        done_at: when the open stages are done; absent where nothing moves.
+    """
+
+    devices_left: int
+    bytes_left: int
+    devices_later: int
+    per_hour: float
+    limited_by: str
+    done_at: datetime | None
 
 
 class PreviewView(View):

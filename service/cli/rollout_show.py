@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.gates import show_gates, show_verdict
-from service.cli.http import AdminApi, quoted
+from service.cli.http import AdminApi, CliError, quoted
 from service.cli.options import AsJson, Token, Url, show_json, show_table
 
 Key = Annotated[str, typer.Argument(help="Name or id of the rollout.")]
 BASE = "/v1/admin/rollouts"
 EMPTY = "no rollouts yet: graylag rollout create --help"
 OVER = ("completed", "halted", "cancelled", "rolled_back")
+MOVING = ("running", "completed")
 LOOK_EVERY_S = 1.0
 OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
 
@@ -41,10 +42,14 @@ def status(key: Key, url: Url = None, token: Token = None, as_json: AsJson = Fal
     with AdminApi.from_environment(url, token) as api:
         found = api.call("GET", f"{BASE}/{quoted(key)}")
         gates = api.call("GET", f"{BASE}/{quoted(key)}/gates")
+        moving = found["state"] in MOVING
+        outlook = _ask_outlook(api, key) if moving else None
     if as_json:
-        show_json(found | {"gates": gates})
+        show_json(found | {"gates": gates, "outlook": outlook})
     else:
         _show(found)
+        if outlook is not None:
+            typer.echo(_outlook(outlook))
         show_gates(gates)
         for event in found["history"]:
             typer.echo(_line(event))
@@ -107,6 +112,28 @@ def _show(rollout: dict[str, Any]) -> None:
         typer.echo(
             "brought back: " + ", ".join(f"{count:,} {name}" for name, count in rollout["returns"].items())
         )
+
+
+def _ask_outlook(api: AdminApi, key: str) -> dict[str, Any] | None:
+    """None while polls do not know the rollout's version yet."""
+    try:
+        found: dict[str, Any] = api.call("GET", f"{BASE}/{quoted(key)}/outlook")
+    except CliError as error:
+        if error.code != "version_not_ready":
+            raise
+        return None
+    return found
+
+
+def _outlook(found: dict[str, Any]) -> str:
+    left = f"left: {found['devices_left']:,} devices, {found['bytes_left']:,} bytes"
+    later = f" (and {found['devices_later']:,} devices in later stages)" if found["devices_later"] else ""
+    if found["done_at"] is None:
+        return f"{left}{later}; nothing moves"
+    if found["devices_left"] == 0:
+        return f"{left}{later}"
+    limit = "the devices that come" if found["limited_by"] == "devices" else found["limited_by"]
+    return f"{left}{later}; done at {found['done_at']}, {found['per_hour']:,.0f} devices an hour, limited by {limit}"
 
 
 def _line(event: dict[str, Any]) -> str:

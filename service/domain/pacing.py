@@ -7,7 +7,6 @@ budget is not spent in the first minutes of each hour, any five minutes take a s
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -25,6 +24,10 @@ SLOT_WAIT = timedelta(minutes=1)
 """Nobody knows when a download ends; so long until a device asks for its place again."""
 LEAST_SPREAD = timedelta(minutes=15)
 """Over so long a time at least are those spread who come back."""
+
+LEAST_SHARE = 0.001
+MOST_HOURS = 10 * 365 * 24.0
+"""Nobody waits longer, and the calendar ends."""
 
 
 def minute_of(moment: datetime) -> datetime:
@@ -107,68 +110,62 @@ def require_possible(pacing: Pacing, largest: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """When a rollout will be done, as it goes now.
+class Progress:
+    """What is known of a rollout's way.
 
     Attributes:
-        devices_left: in the open stages, and not there yet.
+        devices_left: whom the open stages mean, and who are not there yet.
         bytes_left: what they will download.
-        per_hour: devices that an hour takes.
-        limited_by: what keeps it from being faster: `open_downloads`, `bytes_per_hour` or `devices` (how fast they come).
-        done_at: None where nothing moves.
+        per_hour: devices that have been offered it in the last hour.
+        slots_full: as many downloads are open as may be.
+        open_share: share of the week in which windows are open.
     """
 
     devices_left: int
     bytes_left: int
     per_hour: float
+    slots_full: bool = False
+    open_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When a rollout will be done, as it goes now.
+
+    Attributes:
+        per_hour: devices that an hour takes.
+        limited_by: what keeps it from being faster: `bytes_per_hour`, `open_downloads`, or `devices` (how fast they
+            come).
+        done_at: None where nothing moves.
+    """
+
+    per_hour: float
     limited_by: str
     done_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is known of a rollout's way.
-
-    Attributes:
-        devices_left, bytes_left: as in `Forecast`.
-        seen_per_hour: devices that were served in the last hour.
-        open_hours: how long a download takes from offer to its end, on average; None where none has ended.
-        open_share: share of the day in which windows are open.
-    """
-
-    devices_left: int
-    bytes_left: int
-    seen_per_hour: float
-    open_hours: float | None
-    open_share: float = 1.0
-
-
 def forecast(pacing: Pacing, progress: Progress, now: datetime) -> Forecast:
-    """The end of a rollout at its pace; the tightest bound decides, and devices that come slower than it allows."""
-    bounds: Mapping[str, float] = {
-        "devices": progress.seen_per_hour or math.inf,
-        "bytes_per_hour": _devices_by_bytes(pacing, progress),
-        "open_downloads": _devices_by_slots(pacing, progress),
-    }
-    limited_by = min(bounds, key=lambda name: bounds[name])
-    per_hour = bounds[limited_by]
+    """The end of the open stages at the pace of the last hour, or at what the budget allows if that is less.
+
+    Where nobody has come yet, the budget alone tells the soonest end.
+    """
+    seen = progress.per_hour or math.inf
+    budget = _devices_by_bytes(pacing, progress)
+    limited_by = "bytes_per_hour" if budget <= seen and budget < math.inf else "devices"
+    if limited_by == "devices" and progress.slots_full:
+        limited_by = "open_downloads"
     if progress.devices_left == 0:
-        return Forecast(0, 0, progress.seen_per_hour, "devices", now)
-    if not 0 < per_hour < math.inf or progress.open_share <= 0:
-        return Forecast(progress.devices_left, progress.bytes_left, 0.0, "devices", None)
-    hours = min(progress.devices_left / per_hour / progress.open_share, 24 * 365 * 10)
-    return Forecast(
-        progress.devices_left, progress.bytes_left, per_hour, limited_by, now + timedelta(hours=hours)
-    )
+        return Forecast(progress.per_hour, "devices", now)
+    per_hour = min(seen, budget)
+    if not 0 < per_hour < math.inf:
+        return Forecast(0.0, limited_by, None)
+    # What was seen in the last hour has been through the windows already; the budget has not.
+    share = progress.open_share if limited_by == "bytes_per_hour" else 1.0
+    hours = min(progress.devices_left / per_hour / max(share, LEAST_SHARE), MOST_HOURS)
+    return Forecast(per_hour, limited_by, now + timedelta(hours=hours))
 
 
 def _devices_by_bytes(pacing: Pacing, progress: Progress) -> float:
     if pacing.bytes_per_hour is None or progress.bytes_left == 0:
         return math.inf
     return pacing.bytes_per_hour * progress.devices_left / progress.bytes_left
-
-
-def _devices_by_slots(pacing: Pacing, progress: Progress) -> float:
-    if pacing.open_downloads is None or not progress.open_hours:
-        return math.inf
-    return pacing.open_downloads / progress.open_hours

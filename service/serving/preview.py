@@ -246,7 +246,7 @@ def _forecast(row: store.rollouts.RolloutRow, stages: Sequence[Tally], poll: tim
         Leg(tally.devices, tally.bytes, hold.minutes, hold.reports)
         for tally, hold in zip(stages, holds, strict=True)
     ]
-    rhythm = Rhythm(poll / timedelta(hours=1), _open_share(policy.windows), ATTEMPT_H)
+    rhythm = Rhythm(poll / timedelta(hours=1), open_share(policy.windows), ATTEMPT_H)
     found = forecast(legs, rhythm, policy.pacing)
     return {
         "days_to_95_percent": _days(found.mostly_h),
@@ -264,7 +264,7 @@ def _days(hours: float | None) -> float | None:
     return None if hours is None else round(hours / 24, 2)
 
 
-def _open_share(windows: Windows | None) -> float:
+def open_share(windows: Windows | None) -> float:
     """Of a week, how much lies inside the windows, overlaps counted twice."""
     if windows is None:
         return 1.0

@@ -418,6 +418,29 @@ def uses_of_cohort(session: Session, name: str) -> int:
     return session.scalar(query) or 0
 
 
+def offered_since(session: Session, rollout_id: UUID, minute: datetime) -> int:
+    """Attempts offered since a minute, going back not counted."""
+    query = select(func.coalesce(func.sum(RollupRow.offered), 0)).where(
+        RollupRow.rollout_id == rollout_id, RollupRow.minute >= minute, RollupRow.arm == "treated"
+    )
+    return int(session.scalar(query) or 0)
+
+
+def downloading(session: Session, rollout_id: UUID, *, at_most: int) -> int:
+    """Attempts that have not got all bytes yet, counted up to a bound."""
+    open_ = (
+        select(AttemptRow.id)
+        .where(
+            AttemptRow.rollout_id == rollout_id,
+            AttemptRow.closed_at.is_(None),
+            ~AttemptRow.downloaded,
+            AttemptRow.action == "install",
+        )
+        .limit(at_most)
+    )
+    return session.scalar(select(func.count()).select_from(open_.subquery())) or 0
+
+
 def history(session: Session, rollout_id: UUID, *, limit: int = 200) -> Sequence[RolloutEventRow]:
     """What happened to a rollout, oldest first; the newest of it, where it is long."""
     query = select(RolloutEventRow).where(RolloutEventRow.rollout_id == rollout_id)

@@ -102,34 +102,38 @@ def test_a_budget_below_one_download_is_refused_by_name():
 
 
 def progress(**known):
-    values = {"devices_left": 1000, "bytes_left": 1000 * GIB, "seen_per_hour": 200.0, "open_hours": 0.5}
+    values = {"devices_left": 1000, "bytes_left": 1000 * GIB, "per_hour": 200.0}
     return Progress(**(values | known))
 
 
-def test_devices_that_come_slower_than_the_pace_decide_the_end():
+def test_devices_that_come_slower_than_the_budget_allows_decide_the_end():
     found = forecast(Pacing(bytes_per_hour=500 * GIB), progress(), NOW)
     assert (found.limited_by, found.per_hour) == ("devices", 200)
     assert found.done_at == NOW + timedelta(hours=5)
 
 
-def test_the_tightest_bound_decides_the_end():
-    found = forecast(Pacing(bytes_per_hour=100 * GIB, open_downloads=100), progress(), NOW)
+def test_a_budget_that_is_tighter_decides_the_end():
+    found = forecast(Pacing(bytes_per_hour=100 * GIB), progress(), NOW)
     assert (found.limited_by, found.per_hour) == ("bytes_per_hour", 100)
-    found = forecast(Pacing(bytes_per_hour=100 * GIB, open_downloads=10), progress(), NOW)
-    assert (found.limited_by, found.per_hour) == ("open_downloads", 20)
-    assert found.done_at == NOW + timedelta(hours=50)
+    assert found.done_at == NOW + timedelta(hours=10)
 
 
-def test_windows_stretch_the_way_to_the_end():
-    assert forecast(Pacing(), progress(open_share=0.25), NOW).done_at == NOW + timedelta(hours=20)
+def test_full_places_are_named_as_what_keeps_it_from_being_faster():
+    found = forecast(Pacing(open_downloads=10), progress(slots_full=True), NOW)
+    assert (found.limited_by, found.done_at) == ("open_downloads", NOW + timedelta(hours=5))
+
+
+def test_windows_stretch_what_the_budget_allows():
+    found = forecast(Pacing(bytes_per_hour=100 * GIB), progress(open_share=0.25), NOW)
+    assert found.done_at == NOW + timedelta(hours=40)
 
 
 def test_where_nothing_moves_and_nothing_bounds_there_is_no_forecast():
-    assert forecast(Pacing(), progress(seen_per_hour=0.0), NOW).done_at is None
+    assert forecast(Pacing(), progress(per_hour=0.0), NOW).done_at is None
 
 
 def test_where_nobody_has_come_yet_the_budget_tells_the_soonest_end():
-    assert forecast(Pacing(bytes_per_hour=100 * GIB), progress(seen_per_hour=0.0), NOW).per_hour == 100
+    assert forecast(Pacing(bytes_per_hour=100 * GIB), progress(per_hour=0.0), NOW).per_hour == 100
 
 
 def test_nobody_left_is_done():
