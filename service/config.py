@@ -226,6 +226,12 @@ class Settings(BaseSettings):
         default=None, description="Where workers keep temporary files; empty for the system's place."
     )
 
+    drain_s: float = Field(
+        default=0,
+        ge=0,
+        le=60,
+        description="How long an API process that was told to stop says at `/ready` that it is going, and still answers.",
+    )
     trusted_proxies: str = Field(
         default="127.0.0.1", description="Addresses whose X-Forwarded-For is believed, comma separated."
     )

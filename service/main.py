@@ -93,6 +93,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         # Asked anew in each request whether anybody has set it up, which costs as much as parsing a poll.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.draining = False
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(DeviceDoor, shortcuts=device.SHORTCUTS)

@@ -38,4 +38,7 @@ class DeviceDoor:
             if renderer is None:
                 raise
             response = await renderer(request, error)
+        if request.app.state.draining:
+            # Else a proxy would send its next request into a connection that is just being closed.
+            response.headers["connection"] = "close"
         await response(scope, receive, send)

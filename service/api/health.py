@@ -3,7 +3,7 @@
 import asyncio
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
@@ -38,11 +38,11 @@ async def health() -> Health:
     response_model=Readiness,
     responses={503: {"description": "Not now; the body says why.", "model": Readiness}},
 )
-async def ready(held: Held) -> JSONResponse:
-    """503 until there is a snapshot and the database takes writes; Valkey is told, and not needed."""
+async def ready(request: Request, held: Held) -> JSONResponse:
+    """503 until there is a snapshot and the database takes writes, and once we are going; Valkey is not needed."""
     database = await asyncio.to_thread(_database, held)
     snapshot = held.snapshots.current.epoch > 0
-    good = database and snapshot
+    good = database and snapshot and not request.app.state.draining
     told = Readiness(
         status="ready" if good else "not_ready",
         database=database,

@@ -1,5 +1,7 @@
 """`graylag api` and `graylag migrate`: single processes, configured by `GRAYLAG_*` variables alone."""
 
+import asyncio
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,7 +23,7 @@ def api(
     chosen = settings()
     configure_logging(chosen.log_format, chosen.log_level)
     migrations.require_head(chosen.database_url)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(chosen),
         host=host,
         port=port,
@@ -33,6 +35,27 @@ def api(
         forwarded_allow_ips=chosen.trusted_proxies,
         server_header=False,
     )
+    DrainingServer(config, chosen.drain_s).run()
+
+
+class DrainingServer(uvicorn.Server):
+    """Says that it is going before it goes, so that a load balancer has sent its last request by then."""
+
+    def __init__(self, config: uvicorn.Config, drain_s: float) -> None:
+        """Take `drain_s` seconds from the signal to the stop."""
+        super().__init__(config)
+        self._drain_s = drain_s
+        self._draining = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain at the first signal; stop after that, or at the second one."""
+        if self._draining or not self._drain_s:
+            super().handle_exit(sig, frame)
+            return
+        self._draining = True
+        self.config.app.state.draining = True  # type: ignore[union-attr]  # we gave it an application, not its name
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe(loop.call_later, self._drain_s, super().handle_exit, sig, frame)
 
 
 def migrate(

@@ -15,6 +15,7 @@ from service import database, signing
 from service.cli.bench.fleet import Handset
 from service.cli.bench.world import Scale, fill
 from service.config import Settings
+from service.domain.load import Load
 from service.embedded import Endpoints, Stack
 from service.main import create_app
 from service.tokens import Clock, utc_now
@@ -77,11 +78,19 @@ def settings_for(endpoints: Endpoints, url: str, directory: Path) -> Settings:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Settings of the benchmark as another process reads them."""
-    told = ("database_url", "s3_endpoint", "s3_public_endpoint", "director_key", "rate_per_address")
+    told = (
+        "database_url",
+        "s3_endpoint",
+        "s3_public_endpoint",
+        "director_key",
+        "rate_per_address",
+        "rate_per_device",
+        "drain_s",
+    )
     plain = {name: str(getattr(settings, name)) for name in told}
     secret = ("redis_url", "s3_access_key", "s3_secret_key", "access_token_secret")
     hidden = {name: getattr(settings, name).get_secret_value() for name in secret}
-    more = {"log_level": "warning", "rate_per_device": settings.rate_per_device}
+    more = {"log_level": "warning"}
     return {f"GRAYLAG_{name.upper()}": value for name, value in (plain | hidden | more).items()}
 
 
@@ -90,4 +99,6 @@ async def running(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[A
     """The application between its start and its end."""
     app = create_app(settings, clock)
     async with app.router.lifespan_context(app):
+        # As many requests at once as here make any process late; what is measured is their work.
+        app.state.process.pressure.pin(Load())
         yield app

@@ -19,7 +19,6 @@ from service.cli.http import CliError
 from service.cli.simulate.devices import Virtual
 from service.cli.simulate.scenario import Scenario
 from service.config import Settings
-from service.domain.load import Load
 from service.operations import access, attempts, cohorts, rollout_gates, rollouts
 from service.store import versions
 from service.tokens import AccessTokens
@@ -149,7 +148,6 @@ async def inside(scenario: Scenario, devices: Sequence[Virtual]) -> AsyncIterato
         time = SetTime()
         admin = await asyncio.to_thread(_fill, settings, scenario, devices, time)
         async with running(settings, time.moment) as app:
-            app.state.process.pressure.pin(Load())
             yield Inside(app, settings, scenario, time, admin)
 
 
