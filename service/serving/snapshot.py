@@ -20,7 +20,7 @@ from service.database import read_only
 from service.domain.catalogue import Cohort, Component, Line, Patch, Rollout, Stage, Variant, Version
 from service.domain.cohorts import Predicate, compile_rule
 from service.domain.policy import parse_policy
-from service.errors import InvalidRule
+from service.errors import InvalidPolicy, InvalidRule
 from service.observability import log
 from service.operations import cohorts, gate_figures
 from service.serving.lists import Lists
@@ -193,7 +193,12 @@ def _rollouts(
         if version is None or not all(stage.cohort in predicates for stage in row.stages):
             _log.error("rollout.unreadable", rollout=row.name)
             continue
-        rollout = rollout_of(row, version, predicates)
+        try:
+            rollout = rollout_of(row, version, predicates)
+        except InvalidPolicy as fault:
+            # Time zones are other people's data: the next release of them may lack one.
+            _log.error("rollout.unreadable", rollout=row.name, field=fault.field, detail=fault.detail)
+            continue
         found[row.model].append(replace(rollout, strata=strata.get(row.id, frozenset())))
     return found
 

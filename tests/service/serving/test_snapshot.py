@@ -8,6 +8,7 @@ from tests.service.actors import cohort, enrol, ok, publish, refused, roll_out, 
 from tests.service.serving.outage import Outage
 
 DATA = b"weights of the snapshot"
+ALL_DAY = {"start": "00:00", "end": "23:59"}
 
 
 def look(live):
@@ -45,6 +46,17 @@ def test_a_version_that_cannot_be_read_takes_no_other_with_it(live):
            where versions.id = version_id and label = 'v2'""",
     )
     assert list(look(live).lines["m"].versions) == ["v1"]
+
+
+def test_a_time_zone_that_is_gone_stops_its_own_rollout_and_no_other(live):
+    publish(live, "v1", DATA)
+    roll_out(live, "here", "v1")
+    roll_out(live, "gone", "v1", priority=1, policy={"windows": {"zone": "UTC", "daily": [ALL_DAY]}})
+    actors.write(
+        live,
+        """update rollouts set policy = jsonb_set(policy, '{windows,zone}', '"Atlantis/Capital"') where name = 'gone'""",
+    )
+    assert [rollout.name for rollout in look(live).lines["m"].rollouts] == ["here"]
 
 
 def test_what_cannot_be_read_at_all_leaves_the_old_view_in_place(live):
