@@ -87,6 +87,7 @@ class PollRequest(Request):
         trust_version: of the trust bundle that the device holds.
         previous_version: label of what ran before, if its files are still here: a rollback leads there first.
         factory_version: label of what shipped inside the app.
+        staged_version: label of what is staged and waits for the word: to switch it needs no window.
         features: what this client can do beyond the first contract: `hold` for stopping at `STAGED` when told to.
     """
 
@@ -101,6 +102,7 @@ class PollRequest(Request):
     trust_version: int | None = Field(default=None, ge=0, lt=2**53)
     previous_version: Label | None = None
     factory_version: Label | None = None
+    staged_version: Label | None = None
     features: list[Name] = Field(default_factory=list, max_length=16)
 
 

@@ -91,6 +91,7 @@ class Asker:
             trust_version=self.trust.bundle.version,
             previous_version=record.previous.version if record.previous else None,
             factory_version=record.shipped.version if record.shipped else None,
+            staged_version=record.waiting.version if record.waiting else None,
             features=["hold"] if self.holds else [],
         )
 

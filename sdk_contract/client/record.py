@@ -146,6 +146,12 @@ class Record(BaseModel):
         """What of it the rules of the contract ask for."""
         return Memory(self.current.counter if self.current else None, self.floor, self.newest_issued)
 
+    @property
+    def waiting(self) -> Release | None:
+        """What is staged and waits for the server's word."""
+        held = self.state is State.STAGED and self.attempt is not None and self.attempt.held
+        return self.attempt.release if held and self.attempt is not None else None
+
     def to_bytes(self) -> bytes:
         """JSON, a line feed, and its SHA-256 in hex: a torn or rotten file is seen as such."""
         body = self.model_dump_json().encode()

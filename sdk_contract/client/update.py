@@ -81,7 +81,7 @@ class Update:
 
     def _resume_or_poll(self) -> Outcome:
         record = self.steps.store.read()
-        restart = Restart.POLL if _waits(record) else ON_RESTART[record.state]
+        restart = Restart.POLL if record.waiting else ON_RESTART[record.state]
         if restart in (Restart.ACTIVATE, Restart.JUDGE, Restart.ROLL_BACK):
             outcome = self.activation.run()
             return self._recalled(outcome) if outcome.status == "probation" else outcome
@@ -114,7 +114,7 @@ class Update:
             return self._nothing_to_install(order, record)
         if record.current == order.release:
             return self._confirm(order, order.release)
-        if _waits(record) and _same(record.attempt, order) and not self.steps.store.missing(order.release):
+        if record.waiting and _same(record.attempt, order) and not self.steps.store.missing(order.release):
             return self._switch_or_wait(order)
         self._begin(order, order.release)
         bad = record.bad.get(order.release.manifest_sha256)
@@ -243,11 +243,6 @@ def _event_of(target: State, fault: ContractError, attempt: Attempt) -> EventSta
             return None
         return "acknowledged" if target is State.WAITING else "downloading"
     return "rejected" if fault.number // 1000 == POLICY else "failed"
-
-
-def _waits(record: Record) -> bool:
-    """Is a version staged that waits for the server's word?"""
-    return record.state is State.STAGED and record.attempt is not None and record.attempt.held
 
 
 def _same(attempt: Attempt | None, order: Order) -> bool:

@@ -31,6 +31,7 @@ class Facts:
         came_from: label of what it ran before, if it says so.
         shipped: label of what shipped inside its app, if it says so.
         holds: it can stage a version and wait for the word to switch.
+        staged: label of what it has staged, so that switching costs no bytes.
     """
 
     device_id: str
@@ -43,6 +44,7 @@ class Facts:
     came_from: str | None = None
     shipped: str | None = None
     holds: bool = False
+    staged: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _best(line: Line, current: Version | None, facts: Facts, when: When) -> Deci
         newer = _newer(line, current, facts, when)
         return newer if newer.offered else _completion(line, current, facts) or newer
     # It must not stay: it does not wait for patches in the making.
-    newer = _newer(line, current, facts, replace(when, waiting_since=datetime.max.replace(tzinfo=UTC)))
+    newer = _newer(line, current, facts, replace(when, waiting_since=_NEVER))
     if newer.offered:
         return newer
     return _refuge(line, current, facts) if undone is None else _way_back(line, undone, facts)
@@ -234,6 +236,7 @@ def _refuges(line: Line, revoked: Version, step: Version | None) -> list[Version
     return sorted(good, key=lambda version: (version.id in released, version.counter), reverse=True)
 
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _FINAL = ("patch_building", "no_variant", "outside_window")
 """Refusals that leave the device waiting for this rollout: nothing older is given in the meantime."""
 _TELLING: tuple[Reason, ...] = (
@@ -263,6 +266,9 @@ def ask(line: Line, rollout: Rollout, current: Version | None, facts: Facts, whe
     step = watershed(line, current, facts)
     if step is not None and step.counter < rollout.version.counter:
         return Decision("below_floor", rollout=rollout, stage=stage)
+    if facts.staged == rollout.version.label:
+        # It has all the bytes: windows and patches in the making are nothing to it.
+        return _offer(line, rollout, stage, facts, replace(when, waiting_since=_NEVER))
     shut = opening(rollout.policy.windows, facts.attributes, when.now) if rollout.policy.windows else None
     if shut is not None:
         return Decision("outside_window", rollout=rollout, stage=stage, opening=shut)

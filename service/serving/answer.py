@@ -237,4 +237,5 @@ def facts_of(snapshot: Snapshot, question: Question) -> Facts:
         came_from=request.previous_version,
         shipped=request.factory_version,
         holds="hold" in request.features,
+        staged=request.staged_version,
     )

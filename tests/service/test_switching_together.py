@@ -1,5 +1,8 @@
 """Stage, then flip: devices download ahead, and switch when a person says so."""
 
+import json
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 
@@ -53,7 +56,7 @@ def test_a_device_that_can_is_told_to_stage_and_wait(two):
     device = enrol(two)
     answer = device.poll("v1", **HOLDS)
     assert (answer["action"], told(device, answer)) == ("install", "hold")
-    assert answer["next_poll_s"] <= 1.1 * two.settings.held_poll_s
+    assert answer["next_poll_s"] < two.settings.poll_interval_s / 2
     device.finish(answer["attempt_id"], "staged")
     again = device.poll("v1", **HOLDS)
     assert (again["attempt_id"], told(device, again)) == (answer["attempt_id"], "hold")
@@ -143,6 +146,18 @@ def test_nobody_switches_while_it_pauses(two):
     assert device.poll("v1", **HOLDS)["reason"] == "paused"
     ok(act(two, "r", "resume"))
     assert told(device, device.poll("v1", **HOLDS)) == "now"
+
+
+def test_the_switch_waits_for_no_window_but_the_download_does(two):
+    (device,) = staged(two, "d1")
+    shut = (datetime.now(UTC) + timedelta(hours=2)).strftime("%H:00")
+    later = (datetime.now(UTC) + timedelta(hours=3)).strftime("%H:00")
+    policy = {**TOGETHER, "windows": {"zone": "UTC", "daily": [{"start": shut, "end": later}]}}
+    write(two, "update rollouts set policy = cast(:policy as jsonb)", policy=json.dumps(policy))
+    ok(act(two, "r", "activate"))
+    assert device.poll("v1", **HOLDS)["reason"] == "outside_window"
+    answer = device.poll("v1", staged_version="v2", **HOLDS)
+    assert (answer["target_version"], told(device, answer)) == ("v2", "now")
 
 
 def test_the_reference_client_waits_through_restarts_and_switches_at_the_word(two, tmp_path):

@@ -99,6 +99,7 @@ def test_what_waits_for_the_word_is_found_again_by_the_next_start(three, enrol):
     assert agent.status()["attempt"]["held"] is True
     again = agent.update()
     assert (again.reason, again.bytes_downloaded) == ("awaits_activation", 0)
+    assert asked(three, "staged_version") == "v2"
     three.directive_ext = {}
     assert agent.update().version == "v2"
 

@@ -66,7 +66,7 @@ CHECKS = {
     ),
     "held-after-a-start": (
         CLIENT + "update",
-        "Restart.POLL if _waits(record) else",
+        "Restart.POLL if record.waiting else",
         "",
         [
             "switching.staged-version-waits",
