@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from service.api.config_schemas import ConfigBody, OutcomeView
 from service.api.declarations import wanted_of
-from service.api.dependencies import Config, Now, ReadOnly, ReleaseManager, Transaction, Viewer
+from service.api.dependencies import Config, Now, ReadOnly, ReleaseManager, Transaction
 from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.operations import configuration, configuration_forms
@@ -20,10 +20,10 @@ router = APIRouter(
 def get_config(
     response: Response,
     session: ReadOnly,
-    _caller: Viewer,
+    _caller: ReleaseManager,
     lists: Annotated[bool, Query(description="With the device ids that cohorts list.")] = False,
 ) -> dict[str, Any]:
-    """As far as it is not the default. `ETag` is another whenever it is."""
+    """As far as it is not the default, with the addresses of webhooks. `ETag` is another whenever it is."""
     response.headers["ETag"] = f'"{configuration_forms.etag(session)}"'
     found = ConfigBody.model_validate(configuration_forms.read(session, lists=lists))
     return found.model_dump(mode="json", exclude_defaults=True)

@@ -10,25 +10,27 @@ from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.webhook_schemas import DeliveryView, WebhookBody, WebhookSecretView, WebhookView
 from service.operations import webhooks
+from service.tokens import Caller
 
 router = APIRouter(
     prefix="/v1/admin/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=IdempotentRoute
 )
 
+MANAGERS = ("release-manager", "admin")
 WebhookName = Annotated[Name, Path(description="Name of the webhook.")]
 DeliveryId = Annotated[int, Path(ge=0, lt=2**63, description="Number of the message.")]
 
 
 @router.get("", summary="All webhooks")
-def list_webhooks(session: ReadOnly, _caller: Viewer) -> list[WebhookView]:
-    """By name."""
-    return [WebhookView.model_validate(row) for row in webhooks.list_all(session)]
+def list_webhooks(session: ReadOnly, caller: Viewer) -> list[WebhookView]:
+    """By name; whole addresses are shown to release managers only."""
+    return [_shown(row, caller) for row in webhooks.list_all(session)]
 
 
 @router.get("/{name}", summary="One webhook")
-def get_webhook(name: WebhookName, session: ReadOnly, _caller: Viewer) -> WebhookView:
-    """Without its secret."""
-    return WebhookView.model_validate(webhooks.require(session, name))
+def get_webhook(name: WebhookName, session: ReadOnly, caller: Viewer) -> WebhookView:
+    """Without its secret; its whole address is shown to release managers only."""
+    return _shown(webhooks.require(session, name), caller)
 
 
 @router.put("/{name}", summary="Make or change a webhook")
@@ -90,9 +92,12 @@ def retry_delivery(
     return _delivery(webhooks.send_again(session, bell, name, delivery_id, now=now))
 
 
+def _shown(row: Any, caller: Caller) -> WebhookView:
+    return WebhookView.model_validate(webhooks.view(row, whole=caller.scope in MANAGERS))
+
+
 def _with_secret(row: Any, secret: str | None) -> WebhookSecretView:
-    shown = WebhookView.model_validate(row)
-    return WebhookSecretView(**shown.model_dump(), secret=secret)
+    return WebhookSecretView.model_validate({**webhooks.view(row, whole=True), "secret": secret})
 
 
 def _delivery(row: Any) -> DeliveryView:

@@ -82,6 +82,16 @@ def check_url(url: str, *, allow_private: bool) -> None:
         raise InvalidWebhook("an address of the inner network; see GRAYLAG_WEBHOOK_PRIVATE", field="url")
 
 
+def origin_of(url: str) -> str:
+    """An address without what may be a secret in it: many services put a token into the path."""
+    parts = urlsplit(url)
+    return (
+        f"{parts.scheme}://{parts.netloc}/..."
+        if (parts.path, parts.query) not in {("", ""), ("/", "")}
+        else url
+    )
+
+
 def is_private(address: str) -> bool:
     """Whether an IP address is not one of the public internet, in whatever notation of version 6 it hides."""
     found = ipaddress.ip_address(address.partition("%")[0])

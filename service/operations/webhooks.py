@@ -72,7 +72,7 @@ def put(
     row.url, row.kinds, row.active = declaration.url, list(declaration.kinds), declaration.active
     row.problem = ""
     session.flush()
-    _record(session, "put", row, actor, now, url=row.url, kinds=row.kinds, active=row.active)
+    _record(session, "put", row, actor, now, url=rules.origin_of(row.url), kinds=row.kinds, active=row.active)
     return row, secret
 
 
@@ -91,6 +91,14 @@ def require(session: Session, name: str, *, lock: bool = False) -> store.webhook
 def list_all(session: Session) -> Sequence[store.webhooks.WebhookRow]:
     """All webhooks, by name."""
     return store.webhooks.webhooks(session)
+
+
+def view(row: store.webhooks.WebhookRow, *, whole: bool) -> dict[str, Any]:
+    """A webhook as people are shown it; its whole address only to those who may change it."""
+    fields = ("name", "kinds", "active", "problem", "created_at")
+    return {name: getattr(row, name) for name in fields} | {
+        "url": row.url if whole else rules.origin_of(row.url)
+    }
 
 
 def remove(session: Session, name: str, *, actor: str, now: datetime) -> None:

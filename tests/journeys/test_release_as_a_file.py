@@ -2,10 +2,13 @@
 
 import json
 import os
+from types import SimpleNamespace
 
+import httpx2
 import pytest
 
 from tests.journeys.conftest import Up, wait_until
+from tests.service.actors import Device, ok
 from tests.service.receiver import listening, verified
 
 FILE = """
@@ -104,6 +107,34 @@ def test_a_release_from_ci_to_the_whole_fleet_told_signed_and_checked(
     assert [entry["verb"] for entry in story] == ["rollout.created", "rollout.start", "rollout.complete"]
 
 
+def test_a_bad_version_halts_itself_and_the_team_is_told_why(up: Up, shared_dir, receiver, token_of):
+    manager, weights = token_of("release-manager"), shared_dir / "filed-v2.bin"
+    weights.write_bytes(os.urandom(50_000))
+    done(up, "graylag", "publish", "filed", "v2", "--component", f"weights={weights}")
+    names = ("--name", "filed-v2", "--model", "filed", "--version", "v2", "--template", "filed-careful")
+    assert "draft of 1 stages" in done(up, "graylag", "rollout", "create", *names, token=manager)
+    up.api.call("POST", "/v1/admin/rollouts/filed-v2/start", {"reason": "release 5.5"})
+    with httpx2.Client(base_url=up.facts["api_url"], trust_env=False, timeout=30) as client:
+        live = SimpleNamespace(client=client, enrolment_token=up.facts["enrolment_token"])
+        devices = [Device(live, f"unlucky-{number}") for number in range(6)]
+        for device in devices:
+            device.token = ok(device.enrol(attributes={"region": "cn-east"}))["access_token"]
+        offers = [wait_until(lambda one=one: one.poll().get("attempt_id"), "an offer") for one in devices]
+        for device, offer in zip(devices, offers, strict=True):
+            device.finish(offer, "rolled_back", code="crash_loop")
+
+    def told():
+        events = [json.loads(body) for _headers, body in receiver.got]
+        return next((event for event in events if event["type"] == "rollout.halt"), None)
+
+    halted = wait_until(told, "the word that it halted")
+    assert halted["data"]["rollout"] == "filed-v2"
+    assert halted["data"]["actor"] == "gates"
+    assert halted["data"]["reason"].startswith("failure_rate")
+    watched = up.run("graylag", "rollout", "watch", "filed-v2")
+    assert (watched.returncode, "halt" in watched.stdout) == (1, True)
+
+
 def test_the_file_is_still_what_is_there_and_what_runs_is_left_alone(up: Up, file, token_of):
     manager = token_of("release-manager")
     assert "0 to see, 4 unchanged" in done(up, "graylag", "apply", "-f", file, token=manager)
@@ -111,7 +142,7 @@ def test_the_file_is_still_what_is_there_and_what_runs_is_left_alone(up: Up, fil
     again = done(up, "graylag", "apply", "-f", file, token=manager)
     assert "! kept rollouts/filed-v1" in again
     assert "priority: 0 -> 7" in again
-    exported = done(up, "graylag", "export", token=token_of("viewer"))
+    exported = done(up, "graylag", "export", token=manager)
     assert "filed-careful" in exported
     assert "whsec_" not in exported
 

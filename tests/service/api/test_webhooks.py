@@ -162,6 +162,15 @@ def test_a_secret_is_shown_once_and_replaced_without_a_gap(live, receiver):
         verified(*receiver.got[1], first)
 
 
+def test_a_token_in_an_address_is_shown_to_those_who_may_change_it_only(live, receiver):
+    add(live, receiver)
+    assert ok(call(live, "GET", "/ops"))["url"] == receiver.url
+    for path in ("/ops", ""):
+        shown = str(ok(call(live, "GET", path, scope="viewer")))
+        assert (f"127.0.0.1:{receiver.port}/..." in shown, "/hook" in shown) == (True, False)
+    assert "/hook" not in str(ok(live.call("GET", "/v1/admin/audit")))
+
+
 def test_a_webhook_that_is_removed_is_told_nothing_more(live, receiver):
     add(live, receiver)
     ok(call(live, "POST", "/ops/test"))
