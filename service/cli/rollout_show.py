@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.gates import show_gates, show_verdict
-from service.cli.http import AdminApi, CliError, quoted
+from service.cli.http import AdminApi, CliError, NoAnswer, quoted
 from service.cli.options import AsJson, Token, Url, show_json, show_table
 
 Key = Annotated[str, typer.Argument(help="Name or id of the rollout.")]
@@ -16,6 +16,8 @@ EMPTY = "no rollouts yet: graylag rollout create --help"
 OVER = ("completed", "halted", "cancelled", "rolled_back")
 MOVING = ("running", "completed")
 LOOK_EVERY_S = 1.0
+PATIENCE_S = 300.0
+"""How long a watch goes on without an answer."""
 OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
 
 
@@ -60,13 +62,25 @@ def watch(key: Key, url: Url = None, token: Token = None, as_json: AsJson = Fals
     shown = 0
     with AdminApi.from_environment(url, token) as api:
         while True:
-            found = api.call("GET", f"{BASE}/{quoted(key)}")
+            found = _patiently(api, f"{BASE}/{quoted(key)}")
             for event in found["history"]:
                 if event["sequence"] > shown:
                     typer.echo(json.dumps(event) if as_json else _line(event))
             shown = found["history"][-1]["sequence"]
             if found["state"] in OVER:
                 raise typer.Exit(0 if found["state"] == "completed" else 1)
+            time.sleep(LOOK_EVERY_S)
+
+
+def _patiently(api: AdminApi, path: str) -> Any:
+    """An answer, although the server may be away for a while: a rollout takes longer than a new release of ours."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return api.call("GET", path)
+        except NoAnswer:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(LOOK_EVERY_S)
 
 
