@@ -25,6 +25,9 @@ rollouts:
 """
 
 
+EAST = {"attributes": {"region": "cn-east"}}
+
+
 @pytest.fixture(scope="module")
 def receiver():
     with listening() as server:
@@ -118,8 +121,10 @@ def test_a_bad_version_halts_itself_and_the_team_is_told_why(up: Up, shared_dir,
         live = SimpleNamespace(client=client, enrolment_token=up.facts["enrolment_token"])
         devices = [Device(live, f"unlucky-{number}") for number in range(6)]
         for device in devices:
-            device.token = ok(device.enrol(attributes={"region": "cn-east"}))["access_token"]
-        offers = [wait_until(lambda one=one: one.poll().get("attempt_id"), "an offer") for one in devices]
+            device.token = ok(device.enrol(**EAST))["access_token"]
+        offers = [
+            wait_until(lambda one=one: one.poll(**EAST).get("attempt_id"), "an offer") for one in devices
+        ]
         for device, offer in zip(devices, offers, strict=True):
             device.finish(offer, "rolled_back", code="crash_loop")
 
