@@ -29,7 +29,7 @@ def newest(session: Session) -> TrustBundle:
     Raises:
         NoTrustBundle: none has been handed in.
     """
-    chain = store.rollouts.trust_chain(session)
+    chain = store.trust.trust_chain(session)
     if not chain:
         raise NoTrustBundle("hand in a trust bundle first: graylag keys publish")
     return TrustBundle.open_first(chain[-1].envelope)
@@ -41,7 +41,7 @@ def add(session: Session, envelope: bytes, *, actor: str, now: datetime) -> int:
     Raises:
         InvalidTrustBundle: it does not verify, or does not follow from the newest one.
     """
-    chain = store.rollouts.trust_chain(session)
+    chain = store.trust.trust_chain(session)
     if chain and chain[-1].envelope == envelope:
         return chain[-1].version
     try:
@@ -49,6 +49,6 @@ def add(session: Session, envelope: bytes, *, actor: str, now: datetime) -> int:
         bundle = newest.open_next(envelope) if newest else TrustBundle.open_first(envelope)
     except ContractError as error:
         raise InvalidTrustBundle(str(error), field="envelope", contract_code=error.code) from error
-    session.add(store.rollouts.TrustBundleRow(version=bundle.version, envelope=envelope))
+    session.add(store.trust.TrustBundleRow(version=bundle.version, envelope=envelope))
     audit.record(session, actor=actor, verb="trust.add", subject=f"trust:{bundle.version}", now=now)
     return bundle.version

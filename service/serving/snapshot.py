@@ -63,7 +63,7 @@ def build(session: Session, lists: Lists | None = None) -> Snapshot:
     rollouts = _rollouts(session, versions, predicates)
     patches, hopeless = _patches(session), store.patches.hopeless(session)
     metrics = store.gates.all_metric_names(session)
-    chain = tuple((row.version, row.envelope) for row in store.rollouts.trust_chain(session))
+    chain = tuple((row.version, row.envelope) for row in store.trust.trust_chain(session))
     lines = {
         model.name: Line(
             name=model.name,
@@ -78,7 +78,7 @@ def build(session: Session, lists: Lists | None = None) -> Snapshot:
         for model in store.versions.models(session)
     }
     return Snapshot(
-        epoch=store.rollouts.epoch(session),
+        epoch=store.trust.epoch(session),
         lines=lines,
         cohorts=named,
         blocked=dict(store.devices.not_accepted(session)),
@@ -104,7 +104,7 @@ class SnapshotKeeper:
         """Rebuild if the epoch has moved. Blocking; the database's errors pass through."""
         # One at a time: an older view that took longer must not replace a newer one.
         with self._refreshing, read_only(self._engine) as session:
-            if self.current.epoch != store.rollouts.epoch(session) or not self.fresh:
+            if self.current.epoch != store.trust.epoch(session) or not self.fresh:
                 self.current = build(session, self._lists)
         self.fresh = True
 

@@ -246,25 +246,6 @@ class RollupRow(Table):
     bytes_sent: Mapped[int] = mapped_column(server_default="0")
 
 
-class TrustBundleRow(Table):
-    """The chain of trust bundles, as signed."""
-
-    __tablename__ = "trust_bundles"
-
-    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    envelope: Mapped[bytes]
-    created_at: Mapped[Created]
-
-
-class ServingEpochRow(Table):
-    """One row that moves, in the same transaction, with everything that polls are answered from."""
-
-    __tablename__ = "serving_epoch"
-
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    value: Mapped[int]
-
-
 def cohort(session: Session, name: str, *, lock: bool = False) -> CohortRow | None:
     """A cohort by its name."""
     return session.get(CohortRow, name, with_for_update=lock)
@@ -502,14 +483,3 @@ def returns(session: Session, rollout_id: UUID) -> dict[str, int]:
     query = select(*sums).where(RollupRow.rollout_id == rollout_id, RollupRow.arm == RETURNED)
     found = session.execute(query).one()
     return {name: int(value) for name, value in zip(OUTCOMES, found, strict=True) if value is not None}
-
-
-def trust_chain(session: Session, *, after: int = 0) -> Sequence[TrustBundleRow]:
-    """Trust bundles above a version, oldest first."""
-    query = select(TrustBundleRow).where(TrustBundleRow.version > after)
-    return session.scalars(query.order_by(TrustBundleRow.version)).all()
-
-
-def epoch(session: Session) -> int:
-    """The number that moves with everything that polls are answered from."""
-    return session.scalar(select(ServingEpochRow.value)) or 0
