@@ -139,7 +139,7 @@ class Cores:
     def start(self) -> None:
         """Start the other processes, if the files are such as they can share; they import while we go on.
 
-        Where the system gives no more processes, those that there are do the work.
+        Where the system gives no more processes, or they end before they begin, those that there are do the work.
         """
         if isinstance(self.source, LocalFile) and isinstance(self.target, LocalFile):
             with contextlib.suppress(OSError):
@@ -150,6 +150,12 @@ class Cores:
         self.encoders.append(encoder)
         self.by_pipe[encoder.pipe.fileno()] = encoder
         self.poller.register(encoder.pipe, select.POLLIN)
+
+    def _remove(self, encoder: Encoder) -> None:
+        self.poller.unregister(encoder.pipe)
+        del self.by_pipe[encoder.pipe.fileno()]
+        self.encoders.remove(encoder)
+        encoder.end()
 
     def __enter__(self) -> Self:
         """Nothing is started yet."""
@@ -206,7 +212,13 @@ class Cores:
         """What the processes have finished; waits for one of them when there is nothing else to do."""
         found: dict[int, Coded] = {}
         for descriptor, _ in self.poller.poll(None if patient else 0):
-            found |= self.by_pipe[descriptor].take()
+            encoder = self.by_pipe[descriptor]
+            try:
+                found |= encoder.take()
+            except EncoderDied:
+                if encoder.ready:
+                    raise
+                self._remove(encoder)
         return found
 
     def _whole(self, pieces: tuple[Piece, ...], coded: Coded) -> EncodedBlock:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,7 @@ def test_a_process_that_is_killed_is_a_named_error(files):
     ):
         cores.start()
         made = cores.encode(blocks(1000), reversible=False)
+        assert cores.encoders[0].pipe.poll(60), "it does not say that it is there"
         next(made)
         os.kill(cores.encoders[0].process.pid, signal.SIGKILL)
         with pytest.raises(EncoderDied, match="status -9"):
@@ -166,9 +168,10 @@ def test_a_task_of_a_daemonic_worker_builds_on_several_cores_too(files):
     assert answer.stdout.strip() == built.patch_sha256.hex()
 
 
-def test_where_no_process_can_be_started_one_does_the_work(files, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+@pytest.mark.parametrize("program", ["/nowhere/python", shutil.which("false")])
+def test_where_no_process_can_be_started_or_lives_one_does_the_work(files, program, monkeypatch):
+    monkeypatch.setattr(sys, "executable", program)
     with LocalFile(files[0]) as source, LocalFile(files[1]) as target, Cores(source, target, 3) as cores:
         cores.start()
+        assert len(list(cores.encode(blocks(300), reversible=False))) == 300
         assert cores.encoders == []
-        assert len(list(cores.encode(blocks(5), reversible=False))) == 5
