@@ -13,6 +13,7 @@ from sdk_contract.patch.heap import keep_heap
 from sdk_contract.patch.plan import LaneKind
 from workers.delta.align import Alignment, Piece
 from workers.delta.blocks import BLOCK, SPARSE_BLOCK, cut_blocks
+from workers.delta.coded import Coded
 from workers.delta.cores import Cores
 from workers.delta.layouts import MalformedFile, read_layout
 from workers.delta.layouts.layout import Layout, RangeReader
@@ -124,8 +125,9 @@ def _build(
     block_size = SPARSE_BLOCK if changed_share(pieces, source, target) < SPARSE else BLOCK
     blocks = list(cut_blocks(pieces, block_size))
     most = int(WORTH_IT * predict_full_size(blocks, target)) if target.size > SMALL else None
+    known: dict[int, Coded] = {}
     if most is not None and len(blocks) >= PREDICTED_FROM:
-        guess = predict_patch_size(blocks, source, target, reversible=reversible)
+        guess, known = predict_patch_size(blocks, source, target, reversible=reversible)
         if guess > most:
             return NotWorthIt(guess, int(most / WORTH_IT), time.perf_counter() - started)
     if _searched_seconds(blocks) > WORTH_PROCESSES_S:
@@ -133,7 +135,7 @@ def _build(
     with tempfile.TemporaryFile() as spool:
         writer = PatchWriter(source, spool, block_size)
         done = 0
-        for block in cores.encode(blocks, reversible=reversible):
+        for block in cores.encode(blocks, known, reversible=reversible):
             writer.add(block)
             done += len(block.target)
             if progress:

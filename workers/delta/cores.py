@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -61,7 +62,7 @@ class Encoder:
     pipe: Connection
     tray: BinaryIO
     ready: bool = False
-    given: deque[range] = field(default_factory=deque)
+    given: deque[list[int]] = field(default_factory=deque)
     runs_given: int = 0
     runs_taken: int = 0
 
@@ -76,7 +77,7 @@ class Encoder:
             ended.pop_all()
         return cls(process, ours, tray)
 
-    def give(self, blocks: Blocks, numbers: range, *, reversible: bool) -> None:
+    def give(self, blocks: Blocks, numbers: list[int], *, reversible: bool) -> None:
         """A run to encode.
 
         Raises:
@@ -139,7 +140,7 @@ class Cores:
     def start(self) -> None:
         """Start the other processes, if the files are such as they can share; they import while we go on.
 
-        Where the system gives no more processes, those that there are do the work.
+        Where the system gives no more processes, or they end before they begin, those that there are do the work.
         """
         if isinstance(self.source, LocalFile) and isinstance(self.target, LocalFile):
             with contextlib.suppress(OSError):
@@ -150,6 +151,12 @@ class Cores:
         self.encoders.append(encoder)
         self.by_pipe[encoder.pipe.fileno()] = encoder
         self.poller.register(encoder.pipe, select.POLLIN)
+
+    def _remove(self, encoder: Encoder) -> None:
+        self.poller.unregister(encoder.pipe)
+        del self.by_pipe[encoder.pipe.fileno()]
+        self.encoders.remove(encoder)
+        encoder.end()
 
     def __enter__(self) -> Self:
         """Nothing is started yet."""
@@ -165,23 +172,31 @@ class Cores:
         for encoder in self.encoders:
             encoder.end()
 
-    def encode(self, blocks: Blocks, *, reversible: bool) -> Iterator[EncodedBlock]:
+    def encode(
+        self, blocks: Blocks, known: Mapping[int, Coded], *, reversible: bool
+    ) -> Iterator[EncodedBlock]:
         """The blocks in order, a bounded number of them ahead.
+
+        Args:
+            blocks: what to encode.
+            known: blocks that were encoded before, by number.
+            reversible: as in `encode_block`.
 
         Raises:
             EncoderDied: a process ended too early.
             EOFError, OSError: a file cannot be read.
         """
         most = RUN * AHEAD * self.count + RUN
-        ready: dict[int, Coded] = {}
+        ready = dict(known)
         given = done = 0
         while done < len(blocks):
-            given = self._hand_out(blocks, given, min(len(blocks), done + most), reversible=reversible)
+            end = min(len(blocks), done + most)
+            given = self._hand_out(blocks, range(given, end), known, reversible=reversible)
             ready |= self._brought(patient=False)
             if done in ready:
                 yield self._whole(blocks[done], ready.pop(done))
                 done += 1
-            elif given < min(len(blocks), done + most):
+            elif given < end:
                 block = encode_block(blocks[given], self.source, self.target, reversible=reversible)
                 if given == done:
                     yield block
@@ -192,21 +207,32 @@ class Cores:
             else:
                 ready |= self._brought(patient=True)
 
-    def _hand_out(self, blocks: Blocks, given: int, end: int, *, reversible: bool) -> int:
+    def _hand_out(
+        self, blocks: Blocks, window: range, known: Mapping[int, Coded], *, reversible: bool
+    ) -> int:
+        """Give away what may be given; the first number in the window that is still to be done, or its end."""
+        left = deque(number for number in window if number not in known)
         for encoder in self.encoders:
-            while encoder.ready and given < end and len(encoder.given) < AHEAD:
-                numbers = range(given, min(given + RUN, end))
+            while encoder.ready and left and len(encoder.given) < AHEAD:
+                numbers = list(islice(left, RUN))
                 if sum(len(blocks[number]) for number in numbers) > MOST_PIECES:
-                    return given
+                    return numbers[0]
                 encoder.give(blocks, numbers, reversible=reversible)
-                given = numbers.stop
-        return given
+                for _ in numbers:
+                    left.popleft()
+        return left[0] if left else window.stop
 
     def _brought(self, *, patient: bool) -> dict[int, Coded]:
         """What the processes have finished; waits for one of them when there is nothing else to do."""
         found: dict[int, Coded] = {}
         for descriptor, _ in self.poller.poll(None if patient else 0):
-            found |= self.by_pipe[descriptor].take()
+            encoder = self.by_pipe[descriptor]
+            try:
+                found |= encoder.take()
+            except EncoderDied:
+                if encoder.ready:
+                    raise
+                self._remove(encoder)
         return found
 
     def _whole(self, pieces: tuple[Piece, ...], coded: Coded) -> EncodedBlock:

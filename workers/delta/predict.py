@@ -3,6 +3,7 @@
 import numpy as np
 
 from workers.delta.align import Piece
+from workers.delta.coded import Coded
 from workers.delta.encode import encode_block
 from workers.delta.layouts.layout import RangeReader
 from workers.delta.runs import blob
@@ -17,24 +18,27 @@ SLICES, SMALLEST_SLICE = 1 << 20, 64 << 10
 Blocks = list[tuple[Piece, ...]]
 
 
-def sample(blocks: Blocks) -> Blocks:
-    """An even sample of the blocks."""
+def sample(blocks: Blocks) -> list[int]:
+    """Numbers of an even sample of the blocks."""
     wanted = min(len(blocks), MOST, max(FEWEST, len(blocks) // RARE))
-    return [blocks[(2 * number + 1) * len(blocks) // (2 * wanted)] for number in range(wanted)]
+    return [(2 * number + 1) * len(blocks) // (2 * wanted) for number in range(wanted)]
 
 
-def predict_patch_size(blocks: Blocks, source: RangeReader, target: RangeReader, *, reversible: bool) -> int:
-    """Bytes of all payloads, from a sample of the blocks.
+def predict_patch_size(
+    blocks: Blocks, source: RangeReader, target: RangeReader, *, reversible: bool
+) -> tuple[int, dict[int, Coded]]:
+    """Bytes of all payloads, from a sample of the blocks; and those blocks, which are done now.
 
     Raises:
         EOFError, OSError: a file cannot be read.
     """
-    seen = coded = 0
-    for pieces in sample(blocks):
-        block = encode_block(pieces, source, target, reversible=reversible)
+    seen, done = 0, {}
+    for number in sample(blocks):
+        block = encode_block(blocks[number], source, target, reversible=reversible)
         seen += len(block.target)
-        coded += len(block.payload)
-    return coded * target.size // max(seen, 1)
+        done[number] = Coded.of(block)
+    coded = sum(len(each.payload) for each in done.values())
+    return coded * target.size // max(seen, 1), done
 
 
 def changed_share(pieces: list[Piece], source: RangeReader, target: RangeReader) -> float:
@@ -64,7 +68,7 @@ def predict_full_size(blocks: Blocks, target: RangeReader) -> int:
         EOFError, OSError: the file cannot be read.
     """
     seen = coded = 0
-    chosen = sample(blocks)
+    chosen = [blocks[number] for number in sample(blocks)]
     most = max(SLICES // max(len(chosen), 1), SMALLEST_SLICE)
     for pieces in chosen:
         data = target.read(pieces[0].target_offset, min(most, sum(piece.size for piece in pieces)))

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from workers.delta.align import Piece
 from workers.delta.build import BuiltPatch, build_patch
+from workers.delta.coded import Coded
 from workers.delta.cores import Cores, EncoderDied
 from workers.delta.encode import encode_block
 from workers.delta.lanes import BYTES
@@ -78,10 +80,25 @@ def test_blocks_come_in_order_and_as_they_are_made_in_one_process(files):
         expected = [encode_block(pieces, source, target) for pieces in blocks(40)]
         with Cores(source, target, 3) as cores:
             cores.start()
-            made = list(cores.encode(blocks(40), reversible=False))
+            made = list(cores.encode(blocks(40), {}, reversible=False))
     assert [bytes(block.target) for block in made] == [bytes(block.target) for block in expected]
     assert [block.payload for block in made] == [block.payload for block in expected]
     assert [block.pieces for block in made] == [block.pieces for block in expected]
+
+
+def test_what_was_encoded_before_is_not_encoded_again(files):
+    with LocalFile(files[0]) as source, LocalFile(files[1]) as target:
+        expected = [encode_block(pieces, source, target) for pieces in blocks(40)]
+        known = {
+            at: Coded.of(expected[at])._replace(payload=bytes((at,))) for at in (0, 1, 7, 20, 21, 22, 39)
+        }
+        for count in (1, 3):
+            with Cores(source, target, count) as cores:
+                cores.start()
+                made = list(cores.encode(blocks(40), known, reversible=False))
+            payloads = [known[at].payload if at in known else expected[at].payload for at in range(40)]
+            assert [block.payload for block in made] == payloads
+            assert [bytes(block.target) for block in made] == [bytes(block.target) for block in expected]
 
 
 @pytest.mark.parametrize("reversible", [False, True])
@@ -105,7 +122,7 @@ def test_the_files_that_were_opened_are_read_whatever_their_names_mean_later(fil
         expected = [encode_block(pieces, source, target).payload for pieces in blocks(20)]
         with Cores(source, target, 2) as cores:
             cores.start()
-            made = [block.payload for block in cores.encode(blocks(20), reversible=False)]
+            made = [block.payload for block in cores.encode(blocks(20), {}, reversible=False)]
     assert made == expected
 
 
@@ -113,7 +130,7 @@ def test_every_process_has_ended_when_the_work_is_done(files):
     with LocalFile(files[0]) as source, LocalFile(files[1]) as target:
         with Cores(source, target, 3) as cores:
             cores.start()
-            list(cores.encode(blocks(8), reversible=False))
+            list(cores.encode(blocks(8), {}, reversible=False))
             pids = [encoder.process.pid for encoder in cores.encoders]
         assert len(pids) == 2
         assert all(is_gone(pid) for pid in pids)
@@ -126,7 +143,8 @@ def test_a_process_that_is_killed_is_a_named_error(files):
         Cores(source, target, 2) as cores,
     ):
         cores.start()
-        made = cores.encode(blocks(1000), reversible=False)
+        made = cores.encode(blocks(1000), {}, reversible=False)
+        assert cores.encoders[0].pipe.poll(60), "it does not say that it is there"
         next(made)
         os.kill(cores.encoders[0].process.pid, signal.SIGKILL)
         with pytest.raises(EncoderDied, match="status -9"):
@@ -140,7 +158,7 @@ def test_what_a_process_cannot_read_is_the_same_error_as_here(files, tmp_path):
         cores.start()
         os.truncate(path, BLOCK)
         with pytest.raises(EOFError):
-            list(cores.encode(blocks(20), reversible=False))
+            list(cores.encode(blocks(20), {}, reversible=False))
 
 
 def test_a_parent_that_is_killed_leaves_no_process_behind(files):
@@ -166,9 +184,10 @@ def test_a_task_of_a_daemonic_worker_builds_on_several_cores_too(files):
     assert answer.stdout.strip() == built.patch_sha256.hex()
 
 
-def test_where_no_process_can_be_started_one_does_the_work(files, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+@pytest.mark.parametrize("program", ["/nowhere/python", shutil.which("false")])
+def test_where_no_process_can_be_started_or_lives_one_does_the_work(files, program, monkeypatch):
+    monkeypatch.setattr(sys, "executable", program)
     with LocalFile(files[0]) as source, LocalFile(files[1]) as target, Cores(source, target, 3) as cores:
         cores.start()
+        assert len(list(cores.encode(blocks(300), {}, reversible=False))) == 300
         assert cores.encoders == []
-        assert len(list(cores.encode(blocks(5), reversible=False))) == 5
