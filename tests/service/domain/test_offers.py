@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from service.domain.cohorts import bucket
 from service.domain.offers import admitting_stage, choose_variant, decide
+from service.domain.strata import MAX_STRATA, OTHER
 from tests.service.domain.lines import (
     NOW,
     WAITING_SINCE,
@@ -305,3 +307,25 @@ def test_a_patch_from_other_bytes_is_nothing_to_wait_for():
 def test_while_a_patch_is_made_no_older_version_is_given_instead():
     model = only(rollout(V3), rollout(V2), patches=[patch("w1", "w3", ready=False, since=NOW)])
     assert ask(model, facts(accepts=PATCHES)).reason == "patch_building"
+
+
+# --- classes of device that are held back ---------------------------------------------------------------
+
+
+def test_a_held_class_of_device_gets_nothing_new_and_is_told_so():
+    held = replace(rollout(V2), held=frozenset({"soc=bad"}), strata=frozenset({"soc=bad", "soc=good"}))
+    bad, good = facts(attributes={"soc": "bad"}), facts(attributes={"soc": "good"})
+    assert ask(only(held), bad).reason == "stratum_held"
+    assert ask(only(held), good).offered
+
+
+def test_where_all_further_classes_are_held_new_ones_are_among_them():
+    known = frozenset(f"soc={number}" for number in range(MAX_STRATA))
+    held = replace(rollout(V2), held=frozenset({OTHER}), strata=known)
+    assert ask(only(held), facts(attributes={"soc": "new"})).reason == "stratum_held"
+    assert ask(only(held), facts(attributes={"soc": "3"})).offered
+
+
+def test_another_rollout_may_have_something_for_a_held_class():
+    held = replace(rollout(V3), held=frozenset({""}))
+    assert ask(only(held, rollout(V2))).version == V2
