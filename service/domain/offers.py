@@ -144,7 +144,7 @@ def refuge(line: Line, facts: Facts) -> Decision | None:
 
 def _newer(line: Line, current: Version | None, facts: Facts, when: When) -> Decision:
     view = prospects(line, current)
-    asked = view.to_ask(line, facts.device_id, facts.attributes)
+    asked, later = view.to_ask(line, facts.device_id, facts.attributes)
     refusals = [
         (position, Decision(reason, rollout=line.rollouts[position])) for position, reason in view.settled
     ]
@@ -154,7 +154,9 @@ def _newer(line: Line, current: Version | None, facts: Facts, when: When) -> Dec
             return decision
         refusals.append((position, decision))
     stranger = next((position for position in view.open if position not in asked), None)
-    if stranger is not None:
+    if later is not None:
+        refusals.append((later, Decision("not_in_stage", rollout=line.rollouts[later])))
+    elif stranger is not None:
         refusals.append((stranger, Decision("not_in_cohort", rollout=line.rollouts[stranger])))
     telling = max(refusals, key=lambda item: (_TELLING.index(item[1].reason), -item[0]), default=None)
     return telling[1] if telling is not None else Decision("no_rollout")

@@ -13,6 +13,8 @@ from sdk_contract.wire import Reason
 from service.domain.catalogue import Line, Rollout, Version
 from service.domain.cohorts import Attributes, Predicate, admits, bucket
 
+Step = tuple[int, float, bool]
+
 
 @dataclass(frozen=True, slots=True)
 class Prospects:
@@ -20,29 +22,36 @@ class Prospects:
 
     Attributes:
         settled: rollouts whose refusal hangs on the running version alone.
-        cohorts: what each cohort's rule leads to: (rollout, percentage of its stage).
+        cohorts: what each cohort's rule leads to: (rollout, percentage of its stage, not open yet).
         open: all that are not settled, in order.
         disputed: all rollouts of the running version, where one of them was rolled back; else none.
     """
 
     settled: tuple[tuple[int, Reason], ...]
-    cohorts: tuple[tuple[Predicate, tuple[tuple[int, float], ...]], ...]
+    cohorts: tuple[tuple[Predicate, tuple[Step, ...]], ...]
     open: tuple[int, ...]
     disputed: tuple[int, ...]
 
-    def to_ask(self, line: Line, device_id: str, attributes: Attributes) -> list[int]:
-        """The rollouts that may say anything but `not_in_cohort`, in order."""
-        reach: dict[int, float] = {}
+    def to_ask(self, line: Line, device_id: str, attributes: Attributes) -> tuple[list[int], int | None]:
+        """The rollouts that may offer something, in order, and the first that may later: `not_in_stage`."""
+        now: dict[int, float] = {}
+        later: dict[int, float] = {}
         for matches, steps in self.cohorts:
             if matches(device_id, attributes):
-                for position, percent in steps:
+                for position, percent, closed in steps:
+                    reach = later if closed else now
                     reach[position] = max(percent, reach.get(position, 0))
-        return [
+
+        def admitted(position: int, percent: float) -> bool:
+            return percent >= 100 or admits(percent, bucket(line.rollouts[position].salt, device_id))
+
+        asked = [position for position in sorted(now) if admitted(position, now[position])]
+        waiting = (
             position
-            for position in sorted(reach)
-            if reach[position] >= 100
-            or admits(reach[position], bucket(line.rollouts[position].salt, device_id))
-        ]
+            for position in sorted(later)
+            if position not in asked and admitted(position, later[position])
+        )
+        return asked, next(waiting, None)
 
 
 def prospects(line: Line, current: Version | None) -> Prospects:
@@ -66,15 +75,17 @@ def no_news(rollout: Rollout, current: Version | None) -> Reason | None:
 def _work_out(rollouts: Sequence[Rollout], current: Version | None) -> Prospects:
     over: list[tuple[int, Reason]] = []
     opened: list[int] = []
-    cohorts: dict[Predicate, list[tuple[int, float]]] = defaultdict(list)
+    cohorts: dict[Predicate, list[Step]] = defaultdict(list)
     for position, rollout in enumerate(rollouts):
         refusal = no_news(rollout, current)
         if refusal is not None:
             over.append((position, refusal))
             continue
         opened.append(position)
-        for stage in rollout.stages:
-            cohorts[stage.matches].append((position, stage.percent))
+        # Where nothing else may have a word in it, a stage that is not open yet says one thing only.
+        plain = rollout.state == "running" and not rollout.policy.holdback_percent
+        for index, stage in enumerate(rollout.stages):
+            cohorts[stage.matches].append((position, stage.percent, plain and index > rollout.stage))
     steps = tuple((matches, tuple(steps)) for matches, steps in cohorts.items())
     first: dict[Reason, int] = {}
     for position, reason in over:
