@@ -21,7 +21,7 @@ AT_ONCE = 20_000
 
 def fold(session: Session, *, now: datetime) -> None:
     """Put minutes together into hours, hours into days, days of measurements into months; let go of old marks."""
-    store.gates.fold_minutes(session, before=now - MINUTES_FOR, limit=AT_ONCE)
-    store.gates.fold_hours(session, before=now - HOURS_FOR, limit=AT_ONCE)
+    store.rollups.fold_minutes(session, before=now - MINUTES_FOR, limit=AT_ONCE)
+    store.rollups.fold_hours(session, before=now - HOURS_FOR, limit=AT_ONCE)
     store.gates.fold_days(session, before=(now - DAYS_FOR).date(), limit=AT_ONCE)
     store.gates.forget_marks(session, ended_before=now - MARKS_FOR)

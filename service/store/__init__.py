@@ -1,6 +1,17 @@
 """Tables and queries, one file per noun. Returns rows; never commits."""
 
-from service.store import devices, gates, jobs, patches, rollouts, templates, trust, versions, webhooks
+from service.store import (
+    devices,
+    gates,
+    jobs,
+    patches,
+    rollouts,
+    rollups,
+    templates,
+    trust,
+    versions,
+    webhooks,
+)
 from service.store.base import Table
 
 __all__ = [
@@ -10,6 +21,7 @@ __all__ = [
     "jobs",
     "patches",
     "rollouts",
+    "rollups",
     "templates",
     "trust",
     "versions",

@@ -9,7 +9,8 @@ from sqlalchemy import BigInteger, Date, ForeignKey, Index, SmallInteger, delete
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from service.store.base import Created, Serial, Table
-from service.store.rollouts import FINER_THAN_DAY, FINER_THAN_HOUR, RolloutRow, RollupRow
+from service.store.rollouts import RolloutRow
+from service.store.rollups import RollupRow
 
 SHARES = ""
 """In place of a metric's name: devices that measure, counted by the chance that they had to be let in."""
@@ -171,29 +172,6 @@ def forget_marks(session: Session, *, ended_before: datetime) -> None:
     session.execute(delete(MetricMarkRow).where(MetricMarkRow.rollout_id.in_(over)))
 
 
-_FOLD_MINUTES = """
-with old as (
-  delete from rollups where ctid in (
-    select ctid from rollups where minute < :before and {finer} limit :limit
-  ) returning *
-)
-insert into rollups (rollout_id, stage, stratum, arm, minute, offered, committed, failed, rolled_back, timed_out,
-                     withdrawn, early, early_bad, bytes_sent)
-select rollout_id, stage, stratum, arm, date_trunc('{unit}', minute, 'UTC'), sum(offered), sum(committed), sum(failed),
-       sum(rolled_back), sum(timed_out), sum(withdrawn), sum(early), sum(early_bad), sum(bytes_sent)
-from old group by 1, 2, 3, 4, 5
-on conflict (rollout_id, stage, stratum, arm, minute) do update set
-  offered = rollups.offered + excluded.offered,
-  committed = rollups.committed + excluded.committed,
-  failed = rollups.failed + excluded.failed,
-  rolled_back = rollups.rolled_back + excluded.rolled_back,
-  timed_out = rollups.timed_out + excluded.timed_out,
-  withdrawn = rollups.withdrawn + excluded.withdrawn,
-  early = rollups.early + excluded.early,
-  early_bad = rollups.early_bad + excluded.early_bad,
-  bytes_sent = rollups.bytes_sent + excluded.bytes_sent
-"""
-
 _FOLD_DAYS = """
 with old as (
   delete from metric_rollups where ctid in (
@@ -206,18 +184,6 @@ from old group by 1, 2, 3, 4, 5, 6, 7
 on conflict (rollout_id, metric, stage, stratum, arm, day, bucket) do update set
   count = metric_rollups.count + excluded.count
 """
-
-
-def fold_minutes(session: Session, *, before: datetime, limit: int) -> None:
-    """Put minutes before a moment together into hours."""
-    query = _FOLD_MINUTES.format(unit="hour", finer=FINER_THAN_HOUR)
-    session.execute(text(query), {"before": before, "limit": limit})
-
-
-def fold_hours(session: Session, *, before: datetime, limit: int) -> None:
-    """Put hours before a moment together into days (of UTC)."""
-    query = _FOLD_MINUTES.format(unit="day", finer=FINER_THAN_DAY)
-    session.execute(text(query), {"before": before, "limit": limit})
 
 
 def fold_days(session: Session, *, before: date, limit: int) -> None:

@@ -23,15 +23,12 @@ from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
 
 from service.store.base import Created, Serial, Table, locked
 from service.store.devices import InstallationRow
+from service.store.rollups import RollupRow
 from service.store.versions import VersionRow
 
 SERVED = ("running", "completed", "rolled_back")
 """States in which a rollout says something to devices."""
 LIVE = (*SERVED, "paused", "halted", "scheduled")
-
-FINER_THAN_HOUR = "extract(minute from minute at time zone 'UTC') <> 0"
-FINER_THAN_DAY = "extract(hour from minute at time zone 'UTC') <> 0"
-"""Rollups that can still be put together, word for word as in their two indexes."""
 
 
 class CohortRow(Table):
@@ -213,37 +210,6 @@ class EventRow(Table):
     code: Mapped[str | None]
     body: Mapped[dict[str, Any]]
     received_at: Mapped[Created]
-
-
-class RollupRow(Table):
-    """Outcomes per minute: what gates and dashboards read instead of events.
-
-    Older ones are put together, into hours and then days (`gates.fold_minutes`).
-
-    Attributes:
-        early: outcomes that came within an hour of the offer; `early_bad`: those of them that were no commit.
-    """
-
-    __tablename__ = "rollups"
-    __table_args__ = (
-        Index("ix_rollups_minutes", "minute", postgresql_where=text(FINER_THAN_HOUR)),
-        Index("ix_rollups_hours", "minute", postgresql_where=text(FINER_THAN_DAY)),
-    )
-
-    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
-    stage: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    stratum: Mapped[str] = mapped_column(primary_key=True)
-    arm: Mapped[str] = mapped_column(primary_key=True)
-    minute: Mapped[datetime] = mapped_column(primary_key=True)
-    offered: Mapped[int] = mapped_column(server_default="0")
-    committed: Mapped[int] = mapped_column(server_default="0")
-    failed: Mapped[int] = mapped_column(server_default="0")
-    rolled_back: Mapped[int] = mapped_column(server_default="0")
-    timed_out: Mapped[int] = mapped_column(server_default="0")
-    withdrawn: Mapped[int] = mapped_column(server_default="0")
-    early: Mapped[int] = mapped_column(server_default="0")
-    early_bad: Mapped[int] = mapped_column(server_default="0")
-    bytes_sent: Mapped[int] = mapped_column(server_default="0")
 
 
 def cohort(session: Session, name: str, *, lock: bool = False) -> CohortRow | None:

@@ -98,8 +98,8 @@ def test_the_conditions_of_the_indexes_are_those_that_are_asked_for(old):
     with old.engine.connect() as connection:
         connection.execute(text("set enable_seqscan = off"))
         for condition, index in (
-            (store.rollouts.FINER_THAN_HOUR, "ix_rollups_minutes"),
-            (store.rollouts.FINER_THAN_DAY, "ix_rollups_hours"),
+            (store.rollups.FINER_THAN_HOUR, "ix_rollups_minutes"),
+            (store.rollups.FINER_THAN_DAY, "ix_rollups_hours"),
         ):
             plan = connection.execute(
                 text(f"explain select ctid from rollups where minute < now() and {condition}")
