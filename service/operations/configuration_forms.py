@@ -5,13 +5,15 @@ What devices and gates have done since is not part of it, and of the rollouts on
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from service import store
+from service.domain.rollouts import hold_of
 from service.operations import models, templates, webhooks
-from service.operations.rollouts import RolloutDeclaration
+from service.operations.rollouts import RolloutDeclaration, StageDeclaration
 
 Form = dict[str, Any]
 
@@ -70,11 +72,10 @@ def webhook(row: store.webhooks.WebhookRow) -> Form:
 def rollout(session: Session, row: store.rollouts.RolloutRow) -> Form:
     """A rollout as it was written down."""
     version = store.versions.version_by_id(session, row.version_id)
-    fields = ("cohort", "percent", "hold", "gates")
     return {
         "model": row.model,
         "version": version.label if version else "",
-        "stages": [{name: getattr(stage, name) for name in fields} for stage in row.stages],
+        "stages": [_stage(stage) for stage in row.stages],
         "on_breach": row.on_breach,
         "priority": row.priority,
         "policy": row.policy,
@@ -86,11 +87,18 @@ def declared_rollout(declared: RolloutDeclaration) -> Form:
     return {
         "model": declared.model,
         "version": declared.version,
-        "stages": [
-            {"cohort": s.cohort, "percent": s.percent, "hold": s.hold, "gates": list(s.gates)}
-            for s in declared.stages
-        ],
+        "stages": [_stage(stage) for stage in declared.stages],
         "on_breach": declared.on_breach,
         "priority": declared.priority,
         "policy": declared.policy,
+    }
+
+
+def _stage(stage: store.rollouts.StageRow | StageDeclaration) -> Form:
+    """A stage with all that a hold may say: one of an older release says less, and means the same."""
+    return {
+        "cohort": stage.cohort,
+        "percent": stage.percent,
+        "hold": asdict(hold_of(stage.hold)),
+        "gates": list(stage.gates),
     }

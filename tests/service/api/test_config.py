@@ -99,6 +99,12 @@ def test_a_change_is_shown_place_by_place(ready):
     assert [event["kind"] for event in rollout(ready, "r")["history"]] == ["created", "changed"]
 
 
+def test_a_draft_of_an_older_release_that_means_the_same_is_unchanged(ready):
+    ok(put(ready, DOCUMENT))
+    actors.write(ready, "update stages set hold = '{}'")
+    assert set(actions(ok(put(ready, DOCUMENT))).values()) == {"unchanged"}
+
+
 def test_a_draft_that_is_changed_keeps_the_devices_of_its_first_stage(ready):
     ok(put(ready, DOCUMENT))
     salt = actors.rows(ready, "select salt from rollouts")
