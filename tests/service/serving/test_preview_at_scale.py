@@ -76,6 +76,8 @@ AUTUMN = RolloutDeclaration(
 def furnish(engine, fleet):
     """Devices, versions, patches and cohorts, one of them by an explicit list of a tenth of the fleet."""
     with database.transaction(engine) as session:
+        # A million rows on a busy machine take longer than any request may.
+        session.execute(text("set local statement_timeout = 0"))
         for statement in [*VERSIONS.split(";\n"), DEVICES, INSTALLATIONS]:
             session.execute(text(statement), {"fleet": fleet} if ":fleet" in statement else {})
         testers = [f"device-{n:08}" for n in range(10, fleet, 10)][:100_000]
