@@ -20,6 +20,7 @@ insert into devices (id, public_key, status) values ('d1', '', 'accepted');
 MOVING = [
     "update models set killed = true",
     "update versions set state = 'revoked'",
+    "update versions set watershed = true",
     "update variants set priority = 1",
     "update components set name = 'x'",
     "update patches set state = 'ready'",
