@@ -8,6 +8,8 @@ from service.domain.load import Load, come_back_s, turned_away
 from service.errors import Unavailable
 
 LOOK_EVERY_S = 0.1
+CROWD = 20
+"""Requests between two looks below which lateness has other causes: nobody is turned away for a slow machine."""
 REMEMBERED = 0.8
 """Weight of the past in each look: half of it is forgotten in 0.3 seconds."""
 
@@ -23,6 +25,7 @@ class Pressure:
         """Start idle."""
         self.load = Load()
         self._pinned = False
+        self._came = 0
 
     def pin(self, load: Load) -> None:
         """Believe this from now on, whatever is measured: for simulations, which are always busy."""
@@ -34,6 +37,7 @@ class Pressure:
         Raises:
             Unavailable: come back later; the time is another for each device.
         """
+        self._came += 1
         share = turned_away(self.load)
         if share and random.random() < share:  # noqa: S311 - timing, not a secret
             again = come_back_s(random.random())  # noqa: S311 - the same
@@ -55,6 +59,9 @@ class Pressure:
         """
         if self._pinned:
             return
+        came, self._came = self._came, 0
+        if came < CROWD:
+            wall_s, cpu_s = LOOK_EVERY_S, 0.0
         late = max(0.0, wall_s - LOOK_EVERY_S)
         # A long delay counts at once; that it is over has to be seen a few times.
         smoothed = late if late > self.load.late_s else _mix(self.load.late_s, late)
