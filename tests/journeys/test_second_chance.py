@@ -7,7 +7,7 @@ import pytest
 from tests.journeys.conftest import Up
 from tests.journeys.test_careful_releases import Line
 
-WORKS, FAILS = ("--health", "true"), ("--health", "false")
+WORKS, FAILS = ("--health", "true"), ("--health", "false", "--patience", "1")
 
 
 @pytest.fixture
