@@ -35,7 +35,7 @@ from service.api.schemas import (
     VersionView,
 )
 from service.errors import Invalid
-from service.operations import manifests, models, patches, rollout_verbs, uploads, versions
+from service.operations import declarations, manifests, models, patches, rollout_verbs, uploads, versions
 from service.operations.views import version_view
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES, route_class=IdempotentRoute)
@@ -92,7 +92,7 @@ def declare_version(
 ) -> VersionView:
     """Every file with its size and digest, before any of them is uploaded; saying the same again changes nothing."""
     _require_size(body, settings.max_component_bytes)
-    declaration = versions.VersionDeclaration(
+    declaration = declarations.VersionDeclaration(
         label=body.label,
         counter=body.counter,
         floor=body.floor,
@@ -100,12 +100,12 @@ def declare_version(
         signed_by_publisher=body.signed_by_publisher,
         watershed=body.watershed,
         variants=[
-            versions.VariantDeclaration(
+            declarations.VariantDeclaration(
                 name=variant.name,
                 selector=variant.selector,
                 priority=variant.priority,
                 components=[
-                    versions.FileDeclaration(file.name, file.path, file.size, file.sha256)
+                    declarations.FileDeclaration(file.name, file.path, file.size, file.sha256)
                     for file in variant.components
                 ],
             )
@@ -113,7 +113,7 @@ def declare_version(
         ],
     )
     models.create(session, model, actor=caller.name, now=now)
-    row = versions.declare(session, model, declaration, actor=caller.name, now=now)
+    row = declarations.declare(session, model, declaration, actor=caller.name, now=now)
     return VersionView.model_validate(version_view(session, row))
 
 
