@@ -36,16 +36,16 @@ class CohortDeclaration:
 
 def put(
     session: Session, declaration: CohortDeclaration, *, actor: str, now: datetime
-) -> store.rollouts.CohortRow:
+) -> store.cohorts.CohortRow:
     """Make a cohort, or change it; a running rollout follows at once.
 
     Raises:
         InvalidRule: the rule cannot be read, or cohorts name each other in a circle.
     """
     _check(session, declaration)
-    row = store.rollouts.cohort(session, declaration.name, lock=True)
+    row = store.cohorts.cohort(session, declaration.name, lock=True)
     if row is None:
-        row = store.rollouts.CohortRow(name=declaration.name)
+        row = store.cohorts.CohortRow(name=declaration.name)
         session.add(row)
     row.rule, row.description, row.updated_at = declaration.rule, declaration.description, now
     session.flush()
@@ -62,13 +62,13 @@ def put(
     return row
 
 
-def require(session: Session, name: str) -> store.rollouts.CohortRow:
+def require(session: Session, name: str) -> store.cohorts.CohortRow:
     """A cohort by its name.
 
     Raises:
         NotFound: there is none.
     """
-    row = store.rollouts.cohort(session, name)
+    row = store.cohorts.cohort(session, name)
     if row is None:
         raise NotFound(f"there is no cohort {name!r}", field="cohort")
     return row
@@ -82,13 +82,13 @@ def remove(session: Session, name: str, *, actor: str, now: datetime) -> None:
         StillInUse: a rollout, a template or another cohort's rule names it.
     """
     row = require(session, name)
-    uses = store.rollouts.uses_of_cohort(session, name)
+    uses = store.cohorts.uses_of_cohort(session, name)
     if uses:
         raise StillInUse(f"{uses} stages of rollouts name {name!r}")
     templates = store.templates.naming_cohort(session, name)
     if templates:
         raise StillInUse(f"the templates {', '.join(templates)} name {name!r}")
-    others = [other.name for other in store.rollouts.cohorts(session) if name in named_in(other.rule)]
+    others = [other.name for other in store.cohorts.cohorts(session) if name in named_in(other.rule)]
     if others:
         raise StillInUse(f"the rules of {', '.join(others)} name {name!r}")
     session.delete(row)
@@ -96,7 +96,7 @@ def remove(session: Session, name: str, *, actor: str, now: datetime) -> None:
 
 
 def compile_all(
-    rows: Sequence[store.rollouts.CohortRow], members: dict[str, frozenset[str]]
+    rows: Sequence[store.cohorts.CohortRow], members: dict[str, frozenset[str]]
 ) -> dict[str, Predicate]:
     """A predicate for each cohort, named ones resolved whatever their order.
 
@@ -110,7 +110,7 @@ def compile_all(
 
 
 def compile_readable(
-    rows: Sequence[store.rollouts.CohortRow], members: dict[str, frozenset[str]]
+    rows: Sequence[store.cohorts.CohortRow], members: dict[str, frozenset[str]]
 ) -> tuple[dict[str, Predicate], dict[str, InvalidRule]]:
     """A predicate for each cohort that can be read, and what is wrong with each of the others."""
     waiting = {row.name: row for row in rows}
@@ -147,18 +147,18 @@ def named_in(rule: Any) -> set[str]:
 
 
 def _check(session: Session, declaration: CohortDeclaration) -> None:
-    others = [row for row in store.rollouts.cohorts(session) if row.name != declaration.name]
+    others = [row for row in store.cohorts.cohorts(session) if row.name != declaration.name]
     known: dict[str, Predicate] = {row.name: lambda _id, _attributes: False for row in others}
     if declaration.rule is not None:
         compile_rule(declaration.rule, known)
-    changed = store.rollouts.CohortRow(name=declaration.name, rule=declaration.rule)
+    changed = store.cohorts.CohortRow(name=declaration.name, rule=declaration.rule)
     compile_all([*others, changed], {})
 
 
 def _replace_members(session: Session, name: str, devices: Sequence[str]) -> None:
     """Only what differs is written: of a list of 100,000, a few have changed since yesterday."""
-    table = store.rollouts.CohortMemberRow
-    wanted, listed = set(devices), store.rollouts.members_of(session, name)
+    table = store.cohorts.CohortMemberRow
+    wanted, listed = set(devices), store.cohorts.members_of(session, name)
     gone, fresh = sorted(listed - wanted), sorted(wanted - listed)
     if gone:
         session.execute(delete(table).where(table.cohort == name, table.device_id == func.any(_ids(gone))))
@@ -172,7 +172,7 @@ def _ids(devices: Sequence[str]) -> BindParameter[Sequence[str]]:
     return bindparam(None, devices, ARRAY(Text))
 
 
-def size(session: Session, row: store.rollouts.CohortRow, *, now: datetime) -> dict[str, int]:
+def size(session: Session, row: store.cohorts.CohortRow, *, now: datetime) -> dict[str, int]:
     """How many devices a cohort means now, of all that have enrolled and are in service, in groups as in a preview.
 
     Returns:
@@ -181,10 +181,10 @@ def size(session: Session, row: store.rollouts.CohortRow, *, now: datetime) -> d
     Raises:
         InvalidRule: it names a cohort that is not there.
     """
-    rows = store.rollouts.cohorts(session)
+    rows = store.cohorts.cohorts(session)
     wanted: dict[str, Any] = {"cohort": row.name}
     looked_at = lens(
-        [wanted], {item.name: item.rule for item in rows}, listed=store.rollouts.listed_cohorts(session)
+        [wanted], {item.name: item.rule for item in rows}, listed=store.cohorts.listed_cohorts(session)
     )
     count = fleet.groups(session, looked_at, model=None, silent_since=now - SILENT_AFTER)
     examples = {name: frozenset(_listed(count.groups, place)) for place, name in enumerate(looked_at.lists)}
@@ -205,13 +205,13 @@ def _listed(groups: Sequence[fleet.Group], place: int) -> list[str]:
     return [group.example for group in groups if group.on_lists[place]]
 
 
-def view(session: Session, row: store.rollouts.CohortRow) -> dict[str, Any]:
+def view(session: Session, row: store.cohorts.CohortRow) -> dict[str, Any]:
     """A cohort as people are shown it."""
-    listed = store.rollouts.member_counts(session).get(row.name, 0)
+    listed = store.cohorts.member_counts(session).get(row.name, 0)
     fields = ("name", "description", "rule", "updated_at")
     return {**{name: getattr(row, name) for name in fields}, "listed": listed}
 
 
 def views(session: Session) -> list[dict[str, Any]]:
     """All cohorts, by name, as people are shown them."""
-    return [view(session, row) for row in store.rollouts.cohorts(session)]
+    return [view(session, row) for row in store.cohorts.cohorts(session)]

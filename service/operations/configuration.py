@@ -207,11 +207,11 @@ def _model(work: _Work, one: ModelDeclaration) -> _Item:
 
 
 def _cohort(work: _Work, one: CohortDeclaration) -> _Item:
-    row = store.rollouts.cohort(work.session, one.name)
+    row = store.cohorts.cohort(work.session, one.name)
     before = None if row is None else forms.cohort(row)
     after: dict[str, Any] = {"description": one.description, "rule": one.rule}
     if one.devices is not None:
-        wanted, listed = set(one.devices), store.rollouts.members_of(work.session, one.name)
+        wanted, listed = set(one.devices), store.cohorts.members_of(work.session, one.name)
         after["devices"] = f"{len(wanted)} listed"
         if before is not None:
             before["devices"] = after["devices"] if listed == wanted else f"{len(listed)} others listed"
@@ -263,7 +263,7 @@ def _prune(work: _Work, wanted: Wanted) -> None:
         names = [row.name for row in webhooks.list_all(session)]
         _remove(work, "webhooks", _absent(names, wanted.webhooks), webhooks.remove)
     if wanted.cohorts is not None:
-        rows = store.rollouts.cohorts(session)
+        rows = store.cohorts.cohorts(session)
         names = [rows[at].name for at in reversed(_in_order(rows))]
         _remove(work, "cohorts", _absent(names, wanted.cohorts), cohorts.remove)
 

@@ -25,7 +25,7 @@ def read(session: Session, *, lists: bool = False) -> dict[str, list[Form]]:
         session: to read with.
         lists: with the ids that cohorts list; they may be many.
     """
-    members = store.rollouts.cohort_members(session) if lists else {}
+    members = store.cohorts.cohort_members(session) if lists else {}
     return {
         "models": [{"name": row.name, **model(row)} for row in models.list_all(session)],
         "cohorts": [
@@ -34,7 +34,7 @@ def read(session: Session, *, lists: bool = False) -> dict[str, list[Form]]:
                 **cohort(row),
                 "devices": sorted(members[row.name]) if row.name in members else None,
             }
-            for row in store.rollouts.cohorts(session)
+            for row in store.cohorts.cohorts(session)
         ],
         "templates": [{"name": row.name, **template(row)} for row in templates.list_all(session)],
         "webhooks": [{"name": row.name, **webhook(row)} for row in webhooks.list_all(session)],
@@ -44,7 +44,7 @@ def read(session: Session, *, lists: bool = False) -> dict[str, list[Form]]:
 
 def etag(session: Session) -> str:
     """A string that is another whenever the configuration is; lists of ids count by when they were changed."""
-    times = [row.updated_at.isoformat() for row in store.rollouts.cohorts(session)]
+    times = [row.updated_at.isoformat() for row in store.cohorts.cohorts(session)]
     content = json.dumps([read(session), times], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
@@ -54,7 +54,7 @@ def model(row: store.versions.ModelRow) -> Form:
     return {"description": row.description}
 
 
-def cohort(row: store.rollouts.CohortRow) -> Form:
+def cohort(row: store.cohorts.CohortRow) -> Form:
     """A cohort, without its list."""
     return {"description": row.description, "rule": row.rule}
 

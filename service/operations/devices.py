@@ -326,7 +326,7 @@ def list_page(session: Session, *, after: str, limit: int) -> Sequence[store.dev
 
 def came_from(session: Session, device_id: str) -> dict[str, str | None]:
     """Model -> what the device ran before what it runs, where one of our rollouts brought it there."""
-    return store.rollouts.came_from(session, device_id)
+    return store.attempts.came_from(session, device_id)
 
 
 def running(session: Session, device_id: str) -> Sequence[store.devices.InstallationRow]:

@@ -54,12 +54,12 @@ def _shared(
 
 
 def _apart(session: Session, name: str, rival: str) -> bool:
-    one, other = store.rollouts.cohort(session, name), store.rollouts.cohort(session, rival)
+    one, other = store.cohorts.cohort(session, name), store.cohorts.cohort(session, rival)
     if one is None or other is None:
         return False
     if one.rule is None and other.rule is None:
-        return not store.rollouts.share_members(session, name, rival)
+        return not store.cohorts.share_members(session, name, rival)
     if one.rule is None or other.rule is None:
         return False
-    listed = store.rollouts.member_counts(session)
+    listed = store.cohorts.member_counts(session)
     return not (listed.get(name) or listed.get(rival)) and apart(one.rule, other.rule)

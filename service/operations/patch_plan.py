@@ -71,7 +71,7 @@ def retire(session: Session, *, now: datetime) -> list[Pair]:
     if not served:
         return []
     versions = store.versions.served_versions(session)
-    under_way = set(store.rollouts.under_way(session))
+    under_way = set(store.attempts.under_way(session))
     found = unused(
         list(served),
         run=_blobs(_run(session, versions)),
@@ -91,7 +91,7 @@ def bury(session: Session, blobs: BlobStore, *, now: datetime) -> int:
     rows = store.patches.retired_before(session, now - GRACE)
     if not rows:
         return 0
-    open_to = set(store.rollouts.under_way(session))
+    open_to = set(store.attempts.under_way(session))
     under_way = _blobs(
         version for version in store.versions.served_versions(session) if version.id in open_to
     )

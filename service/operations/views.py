@@ -34,7 +34,7 @@ def version_view(session: Session, row: store.versions.VersionRow) -> dict[str, 
 def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, Any]:
     """A rollout with its stages, their outcomes so far, and its history."""
     version = store.versions.version_by_id(session, row.version_id)
-    tallies = store.rollouts.tallies(session, row.id)
+    tallies = store.rollups.tallies(session, row.id)
     fields = (
         "id",
         "name",
@@ -55,7 +55,7 @@ def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, 
             for given in store.rollouts.approvals(session, row.id)
         ],
         "held": [entry["stratum"] for entry in row.held if "released_at" not in entry],
-        "returns": store.rollouts.returns(session, row.id),
+        "returns": store.rollups.returns(session, row.id),
         "version": version.label if version else "",
         "stages": [
             {

@@ -14,7 +14,7 @@ class Lists:
 
     def read(self, session: Session) -> dict[str, frozenset[str]]:
         """Cohort name -> device ids, as of the session's view."""
-        marks = store.rollouts.list_marks(session)
+        marks = store.cohorts.list_marks(session)
         self._kept = {name: self._newest(session, name, mark) for name, mark in marks.items()}
         return {name: members for name, (_, members) in self._kept.items()}
 
@@ -22,4 +22,4 @@ class Lists:
         kept = self._kept.get(name)
         if kept is not None and kept[0] == mark:
             return kept
-        return mark, store.rollouts.members_of(session, name)
+        return mark, store.cohorts.members_of(session, name)

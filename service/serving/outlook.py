@@ -57,10 +57,10 @@ def outlook(
 
 def _per_hour(session: Session, row: store.rollouts.RolloutRow, now: datetime) -> float:
     since = max(now - LOOKED_BACK, row.started_at or now)
-    offered = store.rollouts.offered_since(session, row.id, since.replace(second=0, microsecond=0))
+    offered = store.attempts.offered_since(session, row.id, since.replace(second=0, microsecond=0))
     return offered / (max(now - since, LEAST) / timedelta(hours=1))
 
 
 def _slots_full(session: Session, row: store.rollouts.RolloutRow, pacing: Pacing) -> bool:
     most = pacing.open_downloads
-    return most is not None and store.rollouts.downloading(session, row.id, at_most=most) >= most
+    return most is not None and store.attempts.downloading(session, row.id, at_most=most) >= most

@@ -150,8 +150,8 @@ def _lens(session: Session, model: str, rollouts: Sequence[Rollout]) -> Lens:
     stages = [{"cohort": stage.cohort} for rollout in rollouts for stage in rollout.stages]
     return lens(
         [*stages, *store.versions.selectors(session, model)],
-        {row.name: row.rule for row in store.rollouts.cohorts(session)},
-        listed=store.rollouts.listed_cohorts(session),
+        {row.name: row.rule for row in store.cohorts.cohorts(session)},
+        listed=store.cohorts.listed_cohorts(session),
         percents={rollout.salt: _percents(rollout) for rollout in rollouts},
         whole={name for rollout in rollouts for name in _looked_at(rollout)},
     )

@@ -136,7 +136,7 @@ async def _finished(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _cohorts(session: Session, lists: Lists) -> dict[str, Cohort]:
-    rows, members = store.rollouts.cohorts(session), lists.read(session)
+    rows, members = store.cohorts.cohorts(session), lists.read(session)
     readable, faults = cohorts.compile_readable(rows, members)
     for name, fault in faults.items():
         _log.error("cohort.unreadable", cohort=name, field=fault.field, detail=fault.detail)

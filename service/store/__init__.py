@@ -1,6 +1,8 @@
 """Tables and queries, one file per noun. Returns rows; never commits."""
 
 from service.store import (
+    attempts,
+    cohorts,
     devices,
     gates,
     jobs,
@@ -16,6 +18,8 @@ from service.store.base import Table
 
 __all__ = [
     "Table",
+    "attempts",
+    "cohorts",
     "devices",
     "gates",
     "jobs",

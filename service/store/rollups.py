@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, SmallInteger, text
+from sqlalchemy import ForeignKey, Index, SmallInteger, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from service.store.base import Table
@@ -78,3 +78,28 @@ def fold_hours(session: Session, *, before: datetime, limit: int) -> None:
     """Put hours before a moment together into days (of UTC)."""
     query = _FOLD_MINUTES.format(unit="day", finer=FINER_THAN_DAY)
     session.execute(text(query), {"before": before, "limit": limit})
+
+
+OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
+RETURNED = "returned"
+"""The arm of attempts that bring devices back: what they report says nothing about the version."""
+
+
+def tallies(session: Session, rollout_id: UUID) -> dict[int, dict[str, int]]:
+    """Outcomes per stage on the way out, summed over minutes, strata and arms: stage -> name -> count."""
+    sums = [func.sum(getattr(RollupRow, name)) for name in OUTCOMES]
+    query = select(RollupRow.stage, *sums).where(
+        RollupRow.rollout_id == rollout_id, RollupRow.arm != RETURNED
+    )
+    return {
+        row[0]: {name: int(value) for name, value in zip(OUTCOMES, row[1:], strict=True)}
+        for row in session.execute(query.group_by(RollupRow.stage))
+    }
+
+
+def returns(session: Session, rollout_id: UUID) -> dict[str, int]:
+    """Outcomes of devices that are brought back, over all stages: name -> count; empty before there are any."""
+    sums = [func.sum(getattr(RollupRow, name)) for name in OUTCOMES]
+    query = select(*sums).where(RollupRow.rollout_id == rollout_id, RollupRow.arm == RETURNED)
+    found = session.execute(query).one()
+    return {name: int(value) for name, value in zip(OUTCOMES, found, strict=True) if value is not None}

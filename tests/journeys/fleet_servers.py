@@ -20,7 +20,9 @@ from service.cli.bench.fleet import (
 from service.cli.bench.sockets import api_process
 from service.cli.bench.stage import SECRET, empty_database, settings_for
 from service.cli.bench.wire import Wire
-from service.embedded import Stack, _create_database, _ping
+from service.embedded import Stack
+from service.embedded.postgres import create_database
+from service.embedded.stack import ping
 from service.tokens import AccessTokens, utc_now
 
 TOKENS = AccessTokens(SECRET.encode(), 3600)
@@ -45,10 +47,10 @@ class Servers:
         port = int(self._address(name).rsplit(":", 1)[1].split("/")[0])
         if name == "postgres":
             self.stack._start_postgres(port, password)
-            self.stack.wait_for(name, lambda: _create_database(self.endpoints.database_url))
+            self.stack.wait_for(name, lambda: create_database(self.endpoints.database_url))
         elif name == "valkey":
             self.stack._start_valkey(port, password)
-            self.stack.wait_for(name, lambda: _ping(self.endpoints.redis_url))
+            self.stack.wait_for(name, lambda: ping(self.endpoints.redis_url))
 
     def _address(self, name):
         return self.endpoints.database_url if name == "postgres" else self.endpoints.redis_url

@@ -17,7 +17,7 @@ from service.cli.bench.fleet import Handset
 from service.database import transaction
 from service.domain.cohorts import in_percent
 from service.signing import KeySigner
-from service.store import patches, rollouts, versions
+from service.store import cohorts, patches, rollouts, versions
 
 QUIET, BUSY = "quiet", "busy"
 """The model whose polls get nothing, and the one whose polls get an offer."""
@@ -112,7 +112,7 @@ def _cohorts(session: Session, scale: Scale) -> None:
         "everyone": {},
         LISTED: None,
     }
-    session.add_all(rollouts.CohortRow(name=name, rule=rule) for name, rule in rules.items())
+    session.add_all(cohorts.CohortRow(name=name, rule=rule) for name, rule in rules.items())
     session.flush()
     session.execute(
         text(

@@ -154,8 +154,8 @@ class World:
         self.write(_EMPTY)
         with database.transaction(self.engine) as session:
             models.create(session, MODEL, actor="test", now=START)
-            session.add(store.rollouts.CohortRow(name="everyone", rule={}))
-            session.add(store.rollouts.CohortRow(name="insiders", rule={"attr": "group", "eq": "in"}))
+            session.add(store.cohorts.CohortRow(name="everyone", rule={}))
+            session.add(store.cohorts.CohortRow(name="insiders", rule={"attr": "group", "eq": "in"}))
             session.flush()
             for counter, spec in enumerate(version_specs, 1):
                 _add_version(session, counter, *spec)

@@ -103,7 +103,7 @@ def test_polls_are_answered_while_the_database_is_away_and_offers_wait(live):
 
 @pytest.mark.parametrize("rule", [{"cohort": "b"}, {"cohort": "absent"}, {"magic": 1}])
 def test_compiling_names_every_cohort_that_cannot_be_read(rule):
-    row = cohorts.store.rollouts.CohortRow
+    row = cohorts.store.cohorts.CohortRow
     rows = [row(name="a", rule=rule), row(name="b", rule={"cohort": "a"}), row(name="c", rule={})]
     done, faults = cohorts.compile_readable(rows, {})
     assert (list(done), sorted(faults)) == (["c"], ["a", "b"])

