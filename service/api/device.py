@@ -25,7 +25,7 @@ from service.api.dependencies import Body, Credentials, Held, Now, Process, arri
 from service.api.door import Shortcut
 from service.api.problems import RESPONSES
 from service.errors import DeviceSuspended, Invalid, NotYourself, Replayed, Unauthorized, Unavailable
-from service.operations import devices
+from service.operations import devices, enrolments
 from service.serving.answer import Question, choose_line
 from service.serving.checkins import Checkin
 from service.serving.intake import Report
@@ -112,8 +112,8 @@ async def enroll(body: Body, held: Held, now: Now) -> TokenAnswer:
 
     def run() -> tuple[str, list[str] | None]:
         with database.transaction(held.engine) as session:
-            row = devices.enrol(session, request, auto_accept=held.settings.auto_accept, now=now)
-            return devices.standing(row, request), row.models
+            row = enrolments.enrol(session, request, auto_accept=held.settings.auto_accept, now=now)
+            return enrolments.standing(row, request), row.models
 
     status, models = await asyncio.to_thread(run)
     return _token_answer(held, request.device_id, status, models, now)

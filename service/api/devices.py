@@ -22,7 +22,7 @@ from service.api.schemas import (
     SharedSecretView,
 )
 from service.errors import Conflict
-from service.operations import devices
+from service.operations import devices, enrolments
 from service.operations.views import device_view
 from service.serving import inquiry
 
@@ -96,7 +96,7 @@ def decide_key(
     device_id: Id, body: KeyBody, session: Transaction, caller: ReleaseManager, now: Now
 ) -> DeviceView:
     """A device that enrols again with another key asks for this; the old key stays good until it is accepted."""
-    row = devices.decide_key(
+    row = enrolments.decide_key(
         session, device_id, body.key_id, accept=body.accept, actor=caller.name, reason=body.reason, now=now
     )
     return DeviceView.model_validate(device_view(session, row))
@@ -112,7 +112,7 @@ def issue_secret(
             "shared secrets are switched off here; see GRAYLAG_DEVICE_AUTH and GRAYLAG_HMAC_SECRET"
         )
     server_secret = settings.hmac_secret.get_secret_value().encode()
-    secret = devices.issue_secret(session, device_id, server_secret, actor=caller.name, now=now)
+    secret = enrolments.issue_secret(session, device_id, server_secret, actor=caller.name, now=now)
     return SharedSecretView(device_id=device_id, secret=secret.hex())
 
 

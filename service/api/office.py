@@ -27,7 +27,7 @@ from service.api.schemas import (
     TrustBody,
     TrustView,
 )
-from service.operations import access, audit, devices, jobs, trust, versions
+from service.operations import access, audit, enrolments, jobs, trust, versions
 
 router = APIRouter(prefix="/v1/admin", tags=["office"], responses=RESPONSES, route_class=IdempotentRoute)
 
@@ -95,7 +95,7 @@ def create_enrolment_token(
     body: EnrolmentTokenBody, session: Transaction, caller: Admin, now: Now
 ) -> SecretView:
     """Shown this once."""
-    secret = devices.create_enrolment_token(
+    secret = enrolments.create_enrolment_token(
         session,
         body.name,
         actor=caller.name,

@@ -6,7 +6,7 @@ import typer
 
 from service import database
 from service.config import settings
-from service.operations import access, devices
+from service.operations import access, enrolments
 from service.tokens import utc_now
 
 app = typer.Typer(help="API tokens and enrolment tokens (needs GRAYLAG_DATABASE_URL).", no_args_is_help=True)
@@ -35,7 +35,7 @@ def enrolment(
     engine = database.engine_for(settings().database_url)
     with database.transaction(engine) as session:
         typer.echo(
-            devices.create_enrolment_token(
+            enrolments.create_enrolment_token(
                 session, name, actor="command line", now=utc_now(), max_uses=max_uses
             )
         )

@@ -19,7 +19,7 @@ import migrations
 from service import database
 from service.cli import trust_files
 from service.embedded import BUCKET, EmbeddedError, Endpoints, Stack, free_ports
-from service.operations import access, devices, trust
+from service.operations import access, enrolments, trust
 from service.tokens import new_secret, utc_now
 
 WATCH_S = 0.2
@@ -178,7 +178,7 @@ def _credentials(directory: Path, database_url: str, key_directory: Path) -> tup
             with database.transaction(engine) as session:
                 trust.add(session, (key_directory / "trust.json").read_bytes(), actor="up", now=now)
                 admin = access.create_api_token(session, f"up-{suffix}", "admin", actor="up", now=now)
-                enrolment = devices.create_enrolment_token(session, f"up-{suffix}", actor="up", now=now)
+                enrolment = enrolments.create_enrolment_token(session, f"up-{suffix}", actor="up", now=now)
             fresh = path.with_suffix(".new")
             fresh.touch(mode=0o600)
             fresh.write_text(json.dumps({"admin": admin, "enrolment": enrolment}))

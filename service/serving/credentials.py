@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.database import transaction
 from service.errors import Unavailable
-from service.operations import devices
+from service.operations import enrolments
 from service.serving.device_auth import Credential
 from service.serving.gathering import Gathered
 from service.tokens import Clock, utc_now
@@ -84,7 +84,7 @@ class StoredCredentials:
     def _enrol(self, device_id: str, now: datetime) -> Credential:
         try:
             with transaction(self._engine) as session:
-                row = devices.admit(session, device_id, auto_accept=self._auto_accept, now=now)
+                row = enrolments.admit(session, device_id, auto_accept=self._auto_accept, now=now)
                 return Credential(row.status, row.public_key, row.secret_salt, row.models)
         except SQLAlchemyError as error:
             raise Unavailable("cannot let the device in now", retry_after_s=5) from error

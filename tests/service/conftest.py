@@ -18,7 +18,7 @@ from service import database, signing
 from service.config import Settings
 from service.embedded import BUCKET, Endpoints
 from service.main import create_app
-from service.operations import access, devices, trust
+from service.operations import access, enrolments, trust
 from service.store.jobs import JobRow
 from workers.context import WorkerContext
 from workers.tasks import bells, ticks
@@ -124,7 +124,7 @@ def live(settings: Settings, engine: Any, tmp_path: Path) -> Iterator[LiveServic
             scope: access.create_api_token(session, scope, scope, actor="test", now=now)
             for scope in access.SCOPES
         }
-        enrolment = devices.create_enrolment_token(session, "test", actor="test", now=now)
+        enrolment = enrolments.create_enrolment_token(session, "test", actor="test", now=now)
     with TestClient(create_app(settings)) as client:
         made = LiveService(
             client, settings, engine, envelope, tokens, enrolment, WorkerContext.from_settings(settings)
