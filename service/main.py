@@ -73,7 +73,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         KeyUnusable: no director key.
         ServiceError: no access token secret.
     """
-    director = signing.signer_from(settings.director_key, "director")
+    # The one key that signs at every poll.
+    director = signing.quick(signing.signer_from(settings.director_key, "director"))
     access_tokens = _access_tokens(settings)
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ from sdk_contract.envelope import Role, key_id, pae, peek
 from sdk_contract.errors import ContractError
 from sdk_contract.writing import Signer
 from service.domain.trust_changes import TRUST_LIFETIME
+from service.ed25519 import QuickSigner
 from service.errors import ServiceError
 from service.kms_signing import SCHEMES, KeyStoreFailed, KeyStoreSigner, signer_at
 
@@ -75,6 +76,11 @@ def signer_from(uri: str | None, purpose: str) -> KeySigner | KeyStoreSigner:
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyUnusable(f"the {purpose} key at {uri} is not Ed25519")
     return KeySigner(key)
+
+
+def quick(signer: KeySigner | KeyStoreSigner) -> Signer:
+    """The same signer for a process that signs all day; a key that is kept elsewhere stays there."""
+    return QuickSigner.of(signer.key) if isinstance(signer, KeySigner) else signer
 
 
 def _from_store(uri: str, purpose: str) -> KeyStoreSigner:

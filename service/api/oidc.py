@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/admin/oidc", tags=["office"], responses=RESPONSES
 @router.post("/exchange", status_code=201, summary="A short token for a CI job")
 async def exchange(body: ExchangeBody, held: Held, now: Now) -> ExchangeView:
     """Issuer, audience and repository are pinned by this server's settings; each identity token is good once."""
-    kid = tokens.key_name_of(body.token)
+    kid = tokens.read(body.token).key_name
     if held.workloads is None:
         raise Conflict("no identity provider for CI is set up here; see GRAYLAG_CI_ISSUER")
     key = await held.workloads.keys.find(kid)

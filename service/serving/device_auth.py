@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from service import tokens
 from service.errors import DeviceSuspended, Replayed, TokenExpired, Unauthorized, Unavailable
 from service.serving.provider_keys import ProviderKeys
-from service.tokens import AccessTokens, Binding, DeviceClaims, ProviderRules
+from service.tokens import AccessTokens, Binding, DeviceClaims, Jwt, ProviderRules
 
 WINDOW_S = 300
 """How far the timestamp of an HMAC request may be off, seconds."""
@@ -116,22 +116,23 @@ class DeviceAuth:
         scheme, _, token = presented.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("send a token as Authorization: Bearer ...")
-        kind = tokens.kind_of(token)
+        jwt = tokens.read(token)
+        kind = jwt.kind
         if kind == tokens.ACCESS_TYPE:
             self._require("access")
-            return self.access_tokens.verify(token, presented.now)
+            return self.access_tokens.verify(jwt, presented.now)
         if kind == tokens.DEVICE_TYPE:
             self._require("device_key")
-            return await self._by_key(token, presented)
+            return await self._by_key(jwt, presented)
         self._require("idp")
-        return await self._by_provider(token, presented)
+        return await self._by_provider(token, jwt, presented)
 
     def _require(self, mode: str) -> None:
         if mode not in self.modes:
             raise Unauthorized(f"this server takes {', '.join(sorted(self.modes))}, not {mode}")
 
-    async def _by_key(self, token: str, presented: Presented) -> DeviceClaims:
-        device_id = tokens.unverified_subject(token)
+    async def _by_key(self, token: Jwt, presented: Presented) -> DeviceClaims:
+        device_id = token.subject
         credential = await self._known(device_id)
         if credential is None or credential.public_key is None:
             raise Unauthorized("the device is not known here, or its key is another one")
@@ -139,10 +140,10 @@ class DeviceAuth:
         await self._use_once(f"{device_id}:{jti}", presented)
         return _claims(device_id, credential)
 
-    async def _by_provider(self, token: str, presented: Presented) -> DeviceClaims:
+    async def _by_provider(self, token: str, jwt: Jwt, presented: Presented) -> DeviceClaims:
         if self.provider is None:
             raise Unauthorized("no identity provider is set up here")
-        key = await self.provider.keys.find(tokens.key_name_of(token))
+        key = await self.provider.keys.find(jwt.key_name)
         verified = tokens.verify_provider_token(token, key, self.provider.rules, presented.now)
         claims = tokens.device_of(verified, self.provider.rules)
         known = self.credentials.admit if self.provider.enrol else self.credentials.find

@@ -9,7 +9,7 @@ from service.tokens.assertions import (
     request_mac,
     verify_assertion,
 )
-from service.tokens.compact import key_name_of, kind_of, unverified_subject
+from service.tokens.compact import Jwt, read, unverified_subject
 from service.tokens.opaque import Caller, Clock, new_secret, secret_hash, utc_now
 from service.tokens.providers import (
     ProviderKey,
@@ -32,14 +32,14 @@ __all__ = [
     "Caller",
     "Clock",
     "DeviceClaims",
+    "Jwt",
     "ProviderKey",
     "ProviderRules",
     "derived_secret",
     "device_of",
-    "key_name_of",
-    "kind_of",
     "new_secret",
     "provider_keys",
+    "read",
     "request_mac",
     "secret_hash",
     "unique_id",

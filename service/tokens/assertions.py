@@ -4,21 +4,26 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from service import ed25519
 from service.errors import Unauthorized
-from service.tokens.compact import own_claims
+from service.tokens.compact import Check, Jwt, own_claims
 from service.tokens.reading import CLOCK_SKEW_S, ED25519, check_times, text_of
 
 DEVICE_TYPE = "graylag-device+jwt"
 ASSERTION_SPAN_S = 300
 MIN_JTI = 16
+P256_SIGNATURE = 64
+"""Bytes of an ES256 signature: r and s (RFC 7518, 3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,9 @@ class Binding:
     body: bytes
 
 
-def verify_assertion(token: str, public_key: bytes, now: datetime, binding: Binding | None = None) -> str:
+def verify_assertion(
+    token: str | Jwt, public_key: bytes, now: datetime, binding: Binding | None = None
+) -> str:
     """Check a device-key assertion; return its `jti`, which may be used once.
 
     Args:
@@ -44,8 +51,7 @@ def verify_assertion(token: str, public_key: bytes, now: datetime, binding: Bind
         TokenExpired: too old, or the device's clock is wrong.
         Unauthorized: not by this key, for another request, or with claims that it must not have.
     """
-    key, algorithms = _device_key(public_key)
-    claims = own_claims(token, key, algorithms, DEVICE_TYPE, ("iss", "sub", "aud", "iat", "exp", "jti"))
+    claims = own_claims(token, _check_of(public_key), DEVICE_TYPE, ("iss", "sub", "aud", "iat", "exp", "jti"))
     if claims["iss"] != claims["sub"]:
         raise Unauthorized("iss and sub of a device assertion are the same")
     check_times(claims, now, ASSERTION_SPAN_S, skew_s=CLOCK_SKEW_S)
@@ -70,10 +76,22 @@ def request_mac(secret: bytes, device_id: str, timestamp: str, nonce: str, bindi
     return hmac.new(secret, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
 
 
-def _device_key(public_key: bytes) -> tuple[Any, tuple[str, ...]]:
-    if len(public_key) == 32:
-        return Ed25519PublicKey.from_public_bytes(public_key), ED25519
-    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key), ("ES256",)
+def _check_of(public_key: bytes) -> Check:
+    if len(public_key) == ed25519.PUBLIC:
+        return Check(ED25519, partial(ed25519.fits, public_key))
+    return Check(("ES256",), partial(_fits_p256, public_key))
+
+
+def _fits_p256(public_key: bytes, signature: bytes, signed: bytes) -> bool:
+    if len(signature) != P256_SIGNATURE:
+        return False
+    r, s = (int.from_bytes(half) for half in (signature[:32], signature[32:]))
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
+    try:
+        key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _check_binding(claims: dict[str, Any], binding: Binding) -> None:
