@@ -23,7 +23,7 @@ def seen(session: Session, row: store.rollouts.RolloutRow, gates: Sequence[AnyGa
     outcomes = {key: Tally(**counts) for key, counts in store.gates.outcomes(session, row.id).items()}
     if life.awaits_word(row.policy, row.activated_at):
         # Until devices are told to switch, having staged the version is all the good news that there can be.
-        for key, count in store.attempts.staged(session, row.id).items():
+        for key, count in store.gates.waiting(session, row.id).items():
             outcomes[key] = outcomes.get(key, Tally()).plus(Tally(committed=count))
     metrics = sorted({gate.metric for gate in gates if isinstance(gate, MeasureGate)})
     everything = Seen(outcomes, values(session, row, metrics) if metrics else {}, _shares(session, row))

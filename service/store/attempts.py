@@ -151,17 +151,3 @@ def came_from(session: Session, device_id: str) -> dict[str, str | None]:
         .order_by(AttemptRow.closed_at)
     )
     return dict(session.execute(query).all())  # the last one of each model wins
-
-
-def staged(session: Session, rollout_id: UUID) -> dict[tuple[int, str], int]:
-    """Attempts that have all the bytes and wait to switch: (stage, stratum) -> count, from an index alone."""
-    query = (
-        select(AttemptRow.stage, AttemptRow.stratum, func.count())
-        .where(
-            AttemptRow.rollout_id == rollout_id,
-            AttemptRow.closed_at.is_(None),
-            text("state = 'staged'"),  # as the index says it, or the planner does not see that it fits
-        )
-        .group_by(AttemptRow.stage, AttemptRow.stratum)
-    )
-    return {(stage, stratum): count for stage, stratum, count in session.execute(query)}

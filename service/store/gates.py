@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Date, ForeignKey, Index, SmallInteger, delete, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from service.store import rollups
 from service.store.base import Created, Serial, Table
 from service.store.rollouts import RolloutRow
-from service.store.rollups import RollupRow
 
 SHARES = ""
 """In place of a metric's name: devices that measure, counted by the chance that they had to be let in."""
@@ -97,15 +97,19 @@ class VerdictRow(Table):
 def outcomes(session: Session, rollout_id: UUID) -> dict[tuple[int, str], dict[str, int]]:
     """Outcomes of the treated devices: (stage, stratum) -> name -> count."""
     names = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "early", "early_bad")
-    sums = [func.sum(getattr(RollupRow, name)) for name in names]
-    query = (
-        select(RollupRow.stage, RollupRow.stratum, *sums)
-        .where(RollupRow.rollout_id == rollout_id, RollupRow.arm == "treated")
-        .group_by(RollupRow.stage, RollupRow.stratum)
-    )
     return {
-        (row[0], row[1]): {name: int(value) for name, value in zip(names, row[2:], strict=True)}
-        for row in session.execute(query)
+        (stage, stratum): dict(zip(names, counts, strict=True))
+        for stage, stratum, arm, *counts in rollups.totals(session, rollout_id, names)
+        if arm == "treated"
+    }
+
+
+def waiting(session: Session, rollout_id: UUID) -> dict[tuple[int, str], int]:
+    """Attempts that have all the bytes and wait for the word to switch: (stage, stratum) -> count."""
+    return {
+        (stage, stratum): count
+        for stage, stratum, arm, count in rollups.totals(session, rollout_id, ["waiting"])
+        if arm == "treated"
     }
 
 

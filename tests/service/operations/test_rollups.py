@@ -53,6 +53,42 @@ def test_counts_of_the_past_are_put_together_and_none_is_lost(old):
     assert found["rows"] <= 2 * (3 * 60 + 3 * 24 + 10)
 
 
+TOTALS = """
+select stage, stratum, arm, sum(offered) as offered, sum(committed) as committed, sum(failed) as failed,
+       sum(early) as early, sum(bytes_sent) as bytes_sent
+from {table} group by 1, 2, 3 order by 1, 2, 3
+"""
+
+
+def agree(live):
+    counts, totals = (
+        actors.rows(live, TOTALS.format(table=table)) for table in ("rollups", "outcome_totals")
+    )
+    return counts == totals
+
+
+def test_totals_are_the_sums_of_the_counts_however_these_are_written(old):
+    assert agree(old)
+    actors.write(old, "update rollups set failed = failed + 3, early = 0 where stratum = ''")
+    assert agree(old)
+    actors.write(
+        old,
+        "insert into rollups (rollout_id, stage, stratum, arm, minute, offered) "
+        "select rollout_id, stage, stratum, arm, minute, 7 from rollups where stratum = '' limit 9 "
+        "on conflict (rollout_id, stage, stratum, arm, minute) do update set offered = rollups.offered + excluded.offered",
+    )
+    assert agree(old)
+
+
+def test_folding_is_no_counting(old):
+    before = actors.rows(old, "select * from outcome_totals order by stratum")
+    fold(old)
+    assert actors.rows(old, "select * from outcome_totals order by stratum") == before
+    assert agree(old)
+    actors.write(old, "update rollups set failed = failed + 1")
+    assert agree(old), "counting goes on after it"
+
+
 def test_what_is_still_being_written_is_left_alone(old):
     fold(old)
     query = "select count(*) as minutes from rollups where stratum = '' and minute > :since"

@@ -63,6 +63,10 @@ PROMISES = {
       select a.id from attempts a join rollouts r on r.id = a.rollout_id
       where a.action = 'install' and a.version_id <> r.version_id or a.model <> r.model
     """,
+    "a device that had failed a version three times was given it again": """
+      select device_id from attempts where state in ('failed', 'rolled_back', 'rejected')
+      group by device_id, version_id, action, circumstances having count(*) > 3
+    """,
     "an attempt was counted twice, or not at all": """
       select r.name from rollouts r
       left join lateral (
@@ -72,6 +76,21 @@ PROMISES = {
       ) told on true
       where told.offered <> (select count(*) from attempts where rollout_id = r.id)
          or told.ended <> (select count(closed_at) from attempts where rollout_id = r.id)
+    """,
+    "the running totals are not the sums of the counts": """
+      select rollout_id, stage, stratum, arm, sum(offered), sum(committed), sum(failed), sum(rolled_back),
+             sum(timed_out), sum(withdrawn), sum(early), sum(early_bad), sum(bytes_sent)
+      from rollups group by 1, 2, 3, 4
+      except
+      select rollout_id, stage, stratum, arm, offered, committed, failed, rolled_back, timed_out, withdrawn, early,
+             early_bad, bytes_sent
+      from outcome_totals
+    """,
+    "not as many wait for the word to switch as have staged": """
+      select t.rollout_id from outcome_totals t join rollouts r on r.id = t.rollout_id
+      where r.policy->>'activation' = 'together' and r.activated_at is null and t.waiting <> (
+        select count(*) from attempts a where a.rollout_id = t.rollout_id and a.stage = t.stage
+          and a.stratum = t.stratum and a.arm = t.arm and a.closed_at is null and a.state = 'staged')
     """,
 }
 """What would be wrong -> the query that would find it."""
@@ -107,6 +126,8 @@ class Server:
         body = {"device_id": device.id, "model": MODEL, "attributes": device.attributes}
         if device.runs:
             body["current_version"] = device.runs
+        if device.patient:
+            body |= {"features": ["hold"]} | ({"staged_version": device.staged} if device.staged else {})
         raw = json.dumps(body).encode()
         claims = DeviceClaims(device.id, {})
         answer = await self.desk.answer(Question(PollRequest.model_validate_json(raw), raw, claims, now))
@@ -123,13 +144,21 @@ class Server:
 
 @dataclass
 class Device:
-    """A device, and what it was given."""
+    """A device, and what it was given.
+
+    Attributes:
+        patient: its client can stage a version and wait for the word to switch.
+        weak: whatever it is given, it fails.
+    """
 
     id: str
     attributes: dict[str, Any]
+    patient: bool = False
+    weak: bool = False
     runs: str | None = None
     attempt: str | None = None
     target: str | None = None
+    staged: str | None = None
     seq: int = 0
     admitted: set[str] = field(default_factory=set)
 
@@ -162,7 +191,13 @@ class World:
             for number in range(devices):
                 session.add(store.devices.DeviceRow(id=f"d{number}", public_key=b"", status="accepted"))
         self.devices = [
-            Device(f"d{number}", {"group": "in" if number % 4 == 0 else "out"}) for number in range(devices)
+            Device(
+                f"d{number}",
+                {"group": "in" if number % 4 == 0 else "out", "utc_offset_min": number % 5 * 210},
+                patient=number % 3 == 0,
+                weak=number % 7 == 0,
+            )
+            for number in range(devices)
         ]
         self.versions = {
             f"v{counter}": (counter, min(spec[1], counter), spec[2])
@@ -235,6 +270,10 @@ class World:
     def report(self, device, state):
         """The device says how its attempt goes; `committed` and it runs the version."""
         self.operations += 1
+        if device.weak and state == "committed":
+            state = "failed"
+        if state == "staged":
+            device.staged = device.target
         device.seq += 1
         event = Event(event_id=event_id(), attempt_id=device.attempt, seq=device.seq, state=state)
         self.runner.run(
@@ -279,8 +318,12 @@ class World:
             ]
             assert not skipped, "past a watershed"
         if answer.get("rollout"):
-            (row,) = self.rows("select state from rollouts where name = :name", name=answer["rollout"])
+            (row,) = self.rows(
+                "select state, policy from rollouts where name = :name", name=answer["rollout"]
+            )
             assert row["state"] in OFFERING
+            if answer["action"] == "install" and device.staged != answer["target_version"]:
+                assert _open(row["policy"].get("windows"), device, self.now), "outside its windows"
             device.admitted.add(answer["rollout"])
 
     def check_sticky(self, device):
@@ -317,6 +360,19 @@ class World:
     async def _close(self):
         for server in self.servers:
             await server.close()
+
+
+def _open(windows, device, now):
+    """Whether a window is open, by minutes of the device's day; windows are those that the stories have."""
+    if windows is None:
+        return True
+    offset = device.attributes["utc_offset_min"] if windows["zone"] == "device" else 0
+    minute = (now.hour * 60 + now.minute + offset) % 1440
+    spans = [
+        [int(text_[:2]) * 60 + int(text_[3:]) for text_ in (window["start"], window["end"])]
+        for window in windows["daily"]
+    ]
+    return any((minute - start) % 1440 < (end - start) % 1440 for start, end in spans)
 
 
 def _add_version(session, counter, size, floor, watershed):
