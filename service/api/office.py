@@ -74,7 +74,13 @@ def list_audit(
 def create_api_token(body: ApiTokenBody, session: Transaction, caller: Admin, now: Now) -> SecretView:
     """Shown this once."""
     secret = access.create_api_token(
-        session, body.name, body.scope, actor=caller.name, now=now, expires_at=body.expires_at
+        session,
+        body.name,
+        body.scope,
+        actor=caller.name,
+        now=now,
+        expires_at=body.expires_at,
+        person=body.person,
     )
     return SecretView(name=body.name, token=secret)
 

@@ -273,10 +273,15 @@ class AuditView(View):
 
 
 class ApiTokenBody(Body):
-    """A token for a person or a machine."""
+    """A token for a person or a machine.
+
+    Attributes:
+        person: whose it is, where that is not its name: all tokens of one person are one voice in approvals.
+    """
 
     name: Name
     scope: Literal["viewer", "publisher", "release-manager", "admin"]
+    person: Name | None = None
     expires_at: Moment | None = None
 
 

@@ -16,12 +16,21 @@ Name = Annotated[str, typer.Argument(help="What to call it in lists and in the a
 
 @app.command("create")
 def create(
-    name: Name, scope: Annotated[str, typer.Option(help=f"One of {', '.join(access.SCOPES)}.")] = "admin"
+    name: Name,
+    scope: Annotated[str, typer.Option(help=f"One of {', '.join(access.SCOPES)}.")] = "admin",
+    person: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose it is, if not its name's: all tokens of one person are one voice in approvals."
+        ),
+    ] = None,
 ) -> None:
     """Make an API token; it is shown this once."""
     engine = database.engine_for(settings().database_url)
     with database.transaction(engine) as session:
-        typer.echo(access.create_api_token(session, name, scope, actor="command line", now=utc_now()))
+        typer.echo(
+            access.create_api_token(session, name, scope, actor="command line", now=utc_now(), person=person)
+        )
 
 
 @app.command("enrolment")

@@ -12,9 +12,25 @@ SCOPES = ("viewer", "publisher", "release-manager", "admin")
 
 
 def create_api_token(
-    session: Session, name: str, scope: str, *, actor: str, now: datetime, expires_at: datetime | None = None
+    session: Session,
+    name: str,
+    scope: str,
+    *,
+    actor: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+    person: str | None = None,
 ) -> str:
     """A secret for a person or a machine; shown once, kept as a hash.
+
+    Args:
+        session: the transaction.
+        name: what it is called in the audit log.
+        scope: one of `SCOPES`.
+        actor: who makes it.
+        now: the time of the request.
+        expires_at: when it stops being good.
+        person: whose it is; all tokens of one person are one voice where several people have to agree.
 
     Raises:
         Invalid: unknown scope.
@@ -27,7 +43,7 @@ def create_api_token(
     secret = tokens.new_secret("gla")
     session.add(
         store.devices.ApiTokenRow(
-            name=name, hash=tokens.secret_hash(secret), scope=scope, expires_at=expires_at
+            name=name, hash=tokens.secret_hash(secret), scope=scope, expires_at=expires_at, person=person
         )
     )
     audit.record(
@@ -36,7 +52,7 @@ def create_api_token(
         verb="api_token.create",
         subject=f"api_token:{name}",
         now=now,
-        detail={"scope": scope},
+        detail={"scope": scope} | ({"person": person} if person else {}),
     )
     return secret
 

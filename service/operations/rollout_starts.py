@@ -62,16 +62,11 @@ def approve(
     """Write one person's agreement down; the last one that is needed starts the rollout, or schedules it.
 
     Raises:
-        OwnApproval: the author's.
-        AlreadyApproved: the same person's again.
+        OwnApproval: the author's, or of who changed the draft, with whatever token.
+        AlreadyApproved: the same person's again, with whatever token.
         VersionNotReady: as `start`, with the last one.
     """
-    if actor == row.created_by:
-        raise OwnApproval(
-            f"{actor} wrote this rollout; somebody else approves it, with a token of their own", field="actor"
-        )
-    if actor in {given.actor for given in store.rollouts.approvals(session, row.id)}:
-        raise AlreadyApproved(f"{actor} has approved already; it needs different people", field="actor")
+    _require_another(session, row, actor)
     session.add(store.rollouts.ApprovalRow(rollout_id=row.id, actor=actor, at=now, reason=reason))
     session.flush()
     carry_out(session, row, "approve", actor=actor, reason=reason, now=now)
@@ -84,6 +79,20 @@ def approve(
             # The person who agrees is not the one to settle it: their word counts, and it starts once it can.
             carry_out(session, row, "schedule", actor=actor, reason=reason, now=now)
             row.waits_for = refusal.detail
+
+
+def _require_another(session: Session, row: store.rollouts.RolloutRow, actor: str) -> None:
+    """Refuse whoever has had a part in it already: tokens are many, people count."""
+    wrote = store.rollouts.authors(session, row)
+    given = {given.actor for given in store.rollouts.approvals(session, row.id)}
+    people = store.devices.people(session, {actor, *wrote, *given})
+    who = actor if people[actor] == actor else f"{actor} is a token of {people[actor]}, who"
+    if people[actor] in {people[name] for name in wrote}:
+        raise OwnApproval(
+            f"{who} wrote this rollout; somebody else approves it, with a token of their own", field="actor"
+        )
+    if people[actor] in {people[name] for name in given}:
+        raise AlreadyApproved(f"{who} has approved already; it needs different people", field="actor")
 
 
 def start_due(session: Session, bell: Bell, rollout_id: UUID, *, now: datetime) -> bool:

@@ -1,6 +1,6 @@
 """Devices, what they run, and the tokens that let them in."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -77,7 +77,11 @@ class EnrolmentTokenRow(Table):
 
 
 class ApiTokenRow(Table):
-    """A secret of a person or a machine on the admin API; only its hash is kept."""
+    """A secret of a person or a machine on the admin API; only its hash is kept.
+
+    Attributes:
+        person: who uses it; None for a token that stands for itself.
+    """
 
     __tablename__ = "api_tokens"
 
@@ -85,6 +89,7 @@ class ApiTokenRow(Table):
     name: Mapped[str] = mapped_column(unique=True)
     hash: Mapped[str] = mapped_column(unique=True)
     scope: Mapped[str]
+    person: Mapped[str | None]
     expires_at: Mapped[datetime | None]
     revoked: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[Created]
@@ -160,6 +165,12 @@ def enrolment_token(session: Session, token_hash: str) -> EnrolmentTokenRow | No
 def api_token(session: Session, token_hash: str) -> ApiTokenRow | None:
     """The API token of that hash."""
     return session.scalar(select(ApiTokenRow).where(ApiTokenRow.hash == token_hash))
+
+
+def people(session: Session, names: Collection[str]) -> dict[str, str]:
+    """Name of a token, revoked ones too -> the person behind it; itself where nobody is named, or it is unknown."""
+    query = select(ApiTokenRow.name, ApiTokenRow.person).where(ApiTokenRow.name.in_(names))
+    return {name: name for name in names} | {name: person or name for name, person in session.execute(query)}
 
 
 def api_tokens(session: Session) -> Sequence[ApiTokenRow]:

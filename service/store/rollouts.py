@@ -175,6 +175,14 @@ def approvals(session: Session, rollout_id: UUID) -> Sequence[ApprovalRow]:
     return session.scalars(query.order_by(ApprovalRow.at, ApprovalRow.actor)).all()
 
 
+def authors(session: Session, row: RolloutRow) -> set[str]:
+    """Who wrote a rollout, or changed it while it was a draft."""
+    query = select(RolloutEventRow.actor).where(
+        RolloutEventRow.rollout_id == row.id, RolloutEventRow.kind == "changed"
+    )
+    return {row.created_by, *session.scalars(query)}
+
+
 def of_version(session: Session, version_id: int) -> Sequence[RolloutRow]:
     """Every rollout of a version, whatever its state, oldest first."""
     query = select(RolloutRow).where(RolloutRow.version_id == version_id)

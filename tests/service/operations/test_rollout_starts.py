@@ -100,6 +100,36 @@ def test_nobody_approves_their_own_or_twice(people):
     refused(approve(people, "publisher"), 403, "forbidden")
 
 
+def token_of(live, person, name):
+    body = {"name": name, "scope": "release-manager", "person": person}
+    live.tokens[name] = ok(live.call("POST", "/v1/admin/tokens", body))["token"]
+
+
+def test_all_tokens_of_one_person_are_one_voice(people):
+    token_of(people, "release-manager", "the-authors-other")
+    token_of(people, "ana", "anas-other")
+    token_of(people, "carla", "carlas")
+    ok(create_rollout(people, "r", "v1", policy={"approvals": 2}))
+    ok(act(people, "r", "start"))
+    own = refused(approve(people, "the-authors-other"), 403, "own_approval", "actor")
+    assert "the-authors-other is a token of release-manager, who wrote this" in own["detail"]
+    ok(approve(people, "anas-other"))
+    again = refused(approve(people, "ana"), 409, "already_approved", "actor")
+    assert "ana has approved already" in again["detail"]
+    assert ok(approve(people, "carlas"))["state"] == "running"
+
+
+def test_who_changed_a_draft_does_not_approve_it(people):
+    ok(create_rollout(people, "r", "v1", policy={"approvals": 1}))
+    config = ok(people.call("GET", "/v1/admin/config"))
+    (draft,) = config["rollouts"]
+    draft["stages"][0]["percent"] = 50
+    ok(people.call("PUT", "/v1/admin/config", {"rollouts": [draft]}, "ana"))
+    ok(act(people, "r", "start"))
+    refused(approve(people, "ana"), 403, "own_approval", "actor")
+    assert ok(approve(people, "bo"))["state"] == "running"
+
+
 def test_what_waits_for_approval_can_be_dropped(people):
     ok(create_rollout(people, "r", "v1", policy={"approvals": 1}))
     ok(act(people, "r", "start"))

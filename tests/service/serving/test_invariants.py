@@ -62,7 +62,7 @@ def some_versions(dice):
 
 def some_stages(dice):
     if dice.random() < 0.5:
-        return [("everyone", 100)]
+        return [(dice.choice(["everyone", "everyone", "everyone", "insiders"]), 100)]
     widths = sorted(dice.sample([0.5, 10, 25, 50, 75, 100], dice.randint(1, 3)))
     return [("insiders", 100)] * dice.randint(0, 1) + [("everyone", width) for width in widths]
 
@@ -125,6 +125,17 @@ class Rollouts(RuleBasedStateMachine):
         if dice.random() < 0.1:
             self.world.revoke(dice.choice(sorted(self.world.versions)))
         self.world.kill(killed=dice.random() < 0.2)
+
+    @rule(dice=DICE)
+    def regret(self, dice):
+        """Everybody installs what there is, and now and then it is taken back."""
+        server = dice.randrange(4)
+        for device in dice.sample(self.world.devices, 8):
+            self.world.poll([(server, device)])
+            if device.attempt is not None:
+                self.world.report(device, "committed")
+        if self.names and dice.random() < 0.3:
+            self.world.act(dice.choice(self.names), "rollback")
 
     @rule(dice=DICE)
     def hear(self, dice):

@@ -1,4 +1,4 @@
-"""Outcomes summed up as they are counted, and the people behind tokens.
+"""Outcomes summed up as they are counted.
 
 Gates read sums over all minutes. Triggers keep these in the transaction of the counts, so that no writer can forget
 to. Folding puts minutes together and counts nothing: it says so (`graylag.folding`), and its rows are left out.
