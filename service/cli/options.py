@@ -26,4 +26,5 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     table = Table(*headings)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console().print(table)
+    # Words of people and devices: `[x]` and `:100:` mean themselves.
+    Console(markup=False, emoji=False, highlight=False).print(table)

@@ -36,7 +36,7 @@ def create(
     """Write a rollout down; nothing reaches a device before `start`.
 
     From a file, or from options: --name r --model m --version v2, and --template careful or --stage
-    internal:100:20 --stage everyone:100. Options beside a file outrank it.
+    internal:50:20 --stage everyone:100. Options beside a file outrank it.
     """
     said = {"name": name, "model": model, "version": version, "template": template}
     body = _body(file, said, _stages(stage or [], max_failures))

@@ -15,9 +15,9 @@ from workers.cli import bench, patch
 run = CliRunner().invoke
 
 
-def save(path: Path, codes: np.ndarray) -> Path:
+def save(path: Path, codes: np.ndarray, *, name: str = "layer.weight") -> Path:
     raw = codes.astype(np.int8).tobytes()
-    header = {"layer.weight": {"dtype": "I8", "shape": list(codes.shape), "data_offsets": [0, len(raw)]}}
+    header = {name: {"dtype": "I8", "shape": list(codes.shape), "data_offsets": [0, len(raw)]}}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + raw)
     return path
@@ -78,6 +78,16 @@ def test_inspect_names_the_tensors_and_what_they_cost(built):
     text = run(patch, ["inspect", str(built)]).output
     assert "layer.weight" in text
     assert "reversible" in text
+
+
+def test_inspect_shows_names_as_they_are_and_not_as_colours_or_pictures(tmp_path):
+    rng = np.random.default_rng(3)
+    values = rng.integers(-128, 128, (600, 600))
+    changed = values ^ (rng.random(values.shape) < 0.1)
+    name = "[red]layer:100:20"
+    old, new = (save(tmp_path / part, codes, name=name) for part, codes in (("a", values), ("b", changed)))
+    run(patch, ["build", str(old), str(new), "-o", str(tmp_path / "p")])
+    assert name in run(patch, ["inspect", str(tmp_path / "p")]).output
 
 
 def test_inspect_of_something_else_is_a_named_error(files):

@@ -18,6 +18,7 @@ from sdk_contract.patch.files import replacing
 from workers.delta.bsdiff40 import ExportedPatch, export_bsdiff40
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 from workers.delta.inspect import Inspection, inspect_patch
+from workers.delta.layouts.rules import printable
 from workers.delta.ranges import LocalFile
 
 NOT_WORTH_IT = 3
@@ -186,11 +187,12 @@ def _show(found: Inspection, *, show_all: bool) -> None:
     table = Table("tensor", "bytes", "made by", "changed", "cost", "of its size", box=None)
     ranked = sorted(found.tensors, key=lambda tensor: -tensor.cost)
     for tensor in ranked if show_all else ranked[:SHOWN]:
-        ops = "+".join(tensor.ops)
+        name, ops = printable(tensor.name) or "(between)", "+".join(tensor.ops)
         share = f"{tensor.changed / max(tensor.values, 1):.1%}"
         of_size = f"{tensor.cost / max(tensor.size, 1):.2%}"
-        table.add_row(tensor.name or "(between)", f"{tensor.size:,}", ops, share, f"{tensor.cost:,}", of_size)
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140).print(table)
+        table.add_row(name, f"{tensor.size:,}", ops, share, f"{tensor.cost:,}", of_size)
+    width = None if sys.stdout.isatty() else 140
+    Console(file=sys.stdout, width=width, markup=False, emoji=False).print(table)
     hidden = 0 if show_all else max(len(ranked) - SHOWN, 0)
     typer.echo(f"{found.unchanged} unchanged" + (f", {hidden} more with --all" if hidden else ""))
 
