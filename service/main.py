@@ -238,6 +238,7 @@ def _desk(
         ),
         load=lambda: pressure.load,
         demand=demand.considered,
+        foresee=demand.foreseen,
     )
 
 

@@ -78,7 +78,7 @@ async def why_device(
 
     known = await asyncio.to_thread(look)
     async with held.async_engine.connect() as connection:
-        asked = inquiry.Inquiry(held.snapshots.current, held.desk.pace, connection)
+        asked = inquiry.Inquiry(held.snapshots.current, held.desk.pace, connection, held.desk.foresee)
         return WhyView.model_validate(await asked.why(known, model, now))
 
 

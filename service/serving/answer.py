@@ -79,6 +79,7 @@ class PollDesk:
 
     Attributes:
         pace: how often devices come, and how long they wait.
+        foresee: what `demand` would say, without asking for anything: for `why`.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class PollDesk:
         pace: Pace,
         load: Callable[[], Load] = Load,
         demand: Demand = as_decided,
+        foresee: Demand = as_decided,
     ) -> None:
         """Keep the ports; `load` tells how busy this process is, `demand` what is asked for when a patch is missing."""
         self._load = load
@@ -100,6 +102,7 @@ class PollDesk:
         self._checkins = checkins
         self._composer = composer
         self.pace = pace
+        self.foresee = foresee
 
     async def answer(self, question: Question) -> bytes:
         """What the device shall do: a `PollAnswer` as JSON.

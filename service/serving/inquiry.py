@@ -12,7 +12,7 @@ from service.domain.offers import Decision, Facts, When, refuge
 from service.domain.pacing import HOUR_MINUTES, MINUTE, minute_of
 from service.domain.why import RolloutTrace, explain
 from service.serving import pace
-from service.serving.answer import Pace, choose_line, refused, wish_for
+from service.serving.answer import Demand, Pace, as_decided, choose_line, refused, wish_for
 from service.serving.grants import Grant, consult
 from service.serving.snapshot import Snapshot
 
@@ -38,11 +38,16 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """Where a question is answered: the snapshot, the settings of polls, and a connection for what they ask of it."""
+    """Where a question is answered: the snapshot, the settings of polls, and a connection for what they ask of it.
+
+    Attributes:
+        foresee: whether the poll would wait for a patch that nobody makes yet.
+    """
 
     snapshot: Snapshot
     pace: Pace
     connection: AsyncConnection
+    foresee: Demand = as_decided
 
     async def why(self, known: Known, model: str | None, now: datetime) -> dict[str, Any]:
         """What the device's next poll would say, rollout by rollout; reads only.
@@ -53,8 +58,9 @@ class Inquiry:
         line, when = choose_line(self.snapshot, model), When(now, now - self.pace.patch_wait)
         facts = self._facts(known, line)
         found = explain(line, facts, when, self.snapshot.cohorts)
-        grant = await self._consult(line, found.decision, facts, when)
-        decision = _final(line, found.decision, facts, grant)
+        decided = self.foresee(line, facts, found.decision, when.now)
+        grant = await self._consult(line, decided, facts, when)
+        decision = _final(line, decided, facts, grant)
         offered = decision.offered
         return {
             "device_id": known.device_id,
@@ -95,11 +101,12 @@ class Inquiry:
     async def _rollout(
         self, line: Line, rollout: Rollout, trace: RolloutTrace, facts: Facts, when: When
     ) -> dict[str, Any]:
-        grant = await self._consult(line, trace.decision, facts, when)
+        decided = self.foresee(line, facts, trace.decision, when.now)
+        grant = await self._consult(line, decided, facts, when)
         shown = asdict(trace)
         del shown["decision"]
         return shown | {
-            "reason": _final(line, trace.decision, facts, grant).reason,
+            "reason": _final(line, decided, facts, grant).reason,
             "penalty": self._penalty(grant),
             "pacing": await self._pacing(rollout, when),
         }

@@ -59,18 +59,26 @@ class PatchDemand:
         """The decision, or `patch_building` while a patch that it lacks has only just been asked for."""
         if decision.rollout is None or not self._wait:
             return decision
-        pairs = missing(line, facts, decision, FORMAT)
-        waits = [self._ask(pair, now) for pair in pairs]
-        if not any(waits) or decision.action != "install" or _must_leave(line, facts):
+        waits = [self._ask(pair, now) for pair in missing(line, facts, decision, FORMAT)]
+        return _after(line, facts, decision, worth=any(waits))
+
+    def foreseen(self, line: Line, facts: Facts, decision: Decision, now: datetime) -> Decision:
+        """What `considered` would say to the device's next poll at this process; nothing is asked for."""
+        if decision.rollout is None or not self._wait:
             return decision
-        return replace(decision, reason="patch_building", action="none", deliveries=(), held=False)
+        pairs = missing(line, facts, decision, FORMAT)
+        waits = [self._remembers(pair) and now < self._first.get(pair, now) + self._wait for pair in pairs]
+        return _after(line, facts, decision, worth=any(waits))
 
     def _ask(self, pair: tuple[str, str], now: datetime) -> bool:
         """Count it in; whether it is worth waiting for."""
-        if pair not in self._first and len(self._first) >= self._max_pairs:
+        if not self._remembers(pair):
             return False
         self._news[pair] += 1
         return now < self._first.setdefault(pair, now) + self._wait
+
+    def _remembers(self, pair: tuple[str, str]) -> bool:
+        return pair in self._first or len(self._first) < self._max_pairs
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -88,6 +96,12 @@ class PatchDemand:
         except (SQLAlchemyError, OSError) as error:
             self._news.update(taken)
             log("patches").warning("wishes.kept", pairs=len(taken), error=type(error).__name__)
+
+
+def _after(line: Line, facts: Facts, decision: Decision, *, worth: bool) -> Decision:
+    if not worth or decision.action != "install" or _must_leave(line, facts):
+        return decision
+    return replace(decision, reason="patch_building", action="none", deliveries=(), held=False)
 
 
 def _must_leave(line: Line, facts: Facts) -> bool:

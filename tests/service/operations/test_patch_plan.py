@@ -78,6 +78,15 @@ def test_a_poll_that_misses_a_patch_asks_for_it_waits_and_gets_it(released):
     assert len(states(released)) == len(set(states(released)))
 
 
+def test_why_knows_of_the_wait_for_a_patch_that_nobody_makes_yet(released):
+    device = enrol(released, "d1")
+    polled = device.poll("v1", accepts=FORMS)
+    flush(released)
+    found = ok(released.call("GET", "/v1/admin/devices/d1/why"))
+    assert found["reason"] == found["rollouts"][0]["reason"] == polled["reason"] == "patch_building"
+    assert (found["action"], found["version"]) == ("none", None)
+
+
 def test_a_device_that_cannot_apply_patches_neither_asks_nor_waits(released):
     assert enrol(released, "d1").poll("v1")["need_update"]
     ask_for_more(released)

@@ -53,6 +53,20 @@ def test_devices_wait_from_the_first_poll_that_missed_the_patch_and_no_longer():
     assert asked._news == {PAIR: 3}
 
 
+def test_what_is_foreseen_is_what_the_next_poll_is_told_and_asks_for_nothing():
+    asked, seen = demand(max_pairs=1), world()
+    decision = decide(seen, DEVICE, When(NOW, WAITING_SINCE))
+    for after in (timedelta(), WAIT - timedelta(seconds=1), WAIT):
+        told = asked.foreseen(seen, DEVICE, decision, NOW + after)
+        if after:
+            assert told == considered(asked, seen, DEVICE, after)
+        else:
+            assert (told.reason, asked._news) == ("patch_building", {})
+            considered(asked, seen, DEVICE)
+    assert demand(max_pairs=0).foreseen(seen, DEVICE, decision, NOW).offered
+    assert demand(wait=timedelta()).foreseen(seen, DEVICE, decision, NOW).offered
+
+
 def test_nobody_waits_for_what_there_is_or_what_will_never_be():
     assert considered(demand(), world(patch("w1", "w2")), DEVICE).offered
     assert considered(demand(), world(hopeless=frozenset({PAIR})), DEVICE).offered
