@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sdk_contract.wire import Event
+from service.serving import pace
 from service.serving.measurements import Measured, Measurements
 from service.serving.storable import storable
 
@@ -97,7 +98,10 @@ _MERGE = text(
     from news
     where a.id = news.id and a.device_id = news.device_id and a.closed_at is null
     returning a.device_id, a.rollout_id, a.stage, a.stratum, a.arm, a.state, a.bytes_sent, a.model, a.version_id,
-              a.closed_at, a.offered_at
+              a.closed_at, a.offered_at, a.bytes_offered,
+              -- As it was before this statement; looked up only for who fetched more than it was offered.
+              case when news.bytes > a.bytes_offered and a.arm = 'treated'
+                then (select past.bytes_sent from attempts past where past.id = a.id) end as bytes_before
     """
 )
 
@@ -132,9 +136,11 @@ class Intake:
     async def take_in(self, connection: AsyncConnection, reports: Sequence[Report]) -> Sequence[Receipt]:
         """Keep, merge and count a batch of reports."""
         fresh = await _keep(connection, reports)
-        closed = await _merge(connection, reports, fresh)
+        merged = await _merge(connection, reports, fresh)
+        closed = [row for row in merged if row.closed_at is not None]
         await _count(connection, closed, reports)
         measured = await self.measurements.count(connection, _measured(reports, fresh))
+        await pace.charge(connection, _beyond(merged), reports[0].now)
         bad = {row.rollout_id for row in closed if OUTCOMES[row.state] in BAD}
         return [_receipt(report, fresh, closed, frozenset(measured | bad)) for report in reports]
 
@@ -199,7 +205,16 @@ async def _merge(connection: AsyncConnection, reports: Sequence[Report], fresh: 
         "now": [item.now for item in news],
         "leases": [item.lease_until for item in news],
     }
-    return [row for row in await connection.execute(_MERGE, columns) if row.closed_at is not None]
+    return list(await connection.execute(_MERGE, columns))
+
+
+def _beyond(merged: Sequence[Any]) -> list[pace.Excess]:
+    """Who fetched more than it was offered: a patch failed, and the whole file came."""
+    return [
+        pace.Excess(row.rollout_id, row.version_id, row.bytes_offered, row.bytes_before, row.bytes_sent)
+        for row in merged
+        if row.bytes_before is not None
+    ]
 
 
 @dataclass(frozen=True, slots=True)

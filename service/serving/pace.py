@@ -1,6 +1,7 @@
 """The record of what paced rollouts have given, read and written under the locks of their rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -30,6 +31,34 @@ _OPEN = text(
 _SPENT = text(
     "select rollout_id, minute, bytes from pace where rollout_id = any(:rollouts) and minute >= :since"
 )
+
+_CHARGE = text(
+    """
+    with excess as (
+      select * from unnest(cast(:rollouts as uuid[]), cast(:versions as bigint[]), cast(:offered as bigint[]),
+                           cast(:before as bigint[]), cast(:sent as bigint[]))
+        as excess(rollout_id, version_id, offered, before, sent)
+    ), charged as (
+      select excess.rollout_id,
+        least(sent, offered + files.bytes) - least(greatest(before, offered), offered + files.bytes) as bytes
+      from excess
+      join rollouts on rollouts.id = excess.rollout_id and rollouts.policy -> 'pacing' ->> 'bytes_per_hour' is not null
+      cross join lateral (
+        select max(whole.bytes) as bytes from (
+          select sum(blob.size) as bytes
+          from variants variant
+          join components component on component.variant_id = variant.id
+          join blobs blob on blob.sha256 = component.blob_sha256
+          where variant.version_id = excess.version_id group by variant.id
+        ) whole
+      ) files
+    )
+    insert into pace (rollout_id, minute, bytes)
+    select rollout_id, :minute, sum(bytes) from charged where bytes > 0 group by 1 order by 1
+    on conflict (rollout_id, minute) do update set bytes = pace.bytes + excluded.bytes
+    """
+)
+"""At most all files once more, whatever a device says: none can spend the budget of the others."""
 
 _BOOK = text(
     """
@@ -65,6 +94,36 @@ async def read(
     for row in await connection.execute(_SPENT, {"rollouts": rollouts, "since": since}):
         ledgers[row.rollout_id].spent[row.minute] = row.bytes
     return ledgers
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A device that has fetched more than it was offered.
+
+    Attributes:
+        offered: bytes that its attempt has taken from the budget.
+        before: what it had told until now, in all.
+        sent: what it tells now.
+    """
+
+    rollout_id: UUID
+    version_id: int
+    offered: int
+    before: int
+    sent: int
+
+
+async def charge(connection: AsyncConnection, excesses: Sequence[Excess], now: datetime) -> None:
+    """Take from the budgets what devices have fetched beyond their offers; later offers make room for it."""
+    if excesses:
+        values = {
+            "rollouts": [item.rollout_id for item in excesses],
+            "versions": [item.version_id for item in excesses],
+            "offered": [item.offered for item in excesses],
+            "before": [item.before for item in excesses],
+            "sent": [item.sent for item in excesses],
+        }
+        await connection.execute(_CHARGE, values | {"minute": minute_of(now)})
 
 
 async def write(connection: AsyncConnection, ledgers: Mapping[UUID, Ledger]) -> None:

@@ -43,6 +43,51 @@ def daily(moment, lasts_min):
     return {"zone": "UTC", "daily": [{"start": f"{moment:%H:%M}", "end": f"{end:%H:%M}"}]}
 
 
+# --- pace ----------------------------------------------------------------------------------------
+
+
+SIZE = 2**20
+HOUR = {"bytes_per_hour": 6 * 3 * SIZE}
+"""A sixth of it, in five minutes, is three whole files."""
+
+
+def test_what_a_device_fetched_because_its_patch_failed_is_taken_from_the_budget(live):
+    publish(live, "v1", bytes(SIZE))
+    roll_out(live, "r", "v1", policy={"pacing": HOUR})
+    device = enrol(live, "d1")
+    attempt = device.poll()["attempt_id"]
+    device.report(device.event(attempt, "downloading", bytes=SIZE // 2))
+    assert spent(live, device) == SIZE
+    device.report(device.event(attempt, "downloading", bytes=SIZE + 1000))
+    device.report(device.event(attempt, "downloaded", bytes=SIZE + 3000))
+    assert spent(live, device) == SIZE + 3000
+    assert told(live, enrol(live, "d2"))["need_update"]
+    assert told(live, enrol(live, "d3"))["reason"] == "paced"
+
+
+def test_a_device_that_makes_up_what_it_fetched_takes_one_download_from_the_others_at_most(live):
+    publish(live, "v1", bytes(SIZE))
+    roll_out(live, "r", "v1", policy={"pacing": HOUR})
+    device = enrol(live, "d1")
+    attempt = device.poll()["attempt_id"]
+    for told_bytes in (2**40, 2**41, 2**42):
+        device.report(device.event(attempt, "downloading", bytes=told_bytes))
+    assert spent(live, device) == 2 * SIZE
+    assert told(live, enrol(live, "d2"))["need_update"]
+
+
+def test_what_is_fetched_for_a_rollout_without_a_budget_is_charged_to_nobody(live):
+    publish(live, "v1", bytes(SIZE))
+    roll_out(live, "r", "v1", policy={"pacing": {"open_downloads": 5}})
+    device = enrol(live, "d1")
+    device.report(device.event(device.poll()["attempt_id"], "downloaded", bytes=3 * SIZE))
+    assert actors.rows(live, "select bytes from pace") == [{"bytes": SIZE}]
+
+
+def spent(live, device):
+    return why(live, device)["rollouts"][0]["pacing"]["bytes_last_hour"]
+
+
 # --- windows --------------------------------------------------------------------------------------
 
 
