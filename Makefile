@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench bench-delta torture fuzz invariants conformance clean
+.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ bench: setup  ## Polls and reports against an empty handler, small fleet against
 
 bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files; 4.2 GB: ARGS="--ours --only full.int8 --tiles 333")
 	$(BIN)/python -m workers.delta.bench $(PAIRS) $(ARGS)
+
+bench-release: setup  ## OLD and NEW (TILES= times) from CI to a device as a patch, over real servers: seconds and memory (4.2 GB: 50 GB of disk)
+	GRAYLAG_RELEASE_PAIR=$(abspath $(OLD)),$(abspath $(NEW)) GRAYLAG_RELEASE_TILES=$(or $(TILES),1) GRAYLAG_PATIENCE_S=3600 \
+	  $(BIN)/python -m pytest -q --timeout 0 tests/journeys/test_release_by_patch.py
 
 torture: setup  ## The device client against every crash point, fault and cut (20 minutes, 6 GB of memory, 8 GB of disk)
 	GRAYLAG_TORTURE=1 $(BIN)/python -m pytest tests/sdk_contract/client $(ARGS)

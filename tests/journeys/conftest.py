@@ -20,7 +20,7 @@ import pytest
 from service.cli.http import AdminApi
 
 BIN = Path(sys.executable).parent
-PATIENCE_S = 150
+PATIENCE_S = float(os.environ.get("GRAYLAG_PATIENCE_S", "150"))
 
 
 @pytest.fixture(autouse=True)
