@@ -13,6 +13,9 @@ from sdk_contract.patch.apply import PIECE, Applier
 from sdk_contract.patch.container import DEFAULT_LIMITS, Limits
 from sdk_contract.patch.errors import PatchTruncated
 
+# How much of a new file is written before the system is told to go on to the disk with it.
+BEHIND = 32 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class AppliedPatch:
@@ -44,6 +47,39 @@ class FileRange:
         while left:
             written = os.pwrite(self._fd, left, offset)
             left, offset = left[written:], offset + written
+
+
+class NewFile(FileRange):
+    """A file written from front to back, of which the system keeps only the end in memory.
+
+    Its bytes go to the disk while the next ones are made, instead of all at the last sync, and the pages they were
+    in are used again. Kept, a large file would push what a device is working with out of memory, and finding
+    ever new pages for it can take as long as making its bytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Use an open file; the caller closes it."""
+        super().__init__(file)
+        self._told = 0
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Store the bytes at `offset`, which is where the last ones ended."""
+        super().write(offset, data)
+        end = offset + len(data)
+        if end - self._told >= BEHIND:
+            self._told = end
+            _let_go(self._fd, end)
+
+
+def _let_go(fd: int, end: int) -> None:
+    """Begin to write the file's front, and drop what was written of it since the last time.
+
+    Linux starts to write dirty pages at this advice and drops clean ones. It is advice: where it is not known or
+    not taken, the file is as right without.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, end, os.POSIX_FADV_DONTNEED)
 
 
 @contextlib.contextmanager
@@ -93,7 +129,7 @@ def apply_patch(
     """
     started = time.perf_counter()
     with source_path.open("rb") as source, patch_path.open("rb") as patch, replacing(target_path) as target:
-        applier = Applier(FileRange(source), FileRange(target), index_sha256=index_sha256, limits=limits)
+        applier = Applier(FileRange(source), NewFile(target), index_sha256=index_sha256, limits=limits)
         while chunk := patch.read(PIECE):
             applier.feed(chunk)
         applier.finish()

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from sdk_contract.patch.codecs import Dtype, Places, Run, Symbols, places_of, read_run
+from sdk_contract.patch.codecs import Dtype, Run, Symbols, read_run
 from sdk_contract.patch.cursor import Cursor
 from sdk_contract.patch.errors import NotReversible, PatchCorrupt, PatchUnsupported
+from sdk_contract.patch.places import Places, places_of
 from sdk_contract.patch.quads import MAX_QUAD_GROUPS, TOKEN_ESCAPE, quads_of
 from sdk_contract.patch.transforms import (
     SPARSE_PART,

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sdk_contract.patch.codecs import Places, Run, Symbols
+from sdk_contract.patch.codecs import Run, Symbols
+from sdk_contract.patch.places import Places
 
 # Above one changed value in six, touching all of them costs less than finding the changed ones.
 SPARSE_PART = 6
@@ -82,10 +83,13 @@ def key_of(element: Element, old: Bytes) -> Bytes:
         old: the old values' bytes, contiguous.
     """
     kind = _KINDS[element]
-    words: Words = old.view(dtype_of(element))
     if kind.exponent_shift is None:
         raise ValueError(f"{element.name} has no exponent")
-    return np.asarray(((words >> kind.exponent_shift) & kind.exponent_mask).astype(np.uint8))
+    words: Words = old.view(dtype_of(element))
+    keys: Bytes = (words >> kind.exponent_shift).astype(np.uint8)
+    if kind.exponent_mask != 0xFF:
+        keys &= np.uint8(kind.exponent_mask)  # the sign; where the exponent has eight bits it is the ninth
+    return keys
 
 
 def exponent_groups(element: Element, old: Bytes, cuts: bytes) -> Bytes:
@@ -94,21 +98,14 @@ def exponent_groups(element: Element, old: Bytes, cuts: bytes) -> Bytes:
     Args:
         element: one with an exponent.
         old: the old values' bytes, contiguous.
-        cuts: exponents.
+        cuts: exponents, at least one.
     """
-    kind = _KINDS[element]
-    if kind.exponent_shift is None:
-        raise ValueError(f"{element.name} has no exponent")
-    words: Words = old.view(dtype_of(element))
-    unsigned = words + words  # drops the sign; the exponent is on top, so whole words compare as exponents do
-    limits = [
-        unsigned.dtype.type(cut << (kind.exponent_shift + 1)) for cut in cuts if cut <= kind.exponent_mask
-    ]
-    if not limits:
-        return np.zeros(len(words), np.uint8)
-    numbers: Bytes = (unsigned >= limits[0]).view(np.uint8)
-    for limit in limits[1:]:
-        numbers += (unsigned >= limit).view(np.uint8)  # adding booleans would widen them first
+    keys = key_of(element, old)
+    numbers: Bytes = (keys >= np.uint8(cuts[0])).view(np.uint8)
+    reached = np.empty(len(keys), np.bool_)
+    for cut in cuts[1:]:
+        np.greater_equal(keys, np.uint8(cut), out=reached)
+        numbers += reached.view(np.uint8)  # adding booleans would widen them first
     return numbers
 
 
@@ -169,6 +166,11 @@ def _touch(element: Element, result: Bytes, places: Places, symbols: Symbols, si
         _touch_nibbles(result, places, symbols, sign)
         return
     words: Words = result.view(dtype_of(element))
+    if element in _WORDS:
+        # In one walk instead of there and back; places are ascending, so none is there twice.
+        made_at = np.add.at if sign > 0 else np.subtract.at
+        made_at(words, places, _delta(symbols, words.dtype))
+        return
     touched = np.ascontiguousarray(words[places]).view(np.uint8)
     made = _RESTORE[element](element, touched, symbols, sign)
     words[places] = made.view(words.dtype)
@@ -202,11 +204,18 @@ def _integer_difference(element: Element, old: Bytes, new: Bytes) -> Words:
 
 
 def _integer_restore(element: Element, base: Bytes, symbols: Words, sign: int) -> Bytes:
-    words, delta = base.view(dtype_of(element)), _unzigzag(symbols)
-    if delta.itemsize < words.itemsize:
-        narrow, wide = f"<i{delta.itemsize}", f"<i{words.itemsize}"
-        delta = delta.view(narrow).astype(wide).view(words.dtype)
-    return np.asarray(words + delta if sign > 0 else words - delta).view(np.uint8)
+    words: Words = base.view(dtype_of(element))
+    delta = _delta(symbols, words.dtype)
+    made = np.add if sign > 0 else np.subtract
+    return np.asarray(made(words, delta, out=delta)).view(np.uint8)  # `delta` is ours, and in the cache
+
+
+def _delta(symbols: Words, dtype: "np.dtype[np.unsignedinteger[Any]]") -> Words:
+    """What symbols add to numbers that may be wider than they; a new array."""
+    delta = _unzigzag(symbols)
+    if delta.itemsize < dtype.itemsize:
+        delta = delta.view(f"<i{delta.itemsize}").astype(f"<i{dtype.itemsize}").view(dtype)
+    return delta
 
 
 def _nibble_difference(_element: Element, old: Bytes, new: Bytes) -> Words:

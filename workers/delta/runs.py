@@ -16,11 +16,11 @@ from sdk_contract.patch.codecs import (
     PLAIN,
     SHIFTED,
     ZERO,
-    Places,
     Run,
     Symbols,
 )
 from sdk_contract.patch.cursor import RAW, ZSTD, ZSTD_MAGIC
+from sdk_contract.patch.places import Places
 from sdk_contract.patch.transforms import Bytes
 
 SAMPLE = 4096

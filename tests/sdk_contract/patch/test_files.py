@@ -1,0 +1,23 @@
+"""Files: what is written from front to back is whole, however much of it the system has let go."""
+
+import hashlib
+from pathlib import Path
+
+from sdk_contract.patch.files import BEHIND, NewFile
+
+PIECE = 3 << 20
+
+
+def test_a_file_longer_than_what_stays_in_memory_has_every_byte(tmp_path: Path):
+    count, piece = 2 * BEHIND // PIECE + 2, bytes(range(256)) * (PIECE // 256)
+    expected = hashlib.sha256()
+    with (tmp_path / "new").open("w+b") as file:
+        new = NewFile(file)
+        for number in range(count):
+            data = number.to_bytes(2) + piece[2:]
+            new.write(number * PIECE, data)
+            expected.update(data)
+        assert new.read(0, 4) == bytes(2) + piece[2:4]
+    with (tmp_path / "new").open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").digest() == expected.digest()
+    assert (tmp_path / "new").stat().st_size == count * PIECE
