@@ -10,6 +10,7 @@ from service.tokens.assertions import (
     verify_assertion,
 )
 from service.tokens.compact import Jwt, read, unverified_subject
+from service.tokens.device_keys import check_of
 from service.tokens.opaque import Caller, Clock, new_secret, secret_hash, utc_now
 from service.tokens.providers import (
     ProviderKey,
@@ -35,6 +36,7 @@ __all__ = [
     "Jwt",
     "ProviderKey",
     "ProviderRules",
+    "check_of",
     "derived_secret",
     "device_of",
     "new_secret",

@@ -4,26 +4,20 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from service import ed25519
 from service.errors import Unauthorized
-from service.tokens.compact import Check, Jwt, own_claims
-from service.tokens.reading import CLOCK_SKEW_S, ED25519, check_times, text_of
+from service.tokens.compact import Jwt, own_claims
+from service.tokens.device_keys import check_of
+from service.tokens.reading import CLOCK_SKEW_S, check_times, text_of
 
 DEVICE_TYPE = "graylag-device+jwt"
 ASSERTION_SPAN_S = 300
 MIN_JTI = 16
-P256_SIGNATURE = 64
-"""Bytes of an ES256 signature: r and s (RFC 7518, 3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,7 @@ def verify_assertion(
         TokenExpired: too old, or the device's clock is wrong.
         Unauthorized: not by this key, for another request, or with claims that it must not have.
     """
-    claims = own_claims(token, _check_of(public_key), DEVICE_TYPE, ("iss", "sub", "aud", "iat", "exp", "jti"))
+    claims = own_claims(token, check_of(public_key), DEVICE_TYPE, ("iss", "sub", "aud", "iat", "exp", "jti"))
     if claims["iss"] != claims["sub"]:
         raise Unauthorized("iss and sub of a device assertion are the same")
     check_times(claims, now, ASSERTION_SPAN_S, skew_s=CLOCK_SKEW_S)
@@ -74,24 +68,6 @@ def request_mac(secret: bytes, device_id: str, timestamp: str, nonce: str, bindi
     digest = hashlib.sha256(binding.body).hexdigest()
     lines = ("graylag-hmac-v1", device_id, binding.method, binding.path, timestamp, nonce, digest)
     return hmac.new(secret, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
-
-
-def _check_of(public_key: bytes) -> Check:
-    if len(public_key) == ed25519.PUBLIC:
-        return Check(ED25519, partial(ed25519.fits, public_key))
-    return Check(("ES256",), partial(_fits_p256, public_key))
-
-
-def _fits_p256(public_key: bytes, signature: bytes, signed: bytes) -> bool:
-    if len(signature) != P256_SIGNATURE:
-        return False
-    r, s = (int.from_bytes(half) for half in (signature[:32], signature[32:]))
-    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
-    try:
-        key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
 
 
 def _check_binding(claims: dict[str, Any], binding: Binding) -> None:

@@ -66,6 +66,22 @@ def test_a_device_that_does_not_hold_its_key_does_not_come_in(live):
     assert ok(live.call("GET", "/v1/admin/devices")) == []
 
 
+def test_a_key_that_vouches_for_anything_does_not_come_in(live):
+    """The neutral point as a key, and (R, S) = (it, 0): OpenSSL takes that for a signature of every message."""
+    neutral = b"\x01" + bytes(31)
+    forged = {
+        "public_key": base64.b64encode(neutral).decode(),
+        "proof": base64.b64encode(neutral + bytes(32)).decode(),
+    }
+    refused(
+        live.client.post("/v1/device/enroll", json=Device(live).enrol_body() | forged),
+        422,
+        "invalid",
+        "proof",
+    )
+    assert ok(live.call("GET", "/v1/admin/devices")) == []
+
+
 def test_an_enrolment_token_counts_its_uses_and_expires(live):
     made = ok(live.call("POST", "/v1/admin/enrolment-tokens", {"name": "one", "max_uses": 1}))
     ok(Device(live, "a").enrol(made["token"]))
