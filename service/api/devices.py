@@ -9,11 +9,7 @@ from fastapi import APIRouter, Path, Query
 from sdk_contract.documents import DeviceId
 from service import database
 from service.api.dependencies import Admin, Config, Held, Now, ReadOnly, ReleaseManager, Transaction, Viewer
-from service.api.idempotency import IdempotentRoute
-from service.api.problems import RESPONSES
-from service.api.rollout_schemas import WhyView
-from service.api.schemas import (
-    ActBody,
+from service.api.device_schemas import (
     AttributesBody,
     DeviceView,
     ForgiveBody,
@@ -21,6 +17,10 @@ from service.api.schemas import (
     KeyBody,
     SharedSecretView,
 )
+from service.api.idempotency import IdempotentRoute
+from service.api.problems import RESPONSES
+from service.api.rollout_schemas import WhyView
+from service.api.schemas import ActBody
 from service.errors import Conflict
 from service.operations import devices, enrolments
 from service.operations.views import device_view

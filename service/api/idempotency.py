@@ -17,7 +17,8 @@ from starlette.concurrency import run_in_threadpool
 
 from service import database
 from service.api.dependencies import Process, process
-from service.api.schemas import ExchangeView, SecretView, SharedSecretView
+from service.api.device_schemas import SharedSecretView
+from service.api.office_schemas import ExchangeView, SecretView
 from service.api.webhook_schemas import WebhookSecretView
 from service.errors import Invalid, Unauthorized
 from service.operations import access, answers

@@ -17,8 +17,7 @@ from service.api.dependencies import (
     envelope_of,
 )
 from service.api.idempotency import IdempotentRoute
-from service.api.problems import RESPONSES
-from service.api.schemas import (
+from service.api.office_schemas import (
     ApiTokenBody,
     AuditView,
     EnrolmentTokenBody,
@@ -27,6 +26,7 @@ from service.api.schemas import (
     TrustBody,
     TrustView,
 )
+from service.api.problems import RESPONSES
 from service.operations import access, audit, enrolments, jobs, trust, versions
 
 router = APIRouter(prefix="/v1/admin", tags=["office"], responses=RESPONSES, route_class=IdempotentRoute)

@@ -7,8 +7,8 @@ from redis.exceptions import RedisError
 
 from service import database, tokens
 from service.api.dependencies import Held, Now
+from service.api.office_schemas import ExchangeBody, ExchangeView
 from service.api.problems import RESPONSES
-from service.api.schemas import ExchangeBody, ExchangeView
 from service.errors import Conflict, Replayed, Unavailable
 from service.operations import workloads
 

@@ -1,13 +1,12 @@
 """Bodies of the admin API. Device bodies are `sdk_contract.wire`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from sdk_contract.documents import FileName, KeyId, Label, Name, Sha256
-from sdk_contract.wire import AttributeValue
+from sdk_contract.documents import FileName, Label, Name, Sha256
 
 MAX_COMPONENT = 2**40
 LAST_YEAR = 9000
@@ -189,153 +188,3 @@ class ActBody(Body):
     """Why."""
 
     reason: str = Field(default="", max_length=1000)
-
-
-class InstallationView(View):
-    """What a device runs of a model."""
-
-    model: str
-    version: str | None
-    seen_at: datetime
-
-
-class DeviceView(View):
-    """A device.
-
-    Attributes:
-        key_id: of the key that it signs with; absent for a device with a shared secret.
-        pending_key_id: of the key that it asks to sign with from now on.
-        models: the only ones that it is served; absent for all.
-    """
-
-    id: str
-    status: str
-    attributes: dict[str, Any]
-    admin_attributes: dict[str, Any]
-    enrolled_at: datetime
-    seen_at: datetime | None
-    key_id: str | None = None
-    pending_key_id: str | None = None
-    models: list[str] | None = None
-    installations: list[InstallationView] = Field(default_factory=list)
-
-
-class ForgiveBody(Body):
-    """Let a device try again what it failed.
-
-    Attributes:
-        model: absent for all that it has failed.
-    """
-
-    model: Name | None = None
-    reason: str = Field(default="", max_length=1000)
-
-
-class ForgivenView(View):
-    """Of which models a device may try again what it failed."""
-
-    device_id: str
-    models: list[str]
-
-
-class AttributesBody(Body):
-    """What an operator knows about a device."""
-
-    attributes: dict[Name, AttributeValue] = Field(max_length=64)
-
-
-class JobView(View):
-    """A piece of background work."""
-
-    id: UUID
-    kind: str
-    key: str
-    queue: str
-    state: str
-    attempts: int
-    progress: dict[str, Any]
-    error: dict[str, Any] | None
-    created_at: datetime
-    finished_at: datetime | None
-
-
-class AuditView(View):
-    """An entry of the audit log."""
-
-    id: int
-    at: datetime
-    actor: str
-    verb: str
-    subject: str
-    detail: dict[str, Any]
-    previous_hash: str
-    hash: str
-
-
-class ApiTokenBody(Body):
-    """A token for a person or a machine.
-
-    Attributes:
-        person: whose it is, where that is not its name: all tokens of one person are one voice in approvals.
-    """
-
-    name: Name
-    scope: Literal["viewer", "publisher", "release-manager", "admin"]
-    person: Name | None = None
-    expires_at: Moment | None = None
-
-
-class EnrolmentTokenBody(Body):
-    """A token that lets devices in."""
-
-    name: Name
-    max_uses: int | None = Field(default=None, ge=1, lt=2**53)
-    expires_at: Moment | None = None
-    models: list[Name] | None = Field(default=None, min_length=1, max_length=64)
-
-
-class KeyBody(Body):
-    """An operator's word on the key that a device asked for; the id is that of the pending key."""
-
-    key_id: KeyId
-    accept: bool
-    reason: str = Field(default="", max_length=1000)
-
-
-class SharedSecretView(View):
-    """The shared secret of a device, 32 bytes in hex; it is shown this once."""
-
-    device_id: str
-    secret: str
-
-
-class ExchangeBody(Body):
-    """The identity token that CI's platform gave to the job."""
-
-    token: str = Field(default="", max_length=4096, description="Without one the answer is 401.")
-
-
-class ExchangeView(View):
-    """An API token for uploads, and its life in seconds; it is shown this once."""
-
-    token: str
-    expires_in: int
-
-
-class SecretView(View):
-    """A new secret; it is shown this once."""
-
-    name: str
-    token: str
-
-
-class TrustBody(Body):
-    """A signed trust bundle: the first one, or the one that follows the newest."""
-
-    envelope: dict[str, Any]
-
-
-class TrustView(View):
-    """The newest trust bundle's version."""
-
-    version: int
