@@ -95,7 +95,9 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     # The framework puts in front where it found the parameter: body, query or path.
     skipped = 1 if isinstance(error, RequestValidationError) else 0
     where = [str(part) for part in fault["loc"][skipped:]]
-    return render(Invalid(str(fault["msg"]), field=".".join(where) or "body"))
+    unknown = fault["type"] == "extra_forbidden"
+    said = f"there is no {where[-1]!r} here; is it misspelt?" if unknown and where else str(fault["msg"])
+    return render(Invalid(said, field=".".join(where) or "body"))
 
 
 async def _http_exception(_request: Request, error: Exception) -> JSONResponse:

@@ -23,7 +23,7 @@ def list_cohorts(url: Url = None, token: Token = None, as_json: AsJson = False) 
     if as_json:
         show_json(found)
     else:
-        rows = [(c["name"], json.dumps(c["rule"]), c["listed"], c["description"]) for c in found]
+        rows = [(c["name"], _rule_words(c["rule"]), f"{c['listed']:,}", c["description"]) for c in found]
         show_table(("cohort", "rule", "listed", "description"), rows, empty=EMPTY)
 
 
@@ -72,7 +72,7 @@ def put(
     if as_json:
         show_json(made)
         return
-    typer.echo(f"{made['name']}: rule {json.dumps(made['rule'])}, {made['listed']} listed")
+    typer.echo(f"{made['name']}: {_rule_words(made['rule'])}, {made['listed']:,} listed")
 
 
 @app.command("remove")
@@ -81,6 +81,10 @@ def remove(name: Name, url: Url = None, token: Token = None) -> None:
     with AdminApi.from_environment(url, token) as api:
         api.call("DELETE", f"/v1/admin/cohorts/{name}")
     typer.echo(f"{name} is gone")
+
+
+def _rule_words(rule: Any) -> str:
+    return "no rule" if rule is None else f"rule {json.dumps(rule)}"
 
 
 def _rule(text: str) -> Any:

@@ -1,10 +1,16 @@
 """Gates of a rollout for people: what each says, with its figures."""
 
+import math
 from typing import Any
 
 import typer
 
 from service.cli.options import show_table
+
+MOST = 0.9
+"""With fewer reports than this share, those who are missing may change the picture."""
+ENOUGH = 20
+"""Reports, early and late, before they are compared."""
 
 
 def show_gates(gates: dict[str, Any]) -> None:
@@ -13,7 +19,8 @@ def show_gates(gates: dict[str, Any]) -> None:
     if verdict is not None:
         figures = verdict["figures"]
         typer.echo(f"gates: {verdict['outcome']}, {verdict['reason']}")
-        typer.echo(f"{figures['coverage']:.1%} of this stage's devices have reported; {_early(figures)}")
+        for line in _who_came(figures):
+            typer.echo(line)
         rows = [_finding(finding) for finding in figures["findings"]]
         show_table(("gate", "says", "value", "bound", "devices", "control", "evidence"), rows, empty="")
     rows = [
@@ -44,13 +51,39 @@ def _finding(finding: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _early(figures: dict[str, Any]) -> str:
-    parts = [
-        f"{figures[name]['reports']:,} {when}, {figures[name]['failure_rate']:.1%} of them failed"
-        for name, when in (("early", "within an hour of the offer"), ("late", "later"))
-        if figures[name]["reports"]
+def _who_came(figures: dict[str, Any]) -> list[str]:
+    """Whom the figures are about: those who come first are seldom like the others."""
+    outcomes, early, late = figures["outcomes"], figures["early"], figures["late"]
+    expected = outcomes["offered"] - outcomes["withdrawn"]
+    reports = early["reports"] + late["reports"]
+    lines = [
+        f"{reports:,} of {max(expected, reports):,} devices offered it have reported ({figures['coverage']:.0%})"
     ]
-    return "; ".join(parts) or "nothing yet"
+    if reports > 0 and figures["coverage"] < MOST:
+        lines.append(
+            "  the others may be slow, off Wi-Fi, or failing without a word: silence counts when the lease is over"
+        )
+    parts = [
+        f"{counted['reports']:,} {when}, {counted['failure_rate']:.1%} of them failed"
+        for counted, when in ((early, "within an hour of the offer"), (late, "later"))
+        if counted["reports"]
+    ]
+    if parts:
+        lines.append(f"  {'; '.join(parts)}")
+    if _rosy(early, late):
+        lines.append(
+            "  those who come later fail more often: the fleet will do worse than the first reports said"
+        )
+    return lines
+
+
+def _rosy(early: dict[str, Any], late: dict[str, Any]) -> bool:
+    """Whether late reports are worse by more than two standard errors of the difference."""
+    if min(early["reports"], late["reports"]) < ENOUGH:
+        return False
+    first, second = early["failure_rate"], late["failure_rate"]
+    spread = first * (1 - first) / early["reports"] + second * (1 - second) / late["reports"]
+    return bool(second - first > 2 * math.sqrt(spread))
 
 
 def _arm(arm: dict[str, Any]) -> str:

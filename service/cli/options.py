@@ -1,6 +1,8 @@
 """Options that commands against a server share."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -10,6 +12,10 @@ from rich.table import Table
 
 Url = Annotated[str | None, typer.Option(help="The server; else GRAYLAG_URL.")]
 Token = Annotated[str | None, typer.Option(help="API token; better in GRAYLAG_TOKEN.")]
+UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+PIPED_WIDTH = 160
+"""Of tables that go into a file or a pipe: there is no window that they have to fit in."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 
 
@@ -23,8 +29,19 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     if not rows:
         typer.echo(empty)
         return
-    table = Table(*headings)
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")  # broken into lines, never cut short
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     # Words of people and devices: `[x]` and `:100:` mean themselves.
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    Console(markup=False, emoji=False, highlight=False, width=width).print(table)
+
+
+def readable(size: int) -> str:
+    """A number of bytes, with three digits and a unit of a thousand."""
+    value, unit = float(size), 0
+    while value >= 1000 and unit < len(UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {UNITS[unit]}"

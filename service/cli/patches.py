@@ -5,8 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.http import AdminApi
-from service.cli.options import AsJson, Token, Url, show_json, show_table
-from service.cli.preview import readable
+from service.cli.options import AsJson, Token, Url, readable, show_json, show_table
 
 app = typer.Typer(help="Patches on the server: which are made, and why.", no_args_is_help=True)
 

@@ -7,10 +7,9 @@ import typer
 
 from service.cli.documents import read_document
 from service.cli.http import AdminApi, CliError
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, readable, show_json, show_table
 from service.cli.rollout_show import BASE
 
-UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 PATHS = ("patch", "mixed", "full", "keep")
 
 
@@ -103,11 +102,3 @@ def _show_figures(found: dict[str, Any]) -> None:
     )
     for line in forecast["assumes"]:
         typer.echo(f"  if {line}")
-
-
-def readable(size: int) -> str:
-    """A number of bytes, with three digits and a unit of a thousand."""
-    value, unit = float(size), 0
-    while value >= 1000 and unit < len(UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {UNITS[unit]}"

@@ -8,7 +8,7 @@ import typer
 
 from service.cli.gates import show_gates, show_verdict
 from service.cli.http import AdminApi, CliError, NoAnswer, quoted
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, readable, show_json, show_table
 
 Key = Annotated[str, typer.Argument(help="Name or id of the rollout.")]
 BASE = "/v1/admin/rollouts"
@@ -18,7 +18,7 @@ MOVING = ("running", "completed")
 LOOK_EVERY_S = 1.0
 PATIENCE_S = 300.0
 """How long a watch goes on without an answer."""
-OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
+BAD = {"failed": "failed", "rolled_back": "rolled back", "timed_out": "silent", "withdrawn": "withdrawn"}
 
 
 def list_rollouts(
@@ -112,20 +112,33 @@ def _show(rollout: dict[str, Any]) -> None:
     )
     if rollout["waits_for"]:
         typer.echo(f"it waits for {rollout['waits_for']}")
-    rows = [
-        (
-            stage["ordinal"] + 1,
-            f"{stage['percent']:g} % of {stage['cohort']}",
-            json.dumps(stage["hold"]),
-            *(f"{stage['outcomes'].get(name, 0):,}" for name in OUTCOMES),
+    for stage in rollout["stages"]:
+        typer.echo(
+            f"stage {stage['ordinal'] + 1}: {stage['percent']:g} % of {stage['cohort']}; {_hold(stage['hold'])}"
         )
-        for stage in rollout["stages"]
-    ]
-    show_table(("stage", "who", "hold", *OUTCOMES), rows, empty="")
+        if stage["outcomes"]:
+            typer.echo(f"  {_outcomes(stage['outcomes'])}")
     if rollout["returns"]:
         typer.echo(
             "brought back: " + ", ".join(f"{count:,} {name}" for name, count in rollout["returns"].items())
         )
+
+
+def _hold(hold: dict[str, Any]) -> str:
+    """What must have happened before a stage ends, besides its gates."""
+    parts = [
+        f"{hold['minutes']:g} minutes" if hold.get("minutes") else "",
+        f"{hold.get('reports', 1):,} reports",
+        f"{hold['min_coverage']:.0%} of its attempts reported" if hold.get("min_coverage") else "",
+        "a person's word (promote)" if hold.get("approval") else "",
+    ]
+    return f"ends after {', '.join(part for part in parts if part)}"
+
+
+def _outcomes(outcomes: dict[str, int]) -> str:
+    always = f"{outcomes.get('offered', 0):,} offered, {outcomes.get('committed', 0):,} committed"
+    bad = [f"{outcomes[name]:,} {word}" for name, word in BAD.items() if outcomes.get(name)]
+    return f"{', '.join([always, *bad])}; {readable(outcomes.get('bytes_sent', 0))} sent"
 
 
 def _ask_outlook(api: AdminApi, key: str) -> dict[str, Any] | None:

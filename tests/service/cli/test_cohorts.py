@@ -10,7 +10,7 @@ def test_a_hundred_thousand_ids_are_listed_from_a_file_and_changed_by_a_few(gray
     random.Random(3).shuffle(ids)
     file = tmp_path / "ids.txt"
     file.write_text("\n".join([*ids, ids[0], ""]))
-    assert f"{MANY} listed" in graylag("cohort", "put", "many", "--devices", file)
+    assert f"{MANY:,} listed" in graylag("cohort", "put", "many", "--devices", file)
     file.write_text("\n".join([*ids[10:], "one-more"]))
     assert graylag.json("cohort", "put", "many", "--devices", file)["listed"] == MANY - 9
     listed = {row["device_id"] for row in actors.rows(graylag.live, "select device_id from cohort_members")}
