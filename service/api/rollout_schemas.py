@@ -198,6 +198,7 @@ class RolloutView(View):
 
     Attributes:
         waits_for: what keeps it from starting, in words; empty where nothing does.
+        delays: for each patch back that it waits for, how far its job is, or since when no worker has taken it.
         activated_at: with `activation: together`, when devices were told to switch.
         held: classes of device that get nothing new, since they alone fail.
         returns: outcomes of the devices that a rollback brings back.
@@ -219,6 +220,7 @@ class RolloutView(View):
     started_at: datetime | None
     ended_at: datetime | None
     waits_for: str
+    delays: list[str]
     activated_at: datetime | None
     approvals: list[ApprovalView]
     held: list[str]

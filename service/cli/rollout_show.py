@@ -112,6 +112,8 @@ def _show(rollout: dict[str, Any]) -> None:
     )
     if rollout["waits_for"]:
         typer.echo(f"it waits for {rollout['waits_for']}")
+    for delay in rollout["delays"]:
+        typer.echo(f"  {delay}")
     for stage in rollout["stages"]:
         typer.echo(
             f"stage {stage['ordinal'] + 1}: {stage['percent']:g} % of {stage['cohort']}; {_hold(stage['hold'])}"

@@ -59,6 +59,11 @@ def request(session: Session, bell: Bell, source: str, target: str) -> None:
         jobs.enqueue(session, bell, BUILD_PATCH, f"{BUILD_PATCH}:{made}", {"patch_id": made})
 
 
+def job_of(session: Session, patch: store.patches.PatchRow) -> store.jobs.JobRow | None:
+    """The work on a patch."""
+    return store.jobs.job_by_key(session, f"{BUILD_PATCH}:{patch.id}")
+
+
 def require(session: Session, patch_id: int, *, lock: bool = False) -> store.patches.PatchRow:
     """A patch by its id.
 

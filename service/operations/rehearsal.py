@@ -5,12 +5,12 @@ version that devices would go back to, or a worker has found that the patch is n
 the way back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy.orm import Session
 
 from service import store
-from service.domain.patch_plan import Base, plan
+from service.domain.patch_plan import Base, Pair, plan
 from service.domain.policy import parse_policy
 from service.domain.rollbacks import FACTORY, reachable
 from service.jobs import Bell
@@ -28,21 +28,47 @@ def wanted(row: store.rollouts.RolloutRow) -> bool:
 
 def ask(session: Session, bell: Bell, row: store.rollouts.RolloutRow) -> list[str]:
     """Ask for the patches that lead back; returns those that are still being made, in words."""
+    missing = []
+    for words, pair in _ways(session, row):
+        found = store.patches.between(session, pair.source, pair.target, patches.FORMAT)
+        if found is None or found.state == "retired":
+            patches.request(session, bell, pair.source, pair.target)
+        if found is None or found.state in ("queued", "retired"):
+            missing.append(words)
+    return missing
+
+
+def delays(session: Session, row: store.rollouts.RolloutRow) -> list[str]:
+    """Of each patch back that is still missing: who is at it, or why nobody is; for people who wait."""
+    said = []
+    for words, pair in _ways(session, row):
+        found = store.patches.between(session, pair.source, pair.target, patches.FORMAT)
+        job = patches.job_of(session, found) if found is not None and found.state == "queued" else None
+        if job is not None:
+            said.append(f"{words}: {_standing(session, job)}")
+    return said
+
+
+def _standing(session: Session, job: store.jobs.JobRow) -> str:
+    if job.state == "running":
+        return f"in the making, try {job.attempts}"
+    if job.state == "dead":
+        return f"given up after {job.attempts} tries; POST /v1/admin/jobs/{job.id}/requeue tries again"
+    heard = store.jobs.last_heard(session, job.queue)
+    since = f"the last one ended a job at {heard:%Y-%m-%d %H:%M} UTC" if heard else "there has never been one"
+    return f"waits since {job.created_at:%Y-%m-%d %H:%M} UTC for a worker of the queue {job.queue}; {since}"
+
+
+def _ways(session: Session, row: store.rollouts.RolloutRow) -> Iterator[tuple[str, Pair]]:
+    """The patches that lead back, each in words."""
     version = store.versions.version_by_id(session, row.version_id)
     if version is None:
-        return []
-    missing = []
+        return
     for target in _destinations(session, row, version):
-        for pair in plan(
-            patches.files_of(target), [Base(version.label, patches.files_of(version), 1)], limit=1
-        ):
-            found = store.patches.between(session, pair.source, pair.target, patches.FORMAT)
-            if found is None or found.state == "retired":
-                patches.request(session, bell, pair.source, pair.target)
-            if found is None or found.state in ("queued", "retired"):
-                name = next(file.name for file in patches.files_of(target) if file.sha256 == pair.target)
-                missing.append(f"{version.label} to {target.label} ({name})")
-    return missing
+        files = patches.files_of(target)
+        for pair in plan(files, [Base(version.label, patches.files_of(version), 1)], limit=1):
+            name = next(file.name for file in files if file.sha256 == pair.target)
+            yield f"{version.label} to {target.label} ({name})", pair
 
 
 def _destinations(

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from sdk_contract.envelope import key_id
 from service import store
-from service.operations import versions
+from service.operations import rehearsal, versions
 
 
 def version_view(session: Session, row: store.versions.VersionRow) -> dict[str, Any]:
@@ -50,6 +50,7 @@ def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, 
     times = ("created_by", "created_at", "started_at", "ended_at", "waits_for", "activated_at")
     return {
         **{name: getattr(row, name) for name in (*fields, *times)},
+        "delays": rehearsal.delays(session, row) if _rehearses(row) else [],
         "approvals": [
             {name: getattr(given, name) for name in ("actor", "at", "reason")}
             for given in store.rollouts.approvals(session, row.id)
@@ -70,6 +71,10 @@ def rollout_view(session: Session, row: store.rollouts.RolloutRow) -> dict[str, 
             for event in store.rollouts.history(session, row.id)
         ],
     }
+
+
+def _rehearses(row: store.rollouts.RolloutRow) -> bool:
+    return row.state == "scheduled" and rehearsal.wanted(row)
 
 
 def device_view(session: Session, row: store.devices.DeviceRow) -> dict[str, Any]:

@@ -88,6 +88,11 @@ def jobs(session: Session, *, state: str | None = None, limit: int = 100) -> Seq
     return session.scalars(query if state is None else query.where(JobRow.state == state)).all()
 
 
+def last_heard(session: Session, queue: str) -> datetime | None:
+    """When a worker of a queue last ended a job."""
+    return session.scalar(select(func.max(JobRow.finished_at)).where(JobRow.queue == queue))
+
+
 def claim(
     session: Session, job_id: UUID, *, owner: str, now: datetime, lease: timedelta, max_attempts: int
 ) -> JobRow | None:

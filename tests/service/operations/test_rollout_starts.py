@@ -229,6 +229,20 @@ def test_a_rollout_that_may_roll_back_starts_by_itself_once_its_way_back_is_prov
     assert [row["state"] for row in kept] == ["ready", "ready"]
 
 
+def test_who_waits_for_a_rehearsal_is_told_where_it_stands_and_may_drop_it(two):
+    ok(create_rollout(two, "r", "v2", on_breach="rollback"))
+    assert ok(act(two, "r", "start"))["state"] == "scheduled"
+    (delay,) = rollout(two, "r")["delays"]
+    assert delay.startswith("v2 to v1 (backbone): waits since 20")
+    assert "for a worker of the queue delta; " in delay
+    actors.write(two, "update jobs set state = 'running', attempts = 2 where state = 'queued'")
+    assert rollout(two, "r")["delays"] == ["v2 to v1 (backbone): in the making, try 2"]
+    actors.write(two, "update jobs set state = 'dead' where state = 'running'")
+    assert "given up after 2 tries; POST /v1/admin/jobs/" in rollout(two, "r")["delays"][0]
+    dropped = ok(act(two, "r", "cancel"))
+    assert (dropped["state"], dropped["delays"]) == ("cancelled", [])
+
+
 def test_a_patch_back_that_is_not_worth_it_counts_as_rehearsed(two):
     ok(create_rollout(two, "r", "v2", policy={"back_to": "v1"}))
     ok(act(two, "r", "start"))
