@@ -112,7 +112,7 @@ def _show(rollout: dict[str, Any]) -> None:
     )
     if rollout["waits_for"]:
         typer.echo(f"it waits for {rollout['waits_for']}")
-    for delay in rollout["delays"]:
+    for delay in rollout.get("delays", []):  # a server may be older than this command
         typer.echo(f"  {delay}")
     for stage in rollout["stages"]:
         typer.echo(

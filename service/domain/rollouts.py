@@ -56,7 +56,7 @@ def require_reason(verb: str, reason: str) -> None:
         ReasonRequired: nothing was said.
     """
     if not reason.strip():
-        raise ReasonRequired(f"{verb}: others will ask why; say it in `reason` (--reason)", field="reason")
+        raise ReasonRequired(f"{verb} needs one, since others will ask: --reason TEXT", field="reason")
 
 
 def awaits_word(policy: Mapping[str, Any], activated_at: datetime | None) -> bool:
