@@ -12,34 +12,36 @@ import numpy.typing as npt
 Places: TypeAlias = npt.NDArray[np.int64]
 Chosen: TypeAlias = npt.NDArray[np.bool_]
 
-# Shares of one in so many: where words of eight pay, until where they do, and where NumPy begins to count along.
-RARE, FEW, OFTEN = 400, 20, 10
 WORD, WORD_BITS = 8, 3
+# Of fewer, a few operations take longer than a search.
+SHORT = 1 << 14
+# Above one word of eight in so many that has a true one, words do not pay.
+MANY = 3
+# Above one in so many NumPy counts along.
+OFTEN = 10
 
 
 def places_of(chosen: Chosen) -> Places:
     """The places where a contiguous array is true, ascending."""
-    found = int(np.count_nonzero(chosen))
-    if found * OFTEN > len(chosen) or found * RARE <= len(chosen):
+    if len(chosen) < SHORT:
         return np.flatnonzero(chosen)
-    if found * FEW > len(chosen):
-        return _counted(chosen, found)
-    return _by_words(chosen)
+    words = chosen[: len(chosen) - len(chosen) % WORD].view(np.uint64)
+    some = words != 0
+    if MANY * int(np.count_nonzero(some)) >= len(some):
+        return _counted(chosen)
+    at = places_of(some)
+    places = within(at, np.flatnonzero(words.take(at).view(np.bool_)), WORD_BITS)
+    rest = chosen[WORD * len(words) :]
+    return np.concatenate([places, np.flatnonzero(rest) + WORD * len(words)]) if rest.any() else places
 
 
-def _counted(chosen: Chosen, found: int) -> Places:
+def _counted(chosen: Chosen) -> Places:
     """By NumPy's way for many: padded to more than a tenth, and the padding cut off."""
+    found = int(np.count_nonzero(chosen))
     padding = (len(chosen) - OFTEN * found) // (OFTEN - 1) + 1
+    if padding <= 0:
+        return np.flatnonzero(chosen)
     return np.flatnonzero(np.concatenate([chosen, np.ones(padding, np.bool_)]))[:found]
-
-
-def _by_words(chosen: Chosen) -> Places:
-    """Eight at a time: first the words that have any, then where in them."""
-    if len(chosen) % WORD:
-        chosen = np.concatenate([chosen, np.zeros(-len(chosen) % WORD, np.bool_)])
-    words = chosen.view(np.uint64)
-    at = places_of(words != 0)
-    return within(at, places_of(words.take(at).view(np.bool_)), WORD_BITS)
 
 
 def within(places: Places, inside: Places, bits: int) -> Places:

@@ -100,8 +100,8 @@ def _interleaved(sides: Bytes) -> Words:
 def _joined(low: Words, high: Words, dtype: "np.dtype[np.unsignedinteger[Any]]") -> Words:
     """Two arrays as one of numbers twice as wide."""
     words: Words = high.astype(dtype)
-    words <<= dtype.type(8 * low.itemsize)
-    words |= low.astype(dtype)  # of one type: with two, NumPy goes through a buffer
+    words *= dtype.type(1 << 8 * low.itemsize)  # shifting takes longer
+    words += low
     return words
 
 

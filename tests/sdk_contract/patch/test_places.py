@@ -6,7 +6,7 @@ import pytest
 from sdk_contract.patch.places import places_of, within
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 63, 64, 65, 4000, 40_003])
+@pytest.mark.parametrize("count", [0, 1, 9, 4000, 20_000, 40_003])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.004, 0.01, 0.04, 0.06, 0.09, 0.2, 1.0])
 def test_places_are_those_of_every_true_value_in_order(count, share):
     chosen = np.random.default_rng(count).random(count) < share
@@ -15,9 +15,9 @@ def test_places_are_those_of_every_true_value_in_order(count, share):
     assert places.tolist() == [place for place, true in enumerate(chosen.tolist()) if true]
 
 
-@pytest.mark.parametrize("place", [0, 1, 7, 8, 998, 999])
+@pytest.mark.parametrize("place", [0, 1, 7, 8, 19_999, 20_000])
 def test_a_single_place_is_found_wherever_it_is(place):
-    chosen = np.zeros(1000, np.bool_)
+    chosen = np.zeros(20_001, np.bool_)
     chosen[place] = True
     assert places_of(chosen).tolist() == [place]
 
