@@ -4,6 +4,8 @@
 peak memory only rises.
 """
 
+import importlib
+import importlib.util
 import json
 import resource
 import shutil
@@ -80,6 +82,8 @@ def methods() -> dict[str, Method]:
         "bsdiff4": _bsdiff4,
         f"zstd -{ZSTD_LEVEL} patch-from": _zstd,
     }
+    if importlib.util.find_spec("hdiffpatch"):
+        found["HDiffPatch, lzma2"] = _hdiffpatch
     if shutil.which("hdiffz"):
         found["hdiffz -s"] = partial(_tool, ["hdiffz", "-f", "-s-64", "-c-zstd-19"])
     if shutil.which("xdelta3"):
@@ -170,6 +174,14 @@ def _zstd(old: Path, new: Path, patch: Path) -> None:
     dictionary = zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     compressor = zstandard.ZstdCompressor(compression_params=params, dict_data=dictionary)
     patch.write_bytes(compressor.compress(new.read_bytes()))
+
+
+def _hdiffpatch(old: Path, new: Path, patch: Path) -> None:
+    """The library itself, as the Python module of its name has it; nothing here needs it, so it is looked for."""
+    _refuse_above(new, WHOLE_FILE_MOST)
+    module = importlib.import_module("hdiffpatch")
+    compression = module.Lzma2Config()  # of its codecs the one with the smallest patches of weights
+    patch.write_bytes(module.diff(old.read_bytes(), new.read_bytes(), compression, validate=False))
 
 
 def _tool(command: list[str], old: Path, new: Path, patch: Path) -> None:
