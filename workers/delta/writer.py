@@ -130,18 +130,19 @@ class PatchWriter:
             )
 
     def _note(self, block: EncodedBlock) -> None:
-        at, data = 0, None if block.source is None else memoryview(block.source)
+        at = end = 0
+        data = None if block.source is None else memoryview(block.source)
         for piece in block.pieces:
             self.ops[_op(piece)] += piece.piece.size
             self._tensors[piece.piece.tensor].append(piece)
             if piece.reads:
                 begin, size = piece.piece.source_offset, piece.piece.source_size
-                if data is None:
-                    self._source_digest.read_to(begin + size)
-                else:
+                if data is not None:
                     self._source_digest.add(begin, data[at : at + size])
                 at += size
+                end = max(end, begin + size)
                 self._covered.append((begin, size))
+        self._source_digest.read_to(end)  # of what another process read; in long reads, whatever the pieces
 
     def _covers_source(self) -> bool:
         end = 0

@@ -27,10 +27,14 @@ MAX_ENTRY_BYTES = 4096
 MAX_STRING_BYTES = 16 << 20
 MAX_METADATA_KEYS = 100_000
 PREFIX_BYTES = 8
+MAX_INTEGER = (1 << 64) - 1
 DTYPES = {name.upper(): name for name in BITS if name not in {"i2", "u2", "i4", "u4", "c128"}}
 
 _OPENING = re.compile(rb"\{[ \t\r\n]*(?:\}|\"[^\x00-\x1f]{8}|\"[^\x00-\x1f]*\Z)")
+_CHARACTERS = {character: character.encode() for character in "{}:,"}
 _SPACE = re.compile(rb"[ \t\r\n]*")
+# A string without escapes is its own text; nearly all names are.
+_PLAIN = re.compile(rb'"([^"\\\x00-\x1f]*+)"')
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
@@ -148,7 +152,7 @@ class _Header:
 
     def _string(self, *, colon: bool = True) -> str:
         self._peek()
-        match = _STRING.match(self._raw, self._at)
+        match = _PLAIN.match(self._raw, self._at) or _STRING.match(self._raw, self._at)
         if match is None:
             raise _refuse("bad_header", f"no string, or one without end, at byte {self._at} of the header")
         if match.end() - match.start() > MAX_STRING_BYTES:
@@ -156,7 +160,7 @@ class _Header:
                 "header_too_long", f"a string at byte {self._at} has more than {MAX_STRING_BYTES} bytes"
             )
         try:
-            value = json.loads(match.group().decode())
+            value = match[1].decode() if match.re is _PLAIN else json.loads(match.group().decode())
         except json.JSONDecodeError as error:
             raise _refuse("bad_header", f"the string at byte {self._at} of the header is not JSON") from error
         self._at = match.end()
@@ -171,6 +175,9 @@ class _Header:
         return self._raw[self._at : self._at + 1].decode("latin-1")
 
     def _expect(self, character: str, *, advance: bool = True) -> None:
+        if self._raw.startswith(_CHARACTERS[character], self._at):
+            self._at += advance
+            return
         found = self._peek()
         if found != character:
             raise _refuse("bad_header", f"{character!r} expected at byte {self._at}, found {found!r}")
@@ -210,10 +217,11 @@ def _tensor(name: str, entry: dict[str, Any], data: int) -> Tensor:
 def _integers(name: str, key: str, value: object, most: int) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > most:
         raise _refuse("bad_entry", f"{key} of tensor {name!r} is not a list of at most {most} numbers")
-    if not all(type(item) is int and 0 <= item < 1 << 64 for item in value):
-        raise _refuse(
-            "bad_entry", f"{key} of tensor {name!r} has something else than unsigned 64-bit integers"
-        )
+    for item in value:
+        if type(item) is not int or not 0 <= item <= MAX_INTEGER:
+            raise _refuse(
+                "bad_entry", f"{key} of tensor {name!r} has something else than unsigned 64-bit integers"
+            )
     return tuple(value)
 
 
