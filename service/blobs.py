@@ -5,9 +5,11 @@ once it has re-hashed them. So a presigned upload URL can never touch what is se
 """
 
 import io
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -308,12 +310,26 @@ class BlobReader:
 
 def _client(settings: Settings, endpoint: str | None) -> Any:
     access, secret = settings.s3_access_key, settings.s3_secret_key
+    return _client_of(
+        os.getpid(),
+        endpoint,
+        settings.s3_region,
+        access.get_secret_value() if access else None,
+        secret.get_secret_value() if secret else None,
+    )
+
+
+@lru_cache(maxsize=16)
+def _client_of(
+    _process: int, endpoint: str | None, region: str, access: str | None, secret: str | None
+) -> Any:
+    """One client per account and process: making one takes longer than a request, and threads may share it."""
     return boto3.client(
         "s3",
         endpoint_url=endpoint,
-        region_name=settings.s3_region,
-        aws_access_key_id=access.get_secret_value() if access else None,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        region_name=region,
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
         config=CLIENT_CONFIG,
     )
 

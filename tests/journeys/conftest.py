@@ -114,20 +114,20 @@ def wait_until(condition, what: str) -> Any:
     raise AssertionError(f"waited {PATIENCE_S} s for {what}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_dir() -> Iterator[Path]:
-    """A directory that other accounts can reach, for a whole file of tests."""
+    """A directory that other accounts can reach, for all journeys of a test process."""
     directory = Path(tempfile.mkdtemp(prefix="graylag-journey-"))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def up(shared_dir: Path) -> Iterator[Up]:
-    """One running service for a whole file of tests."""
+    """One running service for all journeys that mind their own models, devices and names."""
     running = start_up(
         shared_dir / "data", GRAYLAG_SNAPSHOT_CHECK_S="0.1", GRAYLAG_UPLOAD_PART_BYTES=str(5 * 2**20)
     )
     yield running
-    running.stop()
+    assert running.stop() == 0

@@ -8,7 +8,15 @@ import requests
 
 from sdk_contract.client.files import DiskFiles
 from sdk_contract.client.identity import DeviceKey
-from tests.journeys.conftest import Up, wait_until
+from tests.journeys.conftest import Up, start_up, wait_until
+
+
+@pytest.fixture(scope="module")
+def up(shared_dir):
+    """A service of its own: the article names no model, which will do where there is one only."""
+    running = start_up(shared_dir / "article", GRAYLAG_SNAPSHOT_CHECK_S="0.1")
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="module")

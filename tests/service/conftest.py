@@ -1,6 +1,8 @@
 """A whole API process, in this one: the real application over a database of the test's own."""
 
 import json
+import shutil
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,17 +22,29 @@ from service.embedded import BUCKET, Endpoints
 from service.main import create_app
 from service.operations import access, enrolments, trust
 from service.store.jobs import JobRow
+from tests.databases import Contents, SpareDatabase, read_contents, write_contents
 from workers.context import WorkerContext
 from workers.tasks import bells, ticks
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trusts nobody: the store is on loopback, and to read all authorities takes longer than many a test."""
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def role_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One key of each role, and the trust bundle that names them."""
+    directory = tmp_path_factory.mktemp("keys")
+    signers = {role: [signing.create_key(directory / f"{role}.pem")] for role in signing.ROLES}
+    (directory / "trust.json").write_bytes(signing.first_trust_bundle(signers, now=datetime.now(UTC)))
+    return directory
+
+
 @pytest.fixture
-def settings(endpoints: Endpoints, database_url: str, tmp_path: Path) -> Settings:
-    """Settings of a test's own service, with keys of its own."""
-    signers = {role: [signing.create_key(tmp_path / f"{role}.pem")] for role in signing.ROLES}
-    (tmp_path / "trust.json").write_bytes(signing.first_trust_bundle(signers, now=datetime.now(UTC)))
+def settings(endpoints: Endpoints, database_url: str, tmp_path: Path, role_keys: Path) -> Settings:
+    """Settings of a test's own service, with copies of the keys of this test process."""
+    for file in role_keys.iterdir():
+        shutil.copy(file, tmp_path)
     return Settings(
         database_url=database_url,
         redis_url=SecretStr(endpoints.redis_url),
@@ -73,7 +87,7 @@ class LiveService:
     tokens: dict[str, str]
     enrolment_token: str
     worker: WorkerContext
-    store: httpx2.Client = field(default_factory=lambda: httpx2.Client(trust_env=False))
+    store: httpx2.Client = field(default_factory=lambda: httpx2.Client(trust_env=False, verify=NO_TLS))
 
     def call(self, method: str, path: str, body: Any = None, scope: str = "admin") -> httpx2.Response:
         """One request to the admin API."""
@@ -113,25 +127,49 @@ class LiveService:
         return [rows[job] for job in done]
 
 
-@pytest.fixture
-def live(settings: Settings, engine: Any, tmp_path: Path) -> Iterator[LiveService]:
-    """A running service with tokens of every scope."""
-    envelope = (tmp_path / "trust.json").read_bytes()
+@dataclass(frozen=True)
+class Founding:
+    """What an administrator has done before the first test: trust is in force, and there are tokens."""
+
+    contents: Contents
+    tokens: dict[str, str]
+    enrolment_token: str
+
+
+@pytest.fixture(scope="session")
+def founding(spare_database: SpareDatabase, role_keys: Path) -> Founding:
+    """Done once by the real operations; each test's database gets the rows that they left."""
+    url = spare_database.renew()
     now = datetime.now(UTC)
+    engine = database.engine_for(url)
     with database.transaction(engine) as session:
-        trust.add(session, envelope, actor="test", now=now)
+        trust.add(session, (role_keys / "trust.json").read_bytes(), actor="test", now=now)
         tokens = {
             scope: access.create_api_token(session, scope, scope, actor="test", now=now)
             for scope in access.SCOPES
         }
         enrolment = enrolments.create_enrolment_token(session, "test", actor="test", now=now)
+    engine.dispose()
+    return Founding(read_contents(url), tokens, enrolment)
+
+
+@pytest.fixture
+def live(settings: Settings, engine: Any, founding: Founding, role_keys: Path) -> Iterator[LiveService]:
+    """A running service with tokens of every scope."""
+    envelope = (role_keys / "trust.json").read_bytes()
+    write_contents(settings.database_url, founding.contents)
     with TestClient(create_app(settings)) as client:
         made = LiveService(
-            client, settings, engine, envelope, tokens, enrolment, WorkerContext.from_settings(settings)
+            client,
+            settings,
+            engine,
+            envelope,
+            dict(founding.tokens),
+            founding.enrolment_token,
+            replace(WorkerContext.from_settings(settings), engine=engine),
         )
         yield made
         made.store.close()
-        made.worker.engine.dispose()
 
 
 def as_json(response: httpx2.Response) -> Any:
