@@ -112,7 +112,7 @@ def test_a_release_from_ci_to_the_whole_fleet_told_signed_and_checked(
 
 def _offer_of_v2(device):
     """The attempt; before the new rollout is in the snapshot, polls still offer the version before."""
-    answer = device.poll(**EAST)
+    answer = device.poll(model="filed", **EAST)
     return answer.get("attempt_id") if answer.get("rollout") == "filed-v2" else None
 
 

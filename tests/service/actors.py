@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from sdk_contract.client.identity import DeviceKey
 from sdk_contract.documents import Directive, TrustBundle
 from service import database
 from service.jobs import Bell, broker
+from tests.databases import Contents, read_contents, write_contents
 
 MIB = 2**20
 
@@ -97,6 +99,30 @@ def publish(live, label, data, *, model="m", name="backbone", **more):
     live.run_jobs()
     refresh(live)
     return version(live, label, model)
+
+
+_LEFT: dict[str, Contents] = {}
+
+
+def set_up_once(steps):
+    """The first steps of some tests, on a service as it was founded: taken once per test process.
+
+    Later tests get the rows that the real operations left the first time, which takes milliseconds. So the steps may
+    change the database and the store alone, and no test of the file may delete what lies in the store.
+    """
+
+    @wraps(steps)
+    def fixture(live):
+        name, url = f"{steps.__module__}.{steps.__qualname__}", live.settings.database_url
+        if name in _LEFT:
+            write_contents(url, _LEFT[name])
+        else:
+            steps(live)
+            _LEFT[name] = read_contents(url)
+        refresh(live)
+        return live
+
+    return fixture
 
 
 def cohort(live, name="everyone", rule=None, **more):

@@ -12,6 +12,7 @@ from tests.service.actors import (
     roll_out,
     rollout,
     rows,
+    set_up_once,
     version,
 )
 from tests.service.test_rotation import Fleet, listening, until, updated
@@ -30,12 +31,12 @@ def revoke(live, label, body=REASON, scope="release-manager"):
 
 
 @pytest.fixture
+@set_up_once
 def two(live):
     """Two versions, the second on its way to everyone."""
     for number in (1, 2):
         publish(live, f"v{number}", weights(number))
     roll_out(live, "to-v2", "v2")
-    return live
 
 
 def test_a_revoked_version_ends_its_rollout_and_takes_back_what_was_offered(two):

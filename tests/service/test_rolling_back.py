@@ -17,6 +17,7 @@ from tests.service.actors import (
     roll_out,
     rollout,
     rows,
+    set_up_once,
     stage,
     write,
 )
@@ -36,6 +37,7 @@ def released(live, label, name=None, **more):
 
 
 @pytest.fixture
+@set_up_once
 def three(live):
     """Three versions: the first two released, the third on its way to everyone."""
     cohort(live)
@@ -44,7 +46,6 @@ def three(live):
     released(live, "v1")
     released(live, "v2")
     roll_out(live, "to-v3", "v3", stage())
-    return live
 
 
 def told(device, current, **fields):

@@ -16,6 +16,7 @@ from tests.service.actors import (
     roll_out,
     rollout,
     rows,
+    set_up_once,
     stage,
     write,
 )
@@ -30,13 +31,13 @@ def weights(number):
 
 
 @pytest.fixture
+@set_up_once
 def two(live):
     """Two versions, the second on its way to everyone, to be switched to at once."""
     cohort(live)
     for number in (1, 2):
         publish(live, f"v{number}", weights(number))
     roll_out(live, "r", "v2", stage(hold={"reports": 2}), policy=TOGETHER)
-    return live
 
 
 def told(device, answer):

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.service import actors
-from tests.service.actors import act, cohort, ok, publish, refused, rollout, stage
+from tests.service.actors import act, cohort, ok, publish, refused, rollout, set_up_once, stage
 
 DOCUMENT = {
     "models": [{"name": "m", "description": "the phone's"}],
@@ -18,9 +18,9 @@ DOCUMENT = {
 
 
 @pytest.fixture
+@set_up_once
 def ready(live):
     publish(live, "v1", b"weights of the configuration")
-    return live
 
 
 def put(live, document, scope="release-manager", **query):

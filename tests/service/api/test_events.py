@@ -5,16 +5,21 @@ from uuid import uuid4
 import pytest
 
 from tests.service import actors
-from tests.service.actors import Device, enrol, event_id, ok, publish, refused, roll_out
+from tests.service.actors import Device, enrol, event_id, ok, publish, refused, roll_out, set_up_once
 
 DATA = b"weights of the events"
 
 
 @pytest.fixture
-def device(live):
+@set_up_once
+def rolled_out(live):
     publish(live, "v1", DATA)
     roll_out(live, "r", "v1")
-    return enrol(live)
+
+
+@pytest.fixture
+def device(rolled_out):
+    return enrol(rolled_out)
 
 
 def attempt_row(device, attempt_id):

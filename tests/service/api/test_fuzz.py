@@ -43,10 +43,15 @@ GROUPS = (
 
 
 @pytest.fixture
-def fleet(live):
+@actors.set_up_once
+def rolled_out(live):
     actors.publish(live, "v1", b"weights of the fuzzer")
     actors.roll_out(live, "r", "v1")
-    return actors.enrol(live, "d1")
+
+
+@pytest.fixture
+def fleet(rolled_out):
+    return actors.enrol(rolled_out, "d1")
 
 
 @pytest.mark.parametrize("group", GROUPS)

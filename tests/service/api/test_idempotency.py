@@ -3,16 +3,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.service import actors
-from tests.service.actors import cohort, ok, publish, refused, rollout, stage
+from tests.service.actors import cohort, ok, publish, refused, rollout, set_up_once, stage
 
 
 @pytest.fixture
+@set_up_once
 def running(live):
     publish(live, "v1", b"weights of the keys")
     cohort(live)
     ok(actors.create_rollout(live, "r", "v1", *(stage("everyone", percent) for percent in (1, 2, 3, 100))))
     ok(actors.act(live, "r", "start"))
-    return live
 
 
 def post(live, path, body, key, scope="release-manager"):

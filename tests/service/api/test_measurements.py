@@ -5,19 +5,19 @@ import pytest
 from service.domain.cohorts import bucket
 from service.domain.measures import MAX_NAMES
 from tests.service import actors
-from tests.service.actors import act, cohort, enrol, ok, publish, roll_out, stage
+from tests.service.actors import act, cohort, enrol, ok, publish, roll_out, set_up_once, stage
 
 DATA = b"weights of the measurements"
 
 
 @pytest.fixture
+@set_up_once
 def half(live):
     """v1 is everywhere; v2 goes to one half of all devices."""
     publish(live, "v1", DATA)
     publish(live, "v2", DATA + b"2")
     cohort(live)
     roll_out(live, "r", "v2", stage(percent=50, hold={"reports": 1000}))
-    return live
 
 
 def device(live, *, inside, **attributes):

@@ -2,13 +2,25 @@
 
 import pytest
 
-from tests.service.actors import act, cohort, create_rollout, enrol, ok, publish, refused, roll_out, stage
+from tests.service.actors import (
+    act,
+    cohort,
+    create_rollout,
+    enrol,
+    ok,
+    publish,
+    refused,
+    roll_out,
+    set_up_once,
+    stage,
+)
 
 CN = {"attr": "region", "eq": "cn"}
 EU = {"attr": "region", "eq": "eu"}
 
 
 @pytest.fixture
+@set_up_once
 def two(live):
     """Two versions, and cohorts to choose from."""
     for label in ("v1", "v2"):
@@ -19,7 +31,6 @@ def two(live):
     cohort(live, "testers", devices=["d1", "d2"])
     cohort(live, "others", devices=["d3"])
     cohort(live, "friends", devices=["d2", "d3"])
-    return live
 
 
 def start(live, name, label, *stages, **more):

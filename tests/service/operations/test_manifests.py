@@ -22,6 +22,7 @@ from tests.service.actors import (
     refused,
     roll_out,
     rows,
+    set_up_once,
     sha256,
     submit,
     version,
@@ -37,14 +38,25 @@ def publisher(live):
 
 
 @pytest.fixture
-def waiting(live):
-    """A version that waits for its publisher, on a server whose workers hold no publisher's key."""
+def without_key(live):
+    """A server whose workers hold no publisher's key."""
     with live.worker_with(settings=live.settings.model_copy(update={"publisher_key": None})):
-        ok(declare(live, version_body("v1", component(DATA), signed_by_publisher=True)))
-        bring(live, DATA)
-        ok(submit(live, "v1"))
-        live.run_jobs()
-        yield live
+        yield
+
+
+@pytest.fixture
+@set_up_once
+def handed_in(live):
+    ok(declare(live, version_body("v1", component(DATA), signed_by_publisher=True)))
+    bring(live, DATA)
+    ok(submit(live, "v1"))
+    live.run_jobs()
+
+
+@pytest.fixture
+def waiting(without_key, handed_in):
+    """A version that waits for its publisher."""
+    return handed_in
 
 
 def manifest(live, **changes):

@@ -6,7 +6,18 @@ from service import database
 from service.domain.cohorts import bucket
 from service.operations import rollout_gates
 from tests.service import actors
-from tests.service.actors import cohort, create_rollout, enrol, ok, publish, refused, roll_out, rollout, stage
+from tests.service.actors import (
+    cohort,
+    create_rollout,
+    enrol,
+    ok,
+    publish,
+    refused,
+    roll_out,
+    rollout,
+    set_up_once,
+    stage,
+)
 
 DATA = b"weights of the gates"
 FAILURES = {"metric": "failure_rate", "max": 0.05}
@@ -15,11 +26,11 @@ STRATUM = "soc=bad,ram=8g"
 
 
 @pytest.fixture
+@set_up_once
 def running(live):
     publish(live, "v1", DATA)
     cohort(live)
     roll_out(live, "r", "v1", stage(gates=[FAILURES], hold={"reports": 1000}))
-    return live
 
 
 def counted(live, stratum, **counts):

@@ -18,6 +18,7 @@ from tests.service.actors import (
     roll_out,
     rollout,
     rows,
+    set_up_once,
     stage,
 )
 
@@ -32,11 +33,11 @@ def weights(number):
 
 
 @pytest.fixture
+@set_up_once
 def one(live):
     """A version, and everyone."""
     cohort(live)
     publish(live, "v1", DATA)
-    return live
 
 
 @pytest.fixture
@@ -205,12 +206,12 @@ def test_a_scheduled_rollout_that_would_fight_waits_and_says_so(one):
 
 
 @pytest.fixture
+@set_up_once
 def two(live):
     """Two versions of one fine-tune."""
     cohort(live)
     for number in (1, 2):
         publish(live, f"v{number}", weights(number))
-    return live
 
 
 def test_a_rollout_that_may_roll_back_starts_by_itself_once_its_way_back_is_proved(two):

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from service import database, store
 from service.operations import rollups
 from tests.service import actors
-from tests.service.actors import cohort, create_rollout, ok, publish, rollout
+from tests.service.actors import cohort, create_rollout, ok, publish, rollout, set_up_once
 
 NOW = datetime(2026, 11, 20, 12, 34, tzinfo=UTC)
 TEN_DAYS = """
@@ -23,6 +23,7 @@ from rollouts r, generate_series(cast('2026-09-10' as date), cast('2026-11-20' a
 
 
 @pytest.fixture
+@set_up_once
 def old(live):
     """A rollout that has been counted by the minute for ten days."""
     publish(live, "v1", b"weights of the rollups")
@@ -30,7 +31,6 @@ def old(live):
     ok(create_rollout(live, "r", "v1"))
     actors.write(live, TEN_DAYS, now=NOW.replace(second=0))
     actors.write(live, DAYS)
-    return live
 
 
 def fold(live):

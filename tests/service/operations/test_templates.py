@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.service.actors import cohort, create_rollout, ok, publish, refused, rollout, stage
+from tests.service.actors import cohort, create_rollout, ok, publish, refused, rollout, set_up_once, stage
 
 CAREFUL = {
     "stages": [
@@ -21,12 +21,12 @@ def put(live, name="careful", body=None, scope="release-manager"):
 
 
 @pytest.fixture
+@set_up_once
 def ready(live):
     cohort(live)
     cohort(live, "internal", {"attr": "user_group", "eq": "internal"})
     publish(live, "v1", b"weights of the templates")
     ok(put(live))
-    return live
 
 
 def copied(live, name="r", **more):

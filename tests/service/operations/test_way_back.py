@@ -4,7 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.service.actors import act, cohort, create_rollout, ok, publish, refused, roll_out, stage, write
+from tests.service.actors import (
+    act,
+    cohort,
+    create_rollout,
+    ok,
+    publish,
+    refused,
+    roll_out,
+    set_up_once,
+    stage,
+    write,
+)
 
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 
@@ -35,6 +46,7 @@ MISTAKES = [
 
 
 @pytest.fixture
+@set_up_once
 def three(live):
     """Three versions of which the last forbids the first; the second one is revoked in `revoked`."""
     cohort(live)
@@ -43,7 +55,6 @@ def three(live):
     publish(live, "v3", b"third", floor="v2")
     publish(live, "v4", b"fourth")
     write(live, "update versions set floor = counter where label = 'v4'")
-    return live
 
 
 def test_what_makes_no_sense_is_refused_by_its_place_and_says_what_to_change(three):

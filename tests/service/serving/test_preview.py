@@ -24,6 +24,7 @@ from tests.service.actors import (
     refresh,
     refused,
     roll_out,
+    set_up_once,
     stage,
     write,
 )
@@ -62,12 +63,12 @@ def fleet(live, *devices):
 
 
 @pytest.fixture
+@set_up_once
 def released(live):
     """v1, v2, and a patch between them."""
     publish(live, "v1", OLD)
     publish(live, "v2", NEW)
     cohort(live)
-    return live
 
 
 def test_a_preview_says_who_gets_it_how_and_how_much(released):
