@@ -8,7 +8,7 @@ import sdk_contract
 import service
 from service import errors
 from service.errors import ServiceError
-from service.operations import devices as operations_of_devices
+from service.operations import enrolments
 
 SERVICE = Path(service.__file__).parent
 FACING_DEVICES = (
@@ -50,11 +50,11 @@ def refusals():
     names = set()
     for path in FACING_DEVICES:
         names |= names_called(ast.parse((SERVICE / path).read_text(encoding="utf-8")))
-    enrolment = ast.parse(Path(operations_of_devices.__file__).read_text(encoding="utf-8"))
+    enrolment = ast.parse(Path(enrolments.__file__).read_text(encoding="utf-8"))
     for node in enrolment.body:
         if isinstance(node, ast.FunctionDef) and node.name in ENROLMENT:
             names |= names_called(node)
-    kinds = [vars(errors).get(name) or vars(operations_of_devices).get(name) for name in names]
+    kinds = [vars(errors).get(name) or vars(enrolments).get(name) for name in names]
     return {
         (kind.status, kind.code)
         for kind in kinds

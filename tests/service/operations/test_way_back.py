@@ -32,7 +32,7 @@ MISTAKES = [
     ("v2", {"policy": {"holdback_percent": 101}}, "invalid_policy", "policy.holdback_percent", "0 to 50"),
     ("v2", {"policy": {"approvals": -1}}, "invalid", "policy.approvals", "greater"),
     ("v2", {"policy": {"activation": "never"}}, "invalid", "policy.activation", "together"),
-    ("v2", {"policy": {"aproval": 1}}, "invalid", "policy.aproval", "Extra"),
+    ("v2", {"policy": {"aproval": 1}}, "invalid", "policy.aproval", "misspelt"),
     ("v2", {"on_breach": "explode"}, "invalid", "on_breach", "rollback"),
     ("v2", {"stages": [stage(percent=101)]}, "invalid_stages", "stages.0.percent", "up to 100"),
     (
