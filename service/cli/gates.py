@@ -22,7 +22,8 @@ def show_gates(gates: dict[str, Any]) -> None:
         for line in _who_came(figures):
             typer.echo(line)
         rows = [_finding(finding) for finding in figures["findings"]]
-        show_table(("gate", "says", "value", "bound", "devices", "control", "evidence"), rows, empty="")
+        headings = ("gate", "says", "value", "bound", "devices", "control", "evidence")
+        show_table(headings, rows, empty="no gates: nothing stops this stage by itself")
     rows = [
         (metric, *(_arm(arms[arm]) for arm in ("treated", "control")))
         for metric, arms in gates["measured"].items()
@@ -56,6 +57,8 @@ def _who_came(figures: dict[str, Any]) -> list[str]:
     outcomes, early, late = figures["outcomes"], figures["early"], figures["late"]
     expected = outcomes["offered"] - outcomes["withdrawn"]
     reports = early["reports"] + late["reports"]
+    if max(expected, reports) == 0:
+        return ["nobody has been offered it yet"]
     lines = [
         f"{reports:,} of {max(expected, reports):,} devices offered it have reported ({figures['coverage']:.0%})"
     ]

@@ -130,11 +130,11 @@ def _hold(hold: dict[str, Any]) -> str:
     """What must have happened before a stage ends, besides its gates."""
     parts = [
         f"{hold['minutes']:g} minutes" if hold.get("minutes") else "",
-        f"{hold.get('reports', 1):,} reports",
+        f"{hold.get('reports', 1):,} report{'' if hold.get('reports', 1) == 1 else 's'}",
         f"{hold['min_coverage']:.0%} of its attempts reported" if hold.get("min_coverage") else "",
-        "a person's word (promote)" if hold.get("approval") else "",
+        "a person's word (graylag rollout promote)" if hold.get("approval") else "",
     ]
-    return f"ends after {', '.join(part for part in parts if part)}"
+    return f"ends with {', '.join(part for part in parts if part)}"
 
 
 def _outcomes(outcomes: dict[str, int]) -> str:

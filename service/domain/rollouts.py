@@ -56,7 +56,10 @@ def require_reason(verb: str, reason: str) -> None:
         ReasonRequired: nothing was said.
     """
     if not reason.strip():
-        raise ReasonRequired(f"{verb} needs one, since others will ask: --reason TEXT", field="reason")
+        raise ReasonRequired(
+            f"{verb} needs a reason, since others will ask: --reason TEXT, or `reason` in the body",
+            field="reason",
+        )
 
 
 def awaits_word(policy: Mapping[str, Any], activated_at: datetime | None) -> bool:

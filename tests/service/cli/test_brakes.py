@@ -14,7 +14,7 @@ def test_a_model_is_killed_shown_and_revived(graylag):
     shown = graylag("model", "show", "m")
     assert "m is killed" in shown
     assert "watershed" in shown
-    assert "say it in" in graylag("model", "kill", "m", "--reason", " ", status=1)
+    assert "needs a reason" in graylag("model", "kill", "m", "--reason", " ", status=1)
     assert "[unknown_model]" in graylag("model", "show", "x", status=1)
     assert graylag("model", "revive", "m", "--reason", "mended").strip() == "m is served"
 

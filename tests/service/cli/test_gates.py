@@ -25,9 +25,13 @@ def test_who_has_not_reported_yet_is_said_beside_who_has(capsys: pytest.CaptureF
     assert "30 within an hour of the offer, 10.0% of them failed; 10 later, 20.0% of them failed" in out
 
 
+def test_a_stage_without_gates_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing stops this stage by itself" in shown(capsys, offered=1, early=(1, 0.0), late=(0, None))
+
+
 def test_nothing_is_said_of_others_where_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert "others" not in shown(capsys, offered=100, early=(95, 0.0), late=(0, None))
-    assert "others" not in shown(capsys, offered=0, early=(0, None), late=(0, None))
+    assert "nobody has been offered it yet" in shown(capsys, offered=0, early=(0, None), late=(0, None))
 
 
 def test_late_reports_that_are_worse_are_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
