@@ -1,5 +1,6 @@
 """What gates see, read from the counts, and what they saw, as JSON. Reads only."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -39,15 +40,17 @@ def values(
     session: Session, row: store.rollouts.RolloutRow, metrics: Sequence[str]
 ) -> dict[str, dict[Block, Compared]]:
     """What was measured: metric -> (cohort, stratum) -> both arms."""
-    found: dict[str, dict[Block, Compared]] = {}
     cohorts = {stage.ordinal: stage.cohort for stage in row.stages}
-    for part in store.gates.moments(session, row.id, metrics):
-        moments = Moments(part.count, part.first, part.second)
-        one = Compared(moments) if part.arm == "treated" else Compared(control=moments)
-        blocks = found.setdefault(part.metric, {})
-        block = cohorts.get(part.stage, ""), part.stratum
-        blocks[block] = blocks.get(block, Compared()).plus(one)
-    return found
+    # Plain numbers first: a thousand rows become a few hundred objects, not several thousand.
+    sums: dict[tuple[str, Block], list[int]] = defaultdict(lambda: [0] * 6)
+    for metric, stage, stratum, arm, *numbers in store.gates.moments(session, row.id, metrics):
+        both, first = sums[metric, (cohorts.get(stage, ""), stratum)], 0 if arm == "treated" else 3
+        for place, number in enumerate(numbers, first):
+            both[place] += number
+    found: dict[str, dict[Block, Compared]] = defaultdict(dict)
+    for (metric, block), both in sums.items():
+        found[metric][block] = Compared(Moments(*both[:3]), Moments(*both[3:]))
+    return dict(found)
 
 
 def forgiven(session: Session, row: store.rollouts.RolloutRow, stratum: str) -> dict[str, Any]:
