@@ -286,6 +286,26 @@ class PenaltyView(View):
     may_retry: bool
 
 
+class GateTraceView(View):
+    """What the gates make of a rollout, and of the device's class in it.
+
+    Attributes:
+        stratum: the class of device under which it is counted.
+        held: that class alone is held back.
+        outcome, reason, at: of the newest verdict; absent before there is one.
+        waits_for: what the rollout waits for, in words.
+        said: the reason that was given with the last verb.
+    """
+
+    stratum: str
+    held: bool
+    outcome: str | None = None
+    reason: str | None = None
+    at: datetime | None = None
+    waits_for: str = ""
+    said: str = ""
+
+
 class RolloutTraceView(View):
     """How one rollout sees a device.
 
@@ -308,6 +328,7 @@ class RolloutTraceView(View):
     held_back: bool
     floor: int
     watershed: str | None
+    gate: GateTraceView
     window: WindowTraceView | None
     variants: list[VariantTraceView]
     pacing: PacingView | None

@@ -46,6 +46,7 @@ def _show_rollout(rollout: dict[str, Any]) -> None:
     for name, line in (
         ("watershed", rollout["watershed"] and f"has to run {rollout['watershed']} first"),
         ("floor", rollout["floor"] and f"may not go below counter {rollout['floor']}"),
+        ("gates", _gate(rollout.get("gate") or {})),
         ("window", rollout["window"] and _window(rollout["window"])),
         ("pacing", rollout["pacing"] and _pacing(rollout["pacing"])),
         ("penalty", rollout["penalty"] and _penalty(rollout["penalty"])),
@@ -75,6 +76,16 @@ def _holdback(rollout: dict[str, Any]) -> str:
         return ""
     held = "one of them" if rollout["held_back"] else "not this one"
     return f"; the top {rollout['holdback_percent']:g} % are held back, {held}"
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    parts = [
+        f"{gate['outcome']}, {gate['reason']}" if gate.get("outcome") else "",
+        f"it waits for {gate['waits_for']}" if gate.get("waits_for") else "",
+        f"last said: {gate['said']}" if gate.get("said") else "",
+        f"devices of class {gate['stratum']} are held back" if gate.get("held") else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def _window(window: dict[str, Any]) -> str:

@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.domain.catalogue import Line, Rollout
 from service.domain.offers import Decision, Facts, When, refuge
 from service.domain.pacing import HOUR_MINUTES, MINUTE, minute_of
+from service.domain.strata import settled, stratum_of
 from service.domain.why import RolloutTrace, explain
 from service.serving import pace
 from service.serving.answer import Demand, Pace, as_decided, choose_line, refused, wish_for
@@ -17,6 +19,17 @@ from service.serving.grants import Grant, consult
 from service.serving.snapshot import Snapshot
 
 PATCH_FORMATS = ("glp1", "full")
+_GATE = text(
+    """
+    select rollout.waits_for, rollout.reason as said, verdict.outcome, verdict.reason, verdict.at
+    from rollouts rollout
+    left join lateral (
+      select * from verdicts where verdicts.rollout_id = rollout.id order by verdicts.id desc limit 1
+    ) verdict on true
+    where rollout.id = :rollout
+    """
+)
+"""Why the next stage is not open: what a rollout waits for, what was said of it last, and by its gates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +120,16 @@ class Inquiry:
         del shown["decision"]
         return shown | {
             "reason": _final(line, decided, facts, grant).reason,
+            "gate": await self._gate(rollout, facts),
             "penalty": self._penalty(grant),
             "pacing": await self._pacing(rollout, when),
         }
+
+    async def _gate(self, rollout: Rollout, facts: Facts) -> dict[str, Any]:
+        stratum = settled(stratum_of(facts.attributes), rollout.strata)
+        rows = await self.connection.execute(_GATE, {"rollout": rollout.id})
+        found = rows.mappings().one_or_none() or {}
+        return {**found, "stratum": stratum, "held": stratum in rollout.held}
 
     def _penalty(self, grant: Grant | None) -> dict[str, Any] | None:
         if grant is None or not (grant.failures or grant.retry):

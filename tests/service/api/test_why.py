@@ -20,6 +20,17 @@ def test_why_gives_the_reason_of_the_poll_and_the_way_there(live):
     assert 0 <= trace["bucket"] < 10_000
 
 
+def test_why_shows_what_the_gates_wait_for(live):
+    publish(live, "v1", DATA)
+    cohort(live, "all", {})
+    roll_out(live, "r", "v1", stage("all", percent=0.01, hold={"reports": 7}), stage("all"))
+    enrol(live, "waiting", soc="a1")
+    live.run_ticks()
+    gate = ok(live.call("GET", "/v1/admin/devices/waiting/why"))["rollouts"][0]["gate"]
+    assert (gate["outcome"], gate["reason"]) == ("hold", "0 of 7 reports")
+    assert (gate["stratum"], gate["held"]) == ("soc=a1", False)
+
+
 def test_an_operators_word_counts_in_why_as_in_the_poll(live):
     publish(live, "v1", DATA)
     cohort(live, "vip", {"attr": "user_group", "eq": "vip"})
