@@ -128,8 +128,9 @@ class Inquiry:
     async def _gate(self, rollout: Rollout, facts: Facts) -> dict[str, Any]:
         stratum = settled(stratum_of(facts.attributes), rollout.strata)
         rows = await self.connection.execute(_GATE, {"rollout": rollout.id})
-        found = rows.mappings().one_or_none() or {}
-        return {**found, "stratum": stratum, "held": stratum in rollout.held}
+        row = rows.mappings().one_or_none()
+        found: dict[str, Any] = dict(row) if row is not None else {}
+        return found | {"stratum": stratum, "held": stratum in rollout.held}
 
     def _penalty(self, grant: Grant | None) -> dict[str, Any] | None:
         if grant is None or not (grant.failures or grant.retry):
