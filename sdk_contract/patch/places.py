@@ -16,7 +16,7 @@ WORD, WORD_BITS = 8, 3
 # Of fewer, a few operations take longer than a search.
 SHORT = 1 << 14
 # Above one word of eight in so many that has a true one, words do not pay.
-MANY = 3
+MANY = 2
 # Above one in so many NumPy counts along.
 OFTEN = 10
 
