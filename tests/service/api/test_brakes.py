@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from service.domain.cohorts import bucket
 from tests.service import actors
 from tests.service.actors import (
@@ -15,10 +17,18 @@ from tests.service.actors import (
     refresh,
     refused,
     roll_out,
+    set_up_once,
     stage,
 )
 
 DATA = b"weights of the brakes"
+
+
+@pytest.fixture
+@set_up_once
+def v1(live):
+    """A version is published."""
+    publish(live, "v1", DATA)
 
 
 def why(live, device, model=None):
@@ -91,8 +101,7 @@ def spent(live, device):
 # --- windows --------------------------------------------------------------------------------------
 
 
-def test_outside_a_window_the_next_poll_is_aimed_at_its_opening(live):
-    publish(live, "v1", DATA)
+def test_outside_a_window_the_next_poll_is_aimed_at_its_opening(live, v1):
     soon = datetime.now(UTC) + timedelta(minutes=20)
     roll_out(live, "r", "v1", policy={"windows": daily(soon, 120)})
     device = enrol(live)
@@ -104,8 +113,7 @@ def test_outside_a_window_the_next_poll_is_aimed_at_its_opening(live):
     assert window["next_opening"].startswith(f"{soon:%Y-%m-%dT%H:%M}")
 
 
-def test_a_window_in_the_devices_own_time(live):
-    publish(live, "v1", DATA)
+def test_a_window_in_the_devices_own_time(live, v1):
     now = datetime.now(UTC)
     shanghai = now + timedelta(hours=8) - timedelta(minutes=30)
     roll_out(live, "r", "v1", policy={"windows": daily(shanghai, 60) | {"zone": "device"}})
@@ -116,8 +124,7 @@ def test_a_window_in_the_devices_own_time(live):
     assert why(live, abroad)["rollouts"][0]["window"]["source"] == "unknown, so UTC"
 
 
-def test_a_window_that_never_opens_is_refused_by_name(live):
-    publish(live, "v1", DATA)
+def test_a_window_that_never_opens_is_refused_by_name(live, v1):
     cohort(live)
     for windows, field in [
         ({"zone": "Mars/Olympus", "daily": [{"start": "01:00", "end": "02:00"}]}, "policy.windows.zone"),
@@ -130,8 +137,7 @@ def test_a_window_that_never_opens_is_refused_by_name(live):
 # --- holdback -------------------------------------------------------------------------------------
 
 
-def test_the_control_group_gets_nothing_also_after_the_end(live):
-    publish(live, "v1", DATA)
+def test_the_control_group_gets_nothing_also_after_the_end(live, v1):
     roll_out(live, "r", "v1", policy={"holdback_percent": 50})
     salt = actors.rows(live, "select salt from rollouts")[0]["salt"]
     names = [f"h{number}" for number in range(40)]
@@ -177,8 +183,7 @@ def switch(live, verb, reason="it says rude things", scope="release-manager"):
     return live.call("POST", f"/v1/admin/models/m/{verb}", {"reason": reason}, scope)
 
 
-def test_a_killed_model_gives_nothing_to_anybody(live):
-    publish(live, "v1", DATA)
+def test_a_killed_model_gives_nothing_to_anybody(live, v1):
     roll_out(live, "r", "v1")
     device = enrol(live)
     assert ok(switch(live, "kill"))["killed"]
@@ -193,8 +198,7 @@ def test_a_killed_model_gives_nothing_to_anybody(live):
     assert verbs[-2:] == ["model.kill", "model.revive"]
 
 
-def test_a_process_that_has_not_heard_of_the_kill_offers_nothing_either(live):
-    publish(live, "v1", DATA)
+def test_a_process_that_has_not_heard_of_the_kill_offers_nothing_either(live, v1):
     roll_out(live, "r", "v1")
     device = enrol(live)
     ok(switch(live, "kill"))
@@ -202,8 +206,7 @@ def test_a_process_that_has_not_heard_of_the_kill_offers_nothing_either(live):
     assert (answer["reason"], answer["action"]) == ("killed", "hold")
 
 
-def test_a_kill_needs_a_reason_and_a_release_manager(live):
-    publish(live, "v1", DATA)
+def test_a_kill_needs_a_reason_and_a_release_manager(live, v1):
     refused(switch(live, "kill", reason=" "), 422, "reason_required", "reason")
     refused(switch(live, "kill", scope="publisher"), 403, "forbidden")
     refused(live.call("POST", "/v1/admin/models/x/kill", {"reason": "r"}), 404, "unknown_model")
@@ -212,8 +215,7 @@ def test_a_kill_needs_a_reason_and_a_release_manager(live):
 # --- the penalty box ------------------------------------------------------------------------------
 
 
-def test_a_device_that_failed_too_often_is_left_alone_and_why_says_so(live):
-    publish(live, "v1", DATA)
+def test_a_device_that_failed_too_often_is_left_alone_and_why_says_so(live, v1):
     roll_out(live, "r", "v1")
     device = enrol(live)
     fail(device, 3)
@@ -225,8 +227,7 @@ def test_a_device_that_failed_too_often_is_left_alone_and_why_says_so(live):
     }
 
 
-def test_another_app_on_the_device_is_a_reason_to_try_again_and_the_device_is_told_that_it_may(live):
-    publish(live, "v1", DATA)
+def test_another_app_on_the_device_is_a_reason_to_try_again_and_the_device_is_told_that_it_may(live, v1):
     roll_out(live, "r", "v1")
     device = enrol(live)
     fail(device, 3, attributes={"app_version": "5.1", "battery": 80})
@@ -236,8 +237,7 @@ def test_another_app_on_the_device_is_a_reason_to_try_again_and_the_device_is_to
     assert device.directive(answer).ext == {"retry": True}
 
 
-def test_a_first_try_is_no_retry(live):
-    publish(live, "v1", DATA)
+def test_a_first_try_is_no_retry(live, v1):
     roll_out(live, "r", "v1")
     device = enrol(live)
     assert device.directive(device.poll(nonce=actors.nonce())).ext == {}
@@ -245,8 +245,7 @@ def test_a_first_try_is_no_retry(live):
     assert device.directive(device.poll(nonce=actors.nonce())).ext == {}
 
 
-def test_a_new_version_ends_the_penalty(live):
-    publish(live, "v1", DATA)
+def test_a_new_version_ends_the_penalty(live, v1):
     publish(live, "v2", DATA + b"2")
     roll_out(live, "r", "v1")
     device = enrol(live)
@@ -256,8 +255,7 @@ def test_a_new_version_ends_the_penalty(live):
     assert told(live, device)["target_version"] == "v2"
 
 
-def test_an_operator_forgives(live):
-    publish(live, "v1", DATA)
+def test_an_operator_forgives(live, v1):
     roll_out(live, "r", "v1")
     device = enrol(live)
     path = "/v1/admin/devices/d1/forgive"
@@ -278,8 +276,7 @@ def test_an_operator_forgives(live):
 # --- pacing ---------------------------------------------------------------------------------------
 
 
-def test_a_paced_rollout_lets_in_as_many_as_it_may(live):
-    publish(live, "v1", DATA)
+def test_a_paced_rollout_lets_in_as_many_as_it_may(live, v1):
     roll_out(live, "r", "v1", policy={"pacing": {"open_downloads": 2}})
     first, second, third = (enrol(live, name) for name in ("p1", "p2", "p3"))
     answers = [told(live, device) for device in (first, second, third)]
@@ -293,8 +290,7 @@ def test_a_paced_rollout_lets_in_as_many_as_it_may(live):
     assert told(live, third)["need_update"]
 
 
-def test_a_finished_download_makes_room_before_the_update_is_over(live):
-    publish(live, "v1", DATA)
+def test_a_finished_download_makes_room_before_the_update_is_over(live, v1):
     roll_out(live, "r", "v1", policy={"pacing": {"open_downloads": 1}})
     first, second = enrol(live, "p1"), enrol(live, "p2")
     attempt = first.poll()["attempt_id"]
@@ -304,16 +300,14 @@ def test_a_finished_download_makes_room_before_the_update_is_over(live):
     assert second.poll()["need_update"]
 
 
-def test_an_hours_bytes_are_not_exceeded(live):
-    publish(live, "v1", DATA)
+def test_an_hours_bytes_are_not_exceeded(live, v1):
     roll_out(live, "r", "v1", policy={"pacing": {"bytes_per_hour": 2 * len(DATA)}})
     answers = [told(live, enrol(live, f"p{number}")) for number in range(3)]
     assert [answer["reason"] for answer in answers] == ["update", "paced", "paced"]
     assert sum(row["bytes"] for row in actors.rows(live, "select bytes from pace")) == len(DATA)
 
 
-def test_a_device_in_the_penalty_box_takes_no_place_from_others(live):
-    publish(live, "v1", DATA)
+def test_a_device_in_the_penalty_box_takes_no_place_from_others(live, v1):
     roll_out(live, "r", "v1", policy={"pacing": {"open_downloads": 1}})
     broken = enrol(live, "broken")
     fail(broken, 3)
@@ -321,8 +315,7 @@ def test_a_device_in_the_penalty_box_takes_no_place_from_others(live):
     assert enrol(live, "sound").poll()["need_update"]
 
 
-def test_late_joiners_are_paced_like_everybody(live):
-    publish(live, "v1", DATA)
+def test_late_joiners_are_paced_like_everybody(live, v1):
     roll_out(live, "r", "v1", policy={"pacing": {"open_downloads": 1}})
     assert enrol(live, "p1").poll()["need_update"]
     ok(act(live, "r", "promote", "enough"))
@@ -330,8 +323,7 @@ def test_late_joiners_are_paced_like_everybody(live):
     assert enrol(live, "p2").poll()["reason"] == "paced"
 
 
-def test_a_budget_below_one_download_is_refused_by_name(live):
-    publish(live, "v1", DATA)
+def test_a_budget_below_one_download_is_refused_by_name(live, v1):
     cohort(live)
     body = {"pacing": {"bytes_per_hour": len(DATA) - 1}}
     refused(
@@ -342,8 +334,7 @@ def test_a_budget_below_one_download_is_refused_by_name(live):
 # --- why ------------------------------------------------------------------------------------------
 
 
-def test_why_shows_each_clause_and_what_the_device_has(live):
-    publish(live, "v1", DATA)
+def test_why_shows_each_clause_and_what_the_device_has(live, v1):
     cohort(live, "vip", devices=["somebody"])
     cohort(live, "beta", {"all": [{"attr": "region", "eq": "cn-east"}, {"not": {"cohort": "vip"}}]})
     roll_out(live, "r", "v1", stage("beta"))

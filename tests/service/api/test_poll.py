@@ -9,11 +9,18 @@ from sdk_contract.patch import apply_patch
 from sdk_contract.wire import MAX_BODY
 from service.tokens import AccessTokens
 from tests.service import actors
-from tests.service.actors import Device, act, enrol, nonce, ok, publish, refused, roll_out, stage
+from tests.service.actors import Device, act, enrol, nonce, ok, publish, refused, roll_out, set_up_once, stage
 from tests.workers.delta.layouts.writers import safetensors
 
 OLD = safetensors({"w": ("I8", [20_000], bytes(range(250)) * 80)})
 NEW = safetensors({"w": ("I8", [20_000], bytes(range(250)) * 79 + bytes(250))})
+
+
+@pytest.fixture
+@set_up_once
+def v1(live):
+    """A version is published."""
+    publish(live, "v1", OLD)
 
 
 @pytest.fixture
@@ -34,13 +41,11 @@ def test_the_three_fields_of_the_simplest_client_are_enough(live, device):
     assert (info["model"], info["version"], info["counter"]) == ("m", "v1.3", 1)
 
 
-def test_a_poll_needs_neither_content_type_nor_known_fields(live, device):
-    publish(live, "v1", OLD)
+def test_a_poll_needs_neither_content_type_nor_known_fields(live, v1, device):
     assert device.poll(surprise={"a": 1})["reason"] == "no_rollout"
 
 
-def test_a_version_is_offered_whole_with_all_that_is_needed_to_check_it(live, device):
-    publish(live, "v1", OLD)
+def test_a_version_is_offered_whole_with_all_that_is_needed_to_check_it(live, v1, device):
     roll_out(live, "r", "v1")
     body = {"device_id": "d1", "nonce": nonce(), "model": "m"}
     raw = json.dumps(body).encode()
@@ -60,16 +65,14 @@ def test_a_version_is_offered_whole_with_all_that_is_needed_to_check_it(live, de
     assert (way["format"], way["sha256"], way["size"]) == ("full", part.sha256, part.size)
 
 
-def test_an_answer_without_an_update_is_signed_too(live, device):
-    publish(live, "v1", OLD)
+def test_an_answer_without_an_update_is_signed_too(live, v1, device):
     answer = device.poll("v1", nonce=nonce())
     directive = device.directive(answer)
     assert (directive.action, directive.reason, directive.manifest_sha256) == ("none", "no_rollout", None)
     assert (answer["need_update"], answer.get("download_url")) == (False, None)
 
 
-def test_a_patch_comes_first_and_gives_the_target_bytes(live, device, tmp_path):
-    publish(live, "v1", OLD)
+def test_a_patch_comes_first_and_gives_the_target_bytes(live, v1, device, tmp_path):
     publish(live, "v2", NEW)
     roll_out(live, "r", "v2")
     answer = device.poll("v1", accepts=["glp1", "full"])
@@ -107,8 +110,7 @@ def test_what_the_device_has_is_not_sent_again(live, device):
     assert both["download_url"] == both["manifest"]["url"]
 
 
-def test_polling_again_gives_the_same_attempt_and_counts_it_once(live, device):
-    publish(live, "v1", OLD)
+def test_polling_again_gives_the_same_attempt_and_counts_it_once(live, v1, device):
     roll_out(live, "r", "v1")
     first, second = device.poll(), device.poll()
     assert first["attempt_id"] == second["attempt_id"]
@@ -117,8 +119,7 @@ def test_polling_again_gives_the_same_attempt_and_counts_it_once(live, device):
     assert actors.rollout(live, "r")["stages"][0]["outcomes"]["offered"] == 1
 
 
-def test_a_terminal_attempt_stays_terminal(live, device):
-    publish(live, "v1", OLD)
+def test_a_terminal_attempt_stays_terminal(live, v1, device):
     roll_out(live, "r", "v1")
     first = device.poll()["attempt_id"]
     device.finish(first, "failed", code="no_space")
@@ -129,8 +130,7 @@ def test_a_terminal_attempt_stays_terminal(live, device):
     assert states == {first: "failed", second: "offered"}
 
 
-def test_after_three_failures_a_device_is_left_alone(live, device):
-    publish(live, "v1", OLD)
+def test_after_three_failures_a_device_is_left_alone(live, v1, device):
     roll_out(live, "r", "v1")
     for state in ("failed", "rolled_back", "rejected"):
         device.finish(device.poll()["attempt_id"], state)
@@ -140,8 +140,7 @@ def test_after_three_failures_a_device_is_left_alone(live, device):
     assert enrol(live, "d2").poll()["need_update"]
 
 
-def test_a_newer_rollout_replaces_an_open_attempt(live, device):
-    publish(live, "v1", OLD)
+def test_a_newer_rollout_replaces_an_open_attempt(live, v1, device):
     roll_out(live, "r1", "v1")
     first = device.poll()["attempt_id"]
     publish(live, "v2", NEW)
@@ -153,8 +152,7 @@ def test_a_newer_rollout_replaces_an_open_attempt(live, device):
     assert actors.rollout(live, "r1")["stages"][0]["outcomes"]["withdrawn"] == 1
 
 
-def test_every_no_has_its_name(live, device):
-    publish(live, "v1", OLD)
+def test_every_no_has_its_name(live, v1, device):
     publish(live, "v2", NEW)
     assert device.poll("v1")["reason"] == "no_rollout"
     actors.cohort(live, "east", {"attr": "region", "eq": "east"})
@@ -179,8 +177,7 @@ def test_every_no_has_its_name(live, device):
     assert device.directive(killed).action == "hold"
 
 
-def test_a_device_outside_the_cohort_or_ahead_of_the_rollout_is_told_so(live, device):
-    publish(live, "v1", OLD)
+def test_a_device_outside_the_cohort_or_ahead_of_the_rollout_is_told_so(live, v1, device):
     publish(live, "v2", NEW)
     actors.cohort(live, "east", {"attr": "region", "eq": "east"})
     roll_out(live, "r", "v1", stage("east"))
@@ -200,8 +197,7 @@ def test_a_device_that_no_build_is_for_is_told_so(live, device):
     assert device.poll(attributes={"ram_mb": 8192})["reason"] == "update"
 
 
-def test_while_a_patch_is_being_built_devices_that_can_use_it_wait_for_a_bounded_time(live, device):
-    publish(live, "v1", OLD)
+def test_while_a_patch_is_being_built_devices_that_can_use_it_wait_for_a_bounded_time(live, v1, device):
     ok(actors.declare(live, actors.version_body("v2", actors.component(NEW))))
     actors.bring(live, NEW)
     ok(actors.submit(live, "v2"))
@@ -217,8 +213,7 @@ def test_while_a_patch_is_being_built_devices_that_can_use_it_wait_for_a_bounded
     assert [way["format"] for way in late["downloads"][0]["ways"]] == ["full"]
 
 
-def test_an_operators_word_outranks_the_devices_own(live, device):
-    publish(live, "v1", OLD)
+def test_an_operators_word_outranks_the_devices_own(live, v1, device):
     actors.cohort(live, "testers", {"attr": "group", "eq": "testers"})
     roll_out(live, "r", "v1", stage("testers"))
     assert device.poll(attributes={"group": "none"})["reason"] == "not_in_cohort"
@@ -228,8 +223,7 @@ def test_an_operators_word_outranks_the_devices_own(live, device):
     assert device.poll(attributes={"group": "none"})["reason"] == "update"
 
 
-def test_attributes_of_the_token_outrank_the_devices_own(live, device):
-    publish(live, "v1", OLD)
+def test_attributes_of_the_token_outrank_the_devices_own(live, v1, device):
     actors.cohort(live, "testers", {"attr": "group", "eq": "testers"})
     roll_out(live, "r", "v1", stage("testers"))
     secret = live.settings.access_token_secret.get_secret_value().encode()
@@ -248,8 +242,7 @@ def test_models_are_named_where_there_are_several(live, device):
     assert device.poll(model="n")["model"] == "n"
 
 
-def test_a_token_whose_device_is_not_here_gets_nothing_and_leaves_nothing(live):
-    publish(live, "v1", OLD)
+def test_a_token_whose_device_is_not_here_gets_nothing_and_leaves_nothing(live, v1):
     roll_out(live, "r", "v1")
     secret = live.settings.access_token_secret.get_secret_value().encode()
     ghost = Device(live, "ghost", token=AccessTokens(secret, 3600).issue("ghost", {}, datetime.now(UTC)))
@@ -259,8 +252,7 @@ def test_a_token_whose_device_is_not_here_gets_nothing_and_leaves_nothing(live):
     assert enrol(live).poll()["need_update"]
 
 
-def test_a_suspended_device_keeps_what_it_runs_and_gets_nothing_new(live, device):
-    publish(live, "v1", OLD)
+def test_a_suspended_device_keeps_what_it_runs_and_gets_nothing_new(live, v1, device):
     roll_out(live, "r", "v1")
     ok(live.call("POST", "/v1/admin/devices/d1/suspend", {"reason": "lost"}))
     actors.refresh(live)
@@ -271,9 +263,8 @@ def test_a_suspended_device_keeps_what_it_runs_and_gets_nothing_new(live, device
     refused(device.post("/v1/model/update", {"device_id": "d1"}), 403, "device_suspended")
 
 
-def test_what_has_stopped_gives_nothing_even_to_a_process_that_has_not_heard_of_it(live, device):
+def test_what_has_stopped_gives_nothing_even_to_a_process_that_has_not_heard_of_it(live, v1, device):
     """The grant looks at the tables, so that a stale snapshot can at most cost a poll."""
-    publish(live, "v1", OLD)
     roll_out(live, "r", "v1")
     actors.write(live, "update devices set status = 'suspended'")
     assert device.poll()["reason"] == "suspended"
@@ -314,16 +305,14 @@ def test_a_body_beyond_64_kib_is_not_read(device):
     refused(device.post("/v1/model/update", padding | {"x": padding["x"] + "x"}), 413, "too_large")
 
 
-def test_polls_are_spread_around_the_interval(live, device):
-    publish(live, "v1", OLD)
+def test_polls_are_spread_around_the_interval(live, v1, device):
     pauses = {device.poll()["next_poll_s"] for _ in range(8)}
     base = live.settings.poll_interval_s
     assert len(pauses) > 1
     assert all(0.9 * base <= pause <= 1.1 * base for pause in pauses)
 
 
-def test_what_a_device_runs_is_written_down(live, device):
-    publish(live, "v1", OLD)
+def test_what_a_device_runs_is_written_down(live, v1, device):
     device.poll("v0", attributes={"soc": "x", "odd": "a\u0000b\\u0000"})
     actors.flush(live)
     shown = ok(live.call("GET", "/v1/admin/devices/d1"))

@@ -16,6 +16,7 @@ from tests.service.actors import (
     refused,
     roll_out,
     rollout,
+    set_up_once,
     stage,
 )
 
@@ -31,6 +32,13 @@ STATES = (
     "rolled_back",
     "cancelled",
 )
+
+
+@pytest.fixture
+@set_up_once
+def v1(live):
+    """A version is published."""
+    publish(live, "v1", DATA)
 
 
 def finish(live, count, state, start=0, **poll):
@@ -106,8 +114,7 @@ def test_every_verb_applies_in_its_states_and_nowhere_else(live):
     refused(live.call("POST", "/v1/admin/rollouts/r0/explode", {}), 422, "invalid", "verb")
 
 
-def test_stages_widen_on_reports_and_the_last_one_completes(live):
-    publish(live, "v1", DATA)
+def test_stages_widen_on_reports_and_the_last_one_completes(live, v1):
     cohort(live)
     cohort(live, "internal", devices=["d0", "d1"])
     roll_out(live, "r", "v1", stage("internal", hold={"reports": 2}), stage(hold={"reports": 1}))
@@ -128,8 +135,7 @@ def test_stages_widen_on_reports_and_the_last_one_completes(live):
     assert ok(live.client.get("/v1/model/info"))["version"] == "v1"
 
 
-def test_without_reports_a_stage_holds_however_long_it_lasts(live):
-    publish(live, "v1", DATA)
+def test_without_reports_a_stage_holds_however_long_it_lasts(live, v1):
     cohort(live)
     roll_out(live, "r", "v1", stage(percent=50), stage())
     actors.write(live, "update rollouts set stage_since = now() - interval '30 days'")
@@ -137,8 +143,7 @@ def test_without_reports_a_stage_holds_however_long_it_lasts(live):
     assert (rollout(live, "r")["state"], rollout(live, "r")["stage"]) == ("running", 0)
 
 
-def test_a_breach_halts_and_takes_back_what_is_open(live):
-    publish(live, "v1", DATA)
+def test_a_breach_halts_and_takes_back_what_is_open(live, v1):
     cohort(live)
     gates = [{"metric": "failure_rate", "max": 0.01}]
     roll_out(live, "r", "v1", stage(gates=gates, hold={"reports": 100}))
@@ -158,8 +163,7 @@ def test_a_breach_halts_and_takes_back_what_is_open(live):
     assert ok(live.client.get("/v1/model/info"))["version"] is None
 
 
-def test_one_bad_report_is_an_accident(live):
-    publish(live, "v1", DATA)
+def test_one_bad_report_is_an_accident(live, v1):
     cohort(live)
     roll_out(live, "r", "v1", stage(gates=[{"metric": "failure_rate", "max": 0}], hold={"reports": 9}))
     finish(live, 1, "failed")
@@ -167,8 +171,7 @@ def test_one_bad_report_is_an_accident(live):
     assert rollout(live, "r")["state"] == "running"
 
 
-def test_pausing_leaves_open_attempts_alone_and_resuming_goes_on(live):
-    publish(live, "v1", DATA)
+def test_pausing_leaves_open_attempts_alone_and_resuming_goes_on(live, v1):
     roll_out(live, "r", "v1")
     device, late = enrol(live, "d1"), enrol(live, "d2")
     attempt = device.poll()["attempt_id"]
@@ -181,8 +184,7 @@ def test_pausing_leaves_open_attempts_alone_and_resuming_goes_on(live):
     assert late.poll()["need_update"]
 
 
-def test_an_approval_is_waited_for_and_behind_the_last_stage_there_is_the_end(live):
-    publish(live, "v1", DATA)
+def test_an_approval_is_waited_for_and_behind_the_last_stage_there_is_the_end(live, v1):
     cohort(live)
     hold = {"approval": True, "reports": 0}
     roll_out(live, "r", "v1", stage(percent=50, hold=hold), stage(hold=hold))
@@ -194,8 +196,7 @@ def test_an_approval_is_waited_for_and_behind_the_last_stage_there_is_the_end(li
     assert ok(act(live, "r", "promote"))["state"] == "completed"
 
 
-def test_silence_is_counted_once_its_lease_is_over(live):
-    publish(live, "v1", DATA)
+def test_silence_is_counted_once_its_lease_is_over(live, v1):
     gates = [{"metric": "timeout_rate", "max": 0.05}]
     cohort(live)
     roll_out(live, "r", "v1", stage(gates=gates, hold={"reports": 10}))
@@ -210,8 +211,7 @@ def test_silence_is_counted_once_its_lease_is_over(live):
     assert rollout(live, "r")["state"] == "halted"
 
 
-def test_polling_renews_the_lease_of_an_open_attempt(live):
-    publish(live, "v1", DATA)
+def test_polling_renews_the_lease_of_an_open_attempt(live, v1):
     roll_out(live, "r", "v1")
     device = enrol(live)
     device.poll()
@@ -221,8 +221,7 @@ def test_polling_renews_the_lease_of_an_open_attempt(live):
     assert lease > datetime.now(UTC) + timedelta(seconds=live.settings.attempt_lease_s / 2)
 
 
-def test_who_is_in_a_percentage_stays_in_as_it_widens(live):
-    publish(live, "v1", DATA)
+def test_who_is_in_a_percentage_stays_in_as_it_widens(live, v1):
     cohort(live)
     roll_out(live, "r", "v1", stage(percent=30), stage(percent=60))
     salt = actors.rows(live, "select salt from rollouts")[0]["salt"]
@@ -235,8 +234,7 @@ def test_who_is_in_a_percentage_stays_in_as_it_widens(live):
     assert first <= second
 
 
-def test_the_rollout_of_the_highest_priority_decides(live):
-    publish(live, "v1", DATA)
+def test_the_rollout_of_the_highest_priority_decides(live, v1):
     publish(live, "v2", DATA + b"2")
     cohort(live)
     roll_out(live, "low", "v2", stage())
@@ -244,8 +242,7 @@ def test_the_rollout_of_the_highest_priority_decides(live):
     assert enrol(live).poll()["rollout"] == "high"
 
 
-def test_what_was_done_stands_in_the_history_and_the_audit_log_with_who_and_why(live):
-    publish(live, "v1", DATA)
+def test_what_was_done_stands_in_the_history_and_the_audit_log_with_who_and_why(live, v1):
     roll_out(live, "r", "v1")
     ok(act(live, "r", "pause", "lunch"))
     entries = ok(live.call("GET", "/v1/admin/audit"))
@@ -259,8 +256,7 @@ def test_what_was_done_stands_in_the_history_and_the_audit_log_with_who_and_why(
     assert [(event["kind"], event["reason"]) for event in history][-1] == ("pause", "lunch")
 
 
-def test_a_completed_rollout_is_still_watched_and_halts_on_late_disasters(live):
-    publish(live, "v1", DATA)
+def test_a_completed_rollout_is_still_watched_and_halts_on_late_disasters(live, v1):
     cohort(live)
     roll_out(live, "r", "v1", stage(gates=[{"metric": "failure_rate", "max": 0.05}]))
     finish(live, 1, "committed")
