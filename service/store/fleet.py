@@ -93,7 +93,7 @@ def groups(
         session: whose transaction is read.
         lens: what tells devices apart.
         model: devices that have asked about it, with what they run; None for all devices, whatever they run.
-        silent_since: devices seen last before this moment count as silent.
+        silent_since: devices seen last, or enrolled and never seen, before this moment count as silent.
         limit: at most so many groups.
     """
     query = _Query()
@@ -102,7 +102,7 @@ def groups(
     selected = ", ".join(f"{column} as c{index}" for index, column in enumerate(columns))
     sql = f"""
       select {selected}, count(*) as devices,
-        count(*) filter (where d.seen_at is null or d.seen_at < {query.bind(silent_since, "timestamptz")}) as silent,
+        count(*) filter (where coalesce(d.seen_at, d.enrolled_at) < {query.bind(silent_since, "timestamptz")}) as silent,
         count(*) filter (where d.attributes = '{{}}' and d.admin_attributes = '{{}}') as bare,
         min(d.id collate "C") as example, sum(count(*)) over () as fleet
       {_source(query, lens, model)} group by {names} order by devices desc, example limit {query.bind(limit, "int")}

@@ -112,7 +112,9 @@ def test_the_size_of_a_cohort_is_how_many_devices_it_means_now(live):
     sizes = {name: size(live, name)["devices"] for name in ("eu", "testers", "both", "small", "everyone")}
     assert sizes == {"eu": 3, "testers": 2, "both": 4, "small": 1, "everyone": 6}
     ok(live.call("PUT", "/v1/admin/devices/d0/attributes", {"attributes": {"region": "eu"}}))
-    assert size(live, "eu") == {"name": "eu", "devices": 4, "silent": 4}
+    assert size(live, "eu") == {"name": "eu", "devices": 4, "silent": 0}
+    actors.write(live, "update devices set enrolled_at = now() - interval '8 days' where id in ('d0', 'd1')")
+    assert size(live, "eu")["silent"] == 2, "enrolled a while ago, and never seen since"
     refused(live.call("GET", "/v1/admin/cohorts/absent/size"), 404, "not_found", "cohort")
 
 
