@@ -14,7 +14,7 @@ from service.errors import InvalidRule
 
 Attributes = Mapping[str, Any]
 Predicate = Callable[[str, Attributes], bool]
-"""(device id, attributes) -> does the device belong?"""
+"""(device id, attributes) -> does the device belong? See `decided_by`."""
 
 BUCKETS = 10_000
 MAX_DEPTH = 8
@@ -32,8 +32,17 @@ def salt_of(name: str) -> str:
 
 def bucket(salt: str, device_id: str) -> int:
     """0..9999, the same for ever for a device and a rollout: first 8 bytes of a SHA-256, big-endian, modulo."""
-    digest = hashlib.sha256(salt.encode() + b"\0" + device_id.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % BUCKETS
+    return place_of(seed_of(salt), device_id.encode())
+
+
+def place_of(seed: bytes, device: bytes) -> int:
+    """The same for many rollouts and one device: `seed_of` its salt, and the bytes of its id."""
+    return int.from_bytes(hashlib.sha256(seed + device).digest()[:8]) % BUCKETS
+
+
+def seed_of(salt: str) -> bytes:
+    """What is hashed before the device's id."""
+    return salt.encode() + b"\0"
 
 
 def in_percent(salt: str, device_id: str, percent: float) -> bool:
@@ -43,8 +52,13 @@ def in_percent(salt: str, device_id: str, percent: float) -> bool:
 
 def admits(percent: float, place: int) -> bool:
     """Whether `percent` reaches the bucket `place`: 0.01 % is one bucket, 100 % are all of them."""
+    return place < limit_of(percent)
+
+
+def limit_of(percent: float) -> float:
+    """The first bucket that `percent` does not reach."""
     # 1.1 * 100 is a little more than 110 in binary, which would let a 111th bucket in.
-    return place < round(percent * 100, 6)
+    return round(percent * 100, 6)
 
 
 def compile_rule(
@@ -61,6 +75,16 @@ def compile_rule(
         InvalidRule: the rule cannot be read; `field` is the path to the fault.
     """
     return _Compiler(cohorts or {}).compile(rule, path, 0)
+
+
+def decided_by(predicate: Predicate) -> frozenset[str] | None:
+    """The attributes that alone decide; None where the device itself counts too, or nobody knows."""
+    return getattr(predicate, "attributes", None)
+
+
+def _deciding(predicate: Predicate, attributes: frozenset[str] | None) -> Predicate:
+    predicate.attributes = attributes  # type: ignore[attr-defined]  # functions have room for it
+    return predicate
 
 
 class _Compiler:
@@ -88,7 +112,9 @@ class _Compiler:
             return _join(keyword, self._children(value, path, depth))
         if keyword == "not":
             inner = self.compile(value, path, depth)
-            return lambda device_id, attributes: not inner(device_id, attributes)
+            return _deciding(
+                lambda device_id, attributes: not inner(device_id, attributes), decided_by(inner)
+            )
         if keyword == "cohort":
             return self._named(value, path)
         raise InvalidRule(f"unknown keyword {keyword!r}; use all, any, not, cohort or attr", field=path)
@@ -108,6 +134,9 @@ def _everyone(_device_id: str, _attributes: Attributes) -> bool:
     return True
 
 
+_deciding(_everyone, frozenset())
+
+
 def _join(keyword: str, children: list[Predicate]) -> Predicate:
     decisive = keyword == "any"
 
@@ -118,7 +147,8 @@ def _join(keyword: str, children: list[Predicate]) -> Predicate:
                 return decisive
         return not decisive
 
-    return joined
+    known = [decided_by(child) for child in children]
+    return _deciding(joined, None if None in known else frozenset().union(*(names or () for names in known)))
 
 
 def _compile_attribute(rule: dict[str, Any], path: str) -> Predicate:
@@ -136,8 +166,8 @@ def _compile_attribute(rule: dict[str, Any], path: str) -> Predicate:
         return value is not _MISSING and test(value)
 
     if operator == "exists" and rule[operator] is False:
-        return lambda _device_id, attributes: name not in attributes
-    return matches
+        return _deciding(lambda _device_id, attributes: name not in attributes, frozenset({name}))
+    return _deciding(matches, frozenset({name}))
 
 
 Test = Callable[[Any], bool]

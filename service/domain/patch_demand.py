@@ -1,7 +1,8 @@
 """Patches that a poll could have used, and that nobody has made yet."""
 
 from service.domain.catalogue import Line
-from service.domain.offers import Decision, Facts, sources_of
+from service.domain.decisions import Decision, Facts
+from service.domain.deliveries import sources_of
 
 LEAST_BYTES = 2**20
 """A smaller file is on the device before a patch of it is made."""

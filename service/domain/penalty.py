@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from service.domain.cohorts import Attributes
-from service.domain.offers import Delivery
+from service.domain.decisions import Delivery
 
 TELLING = ("app_version", "os", "os_version", "ram_mb", "runtime", "runtime_version", "sdk_version", "soc")
 """Attributes whose change is a reason to try again."""

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from service.domain.catalogue import Line, Rollout
+from service.domain.decisions import Decision, Facts, When
 from service.domain.fleet import Lens
-from service.domain.offers import Decision, Facts, When, decide
+from service.domain.offers import decide
 from service.domain.policy import Pacing
 
 Path = Literal["patch", "mixed", "full", "keep"]

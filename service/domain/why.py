@@ -8,16 +8,10 @@ from sdk_contract.wire import Reason
 from service.domain.catalogue import Cohort, Line, Rollout, Stage
 from service.domain.clauses import Clause, clauses_of_cohort, clauses_of_rule
 from service.domain.cohorts import admits, bucket
-from service.domain.offers import (
-    Decision,
-    Facts,
-    When,
-    ask,
-    choose_variant,
-    decide,
-    is_held_back,
-    watershed,
-)
+from service.domain.decisions import Decision, Facts, When
+from service.domain.deliveries import choose_variant
+from service.domain.offers import ask, decide
+from service.domain.reach import is_held_back, watershed
 from service.domain.windows import local_time, opening
 
 

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from sdk_contract.documents import Action
 from sdk_contract.wire import PollRequest
 from service.domain.catalogue import Line
+from service.domain.decisions import Decision, Facts, When
 from service.domain.load import Load, first_after_outage_s, next_poll_s
-from service.domain.offers import Decision, Facts, When, decide, refuge
+from service.domain.offers import decide, refuge
 from service.domain.openings import aim
 from service.domain.penalty import circumstances
 from service.domain.policy import Pacing

@@ -20,7 +20,7 @@ from sdk_contract.wire import Download, ManifestReference, PollAnswer, PollReque
 from sdk_contract.writing import Signer
 from service.blobs import blob_key, manifest_key
 from service.domain.catalogue import Line, Version
-from service.domain.offers import Decision, Delivery
+from service.domain.decisions import Decision, Delivery
 from service.serving.snapshot import Snapshot
 from service.serving.urls import DownloadUrls
 

@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.domain.catalogue import Line, Rollout
-from service.domain.offers import Decision, Facts, When, refuge
+from service.domain.decisions import Decision, Facts, When
+from service.domain.offers import refuge
 from service.domain.pacing import HOUR_MINUTES, MINUTE, minute_of
 from service.domain.strata import settled, stratum_of
 from service.domain.why import RolloutTrace, explain

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.domain.catalogue import Line
-from service.domain.offers import Decision, Facts
+from service.domain.decisions import Decision, Facts
 from service.domain.patch_demand import missing
 from service.observability import log
 from service.serving.group_commit import commit

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from service import store
 from service.domain.catalogue import Line, Rollout
+from service.domain.decisions import When
 from service.domain.fleet import Lens, lens
 from service.domain.forecast import Leg, Rhythm, forecast
-from service.domain.offers import When
 from service.domain.policy import parse_policy
 from service.domain.preview import (
     Crowd,

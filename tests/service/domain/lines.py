@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from service.domain.catalogue import Component, Line, Patch, Rollout, Stage, Variant, Version
 from service.domain.cohorts import compile_rule
-from service.domain.offers import Facts, When
+from service.domain.decisions import Facts, When
 from service.domain.policy import parse_policy
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

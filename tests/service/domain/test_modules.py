@@ -1,5 +1,6 @@
 from service.domain.catalogue import Line
-from service.domain.offers import Facts, decide
+from service.domain.decisions import Facts
+from service.domain.offers import decide
 from tests.service.domain.lines import WHEN, digest, variant, version
 
 V1 = version(1, variant({"backbone": "b1", "vision": "v1", "audio": "a1"}))

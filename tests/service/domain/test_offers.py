@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.cohorts import bucket
-from service.domain.offers import admitting_stage, choose_variant, decide
+from service.domain.deliveries import choose_variant
+from service.domain.offers import decide
+from service.domain.reach import admitting_stage
 from service.domain.strata import MAX_STRATA, OTHER
 from tests.service.domain.lines import (
     NOW,

@@ -1,7 +1,7 @@
 import pytest
 
 from service.domain.catalogue import Component
-from service.domain.offers import Delivery
+from service.domain.decisions import Delivery
 from service.domain.penalty import circumstances
 from tests.service.domain.lines import digest, patch
 

@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from sdk_contract.wire import Event, PollRequest
 from service import database, store
-from service.domain.offers import When, ask
+from service.domain.decisions import When
+from service.domain.offers import ask
 from service.embedded import BUCKET
 from service.errors import ServiceError
 from service.operations import attempts, models, rollout_verbs, rollouts

@@ -3,7 +3,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from service import database
-from service.domain.offers import When, decide
+from service.domain.decisions import When
+from service.domain.offers import decide
 from service.serving.patch_demand import PatchDemand
 from tests.service.domain.lines import (
     NOW,

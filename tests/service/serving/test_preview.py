@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import database
-from service.domain.offers import Facts, When, decide
+from service.domain.decisions import Facts, When
+from service.domain.offers import decide
 from service.domain.preview import opened
 from service.operations import rollouts
 from service.serving.inquiry import PATCH_FORMATS
