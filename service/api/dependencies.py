@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from sdk_contract import strict_json
 from sdk_contract.errors import ContractError
@@ -25,13 +26,15 @@ from service.operations import access
 from service.serving.answer import PollDesk
 from service.serving.brakes import Brakes
 from service.serving.checkins import Checkins
-from service.serving.device_auth import DeviceAuth, Presented, Provider
+from service.serving.device_auth import HEADERS, DeviceAuth, Presented, Provider
 from service.serving.group_commit import GroupCommit
 from service.serving.intake import Receipt, Report
 from service.serving.pressure import Pressure
 from service.serving.rate_limits import RateLimits, neighbourhood
 from service.serving.snapshot import SnapshotKeeper
 from service.tokens import AccessTokens, Binding, Caller, Clock, DeviceClaims, utc_now
+
+_PROOF = tuple((name.encode(), name) for name in HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ _bearer = HTTPBearer(auto_error=False, description="API token, or a device's acc
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def bounded_body(request: Request) -> bytes:
+async def bounded_body(receive: Receive) -> bytes:
     """The body of a device's request, whatever content type it claims or omits.
 
     Raises:
@@ -113,7 +116,7 @@ async def bounded_body(request: Request) -> bytes:
     received = b""
     more = True
     while more:
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         received += message.get("body", b"")
@@ -123,7 +126,11 @@ async def bounded_body(request: Request) -> bytes:
     return received
 
 
-Body = Annotated[bytes, Depends(bounded_body)]
+async def _body(request: Request) -> bytes:
+    return await bounded_body(request.receive)
+
+
+Body = Annotated[bytes, Depends(_body)]
 
 
 async def count_address(request: Request, held: Held) -> None:
@@ -146,31 +153,37 @@ class Arrival:
 
     body: bytes
     caller: DeviceClaims
-    held: Process
     now: datetime
 
 
-async def arrival(request: Request, *, write: bool) -> Arrival:
+async def arrival(held: Process, scope: Scope, receive: Receive, *, write: bool) -> Arrival:
     """Read, count and authenticate a request of a device, without the framework's injection, which costs more than that.
 
     Args:
-        request: as it came.
+        held: the process that serves it.
+        scope: as the server gives it, as `receive`.
+        receive: gives the body.
         write: whether a replay would do harm. A replayed poll does none, so polls are answered also while nobody
             can tell; reports are not taken then.
 
     Raises:
         TooLarge, TooMany, Unauthorized, DeviceSuspended, Unavailable: by name.
     """
-    held: Process = request.app.state.process
     now = held.clock()
-    body = await bounded_body(request)
-    binding = Binding(request.method, request.scope["path"], body)
-    await count_address(request, held)
-    # The first of equal names counts, as in `request.headers`, whose look-ups search the list each time.
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw[::-1]}
-    caller = await held.device_auth.identify(Presented(headers, binding, write, now))
-    await held.rate_limits.count("device", caller.device_id)
-    return Arrival(body, caller, held, now)
+    body = await bounded_body(receive)
+    limits, client = held.rate_limits, scope.get("client")
+    if client is not None:
+        address = neighbourhood(client[0])
+        if limits.noted("address", address):
+            await limits.bring("address", address)
+    # Of equal names the first one counts. Most headers say nothing to us, and are not read.
+    sent = dict(reversed(scope["headers"]))
+    proof = {name: sent[key].decode("latin-1") for key, name in _PROOF if key in sent}
+    presented = Presented(proof, Binding(scope["method"], scope["path"], body), write, now)
+    caller = await held.device_auth.identify(presented)
+    if limits.noted("device", caller.device_id):
+        await limits.bring("device", caller.device_id)
+    return Arrival(body, caller, now)
 
 
 def _caller_with(scopes: tuple[str, ...]) -> Callable[..., Caller]:

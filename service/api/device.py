@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import TypeAdapter
 from redis.exceptions import RedisError
+from starlette.types import Receive, Scope
 
 from sdk_contract.wire import (
     MAX_EVENTS,
@@ -22,7 +23,7 @@ from sdk_contract.wire import (
 )
 from service import database, tokens
 from service.api.dependencies import Body, Credentials, Held, Now, Process, arrival, count_address
-from service.api.door import Shortcut
+from service.api.door import Answered, Shortcut
 from service.api.problems import RESPONSES
 from service.errors import DeviceSuspended, Invalid, NotYourself, Replayed, Unauthorized, Unavailable
 from service.operations import devices, enrolments
@@ -65,11 +66,7 @@ async def model_info(held: Held, model: Annotated[str | None, Query(max_length=6
 )
 async def poll(request: Request, _shown: Credentials = None) -> Response:
     """Decide for one device; the signed `directive` is the authority, the plain fields a convenience."""
-    came = await arrival(request, write=False)
-    asked = PollRequest.model_validate_json(came.body)
-    _require_self(asked.device_id, came.caller.device_id)
-    answer = await came.held.desk.answer(Question(asked, came.body, came.caller, came.now))
-    return Response(answer, media_type="application/json")
+    return await _shortly(answer_poll, request)
 
 
 @router.post(
@@ -81,21 +78,39 @@ async def poll(request: Request, _shown: Credentials = None) -> Response:
 )
 async def events(request: Request, _shown: Credentials = None) -> Response:
     """Take in at most 50 reports; a report that comes twice changes nothing."""
-    came = await arrival(request, write=True)
+    return await _shortly(answer_events, request)
+
+
+async def answer_poll(held: Process, scope: Scope, receive: Receive) -> Answered:
+    """`poll`, without the framework."""
+    came = await arrival(held, scope, receive, write=False)
+    asked = PollRequest.model_validate_json(came.body)
+    _require_self(asked.device_id, came.caller.device_id)
+    return 200, await held.desk.answer(Question(asked, came.body, came.caller, came.now))
+
+
+async def answer_events(held: Process, scope: Scope, receive: Receive) -> Answered:
+    """`events`, without the framework."""
+    came = await arrival(held, scope, receive, write=True)
     reports = _EVENTS.validate_json(came.body)
     if len(reports) > MAX_EVENTS:
         raise Invalid(f"at most {MAX_EVENTS} events at a time", field="body")
-    held, now, device_id = came.held, came.now, came.caller.device_id
+    now, device_id = came.now, came.caller.device_id
     lease_until = now + timedelta(seconds=held.settings.attempt_lease_s)
     receipt = await held.intake.submit(Report(device_id, reports, now, lease_until))
     held.brakes.notice(receipt.touched)
     for model, version_id in receipt.committed:
         _note_installed(held, device_id, model, version_id, now)
-    answer = EventsAnswer(accepted=receipt.accepted, duplicates=receipt.duplicates)
-    return Response(answer.model_dump_json(), status_code=202, media_type="application/json")
+    return 202, b'{"accepted":%d,"duplicates":%d}' % (receipt.accepted, receipt.duplicates)
 
 
-SHORTCUTS: dict[str, Shortcut] = {POLL: poll, EVENTS: events}
+async def _shortly(answer: Shortcut, request: Request) -> Response:
+    held: Process = request.app.state.process
+    status, body = await answer(held, request.scope, request.receive)
+    return Response(body, status_code=status, media_type="application/json")
+
+
+SHORTCUTS: dict[str, Shortcut] = {POLL: answer_poll, EVENTS: answer_events}
 """What almost all requests are; see `door`."""
 
 

@@ -225,11 +225,13 @@ def choose_line(snapshot: Snapshot, model: str | None) -> Line:
 def facts_of(snapshot: Snapshot, question: Question) -> Facts:
     """What is known of the device: an operator's word over the token's over its own."""
     request, device_id = question.request, question.request.device_id
-    attributes = {
-        **request.attributes,
-        **question.claims.attributes,
-        **snapshot.overrides.get(device_id, {}),
-    }
+    attributes, told, set_ = (
+        request.attributes,
+        question.claims.attributes,
+        snapshot.overrides.get(device_id),
+    )
+    if told or set_:
+        attributes = {**attributes, **told, **(set_ or {})}
     return Facts(
         device_id=device_id,
         attributes=attributes,

@@ -12,13 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.observability import log
 from service.serving.group_commit import commit, is_away
-from service.serving.storable import storable
+from service.serving.storable import NUL, storable
 
 FLUSH_EVERY_S = 2.0
 MAX_KEPT = 200_000
 BATCH = 5_000
-NUL = "\\u0000"
-"""How JSON spells the one character that PostgreSQL cannot hold (or what looks like it)."""
 
 
 @dataclass(frozen=True, slots=True)

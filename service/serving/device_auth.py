@@ -30,6 +30,8 @@ DEVICE, TIMESTAMP, NONCE, SIGNATURE = (
     "x-graylag-nonce",
     "x-graylag-signature",
 )
+HEADERS = ("authorization", DEVICE, TIMESTAMP, NONCE, SIGNATURE)
+"""The headers by which a request proves who sends it."""
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 _SECONDS = re.compile(r"[0-9]{1,12}")
@@ -67,7 +69,7 @@ class Presented:
     """A request as far as it proves who sends it.
 
     Attributes:
-        headers: by lower-case name.
+        headers: those of `HEADERS` that it has, by lower-case name.
         write: whether a replay would do harm.
     """
 

@@ -6,13 +6,14 @@ pacing is locked for sharing: it only must not stop meanwhile. That of a paced o
 process, so that what one gives is counted before another looks.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sdk_contract.wire import Reason
@@ -80,22 +81,21 @@ _SHARE = text(f"{_RUNNING} for share")
 # Not `for update`: an attempt that is inserted elsewhere locks the key of the row that it refers to.
 _ALONE = text(f"{_RUNNING} for no key update")
 
+# One JSON text for all statements of a batch: as thirteen arrays it would cost the event loop several times as much.
 _WISHES = """
-  select * from unnest(
-    cast(:ids as uuid[]), cast(:devices as text[]), cast(:models as text[]), cast(:rollouts as uuid[]),
-    cast(:versions as bigint[]), cast(:stages as int[]), cast(:actions as text[]), cast(:froms as text[]),
-    cast(:bytes as bigint[]), cast(:now as timestamptz[]), cast(:leases as timestamptz[]),
-    cast(:circumstances as text[]), cast(:strata as text[])
-  ) as wish(id, device_id, model, rollout_id, version_id, stage, action, from_version, bytes_offered, now, lease_until,
-            circumstances, stratum)
+  select * from jsonb_to_recordset(cast(:wishes as jsonb)) as wish(
+    place int, id uuid, device_id text, model text, rollout_id uuid, version_id bigint, stage int, action text,
+    from_version text, bytes_offered bigint, now timestamptz, lease_until timestamptz, circumstances text, stratum text)
 """
 
 _STANDINGS = text(
     f"""
     with wish as ({_WISHES})
-    select wish.device_id, wish.model, device.status, model.killed, past.failures, past.ever,
-           (open.rollout_id, open.version_id, open.action)
-             is not distinct from (wish.rollout_id, wish.version_id, wish.action) as renews
+    select json_agg(json_build_array(
+      device.status, model.killed, past.failures, past.ever,
+      (open.rollout_id, open.version_id, open.action)
+        is not distinct from (wish.rollout_id, wish.version_id, wish.action)
+    ) order by wish.place)
     from wish
     left join devices device on device.id = wish.device_id
     left join models model on model.name = wish.model
@@ -153,7 +153,7 @@ _INSERT = text(
       on conflict (rollout_id, stage, stratum, arm, minute)
       do update set offered = rollups.offered + excluded.offered
     )
-    select device_id, model, id from granted
+    select json_object_agg(wish.place, granted.id) from granted join wish using (device_id, model)
     """  # noqa: S608 - built from constants
 )
 
@@ -175,6 +175,16 @@ _STRATA = text(
 """First come, first counted by itself; two processes at the same moment may go beyond the bound, by as many again."""
 
 
+class _Standing(NamedTuple):
+    """How a device stands to what it wishes; the status is None where the device is not known here."""
+
+    status: str | None
+    killed: bool | None
+    failures: int
+    ever: int
+    renews: bool
+
+
 Key = tuple[str, str]
 """Device and model: what a device may have one attempt for."""
 Open = dict[tuple[UUID, str], frozenset[str]]
@@ -192,11 +202,11 @@ async def grant(connection: AsyncConnection, wishes: Sequence[Wish]) -> Sequence
     allowed = [unique[key] for key, answer in answers.items() if answer.known and answer.refusal is None]
     attempts: dict[Key, str] = {}
     if allowed:
-        columns = _columns(allowed)
+        wanted = {"wishes": _as_json(allowed)}
         await _name_strata(connection, allowed)
-        await connection.execute(_SUPERSEDE, columns)
-        rows = await connection.execute(_INSERT, columns)
-        attempts = {(row.device_id, row.model): str(row.id) for row in rows}
+        await connection.execute(_SUPERSEDE, wanted)
+        given = await connection.scalar(_INSERT, wanted)
+        attempts = {_key(allowed[int(place)]): attempt for place, attempt in (given or {}).items()}
         await pace.write(connection, ledgers)
     return [replace(answers[_key(wish)], attempt_id=attempts.get(_key(wish))) for wish in wishes]
 
@@ -234,8 +244,8 @@ async def _judge(
     connection: AsyncConnection, wishes: Mapping[Key, Wish], running: Open
 ) -> tuple[dict[Key, Grant], dict[UUID, Ledger]]:
     """An answer to each wish, without its attempt, and the ledgers in which the paced ones are booked."""
-    rows = await connection.execute(_STANDINGS, _columns(list(wishes.values())))
-    standings = {(row.device_id, row.model): row for row in rows}
+    rows = await connection.scalar(_STANDINGS, {"wishes": _as_json(list(wishes.values()))})
+    standings = {key: _Standing(*row) for key, row in zip(wishes, rows or (), strict=True)}
     answers = {key: _answer(wish, standings[key], running) for key, wish in wishes.items()}
     # Only who is new has to be counted: an open attempt has had its place and its bytes.
     booking = [
@@ -256,14 +266,14 @@ async def _judge(
     return answers, ledgers
 
 
-def _answer(wish: Wish, standing: Row[Any], running: Open) -> Grant:
+def _answer(wish: Wish, standing: _Standing, running: Open) -> Grant:
     if standing.status is None:
         return Grant(None, known=False)
     retry = standing.ever > 0 and standing.failures == 0
     return Grant(None, _refusal(wish, standing, running), retry=retry, failures=standing.failures)
 
 
-def _refusal(wish: Wish, standing: Row[Any], running: Open) -> Reason | None:
+def _refusal(wish: Wish, standing: _Standing, running: Open) -> Reason | None:
     if standing.status != "accepted":
         return "suspended"
     if standing.killed:
@@ -275,19 +285,26 @@ def _refusal(wish: Wish, standing: Row[Any], running: Open) -> Reason | None:
     return "penalty" if standing.failures >= wish.strikes else None
 
 
-def _columns(wishes: Sequence[Wish]) -> dict[str, list[Any]]:
-    return {
-        "ids": [uuid4() for _ in wishes],
-        "devices": [wish.device_id for wish in wishes],
-        "models": [wish.model for wish in wishes],
-        "rollouts": [wish.rollout_id for wish in wishes],
-        "versions": [wish.version_id for wish in wishes],
-        "stages": [wish.stage for wish in wishes],
-        "actions": [wish.action for wish in wishes],
-        "froms": [wish.from_version for wish in wishes],
-        "bytes": [wish.bytes_offered for wish in wishes],
-        "now": [wish.now for wish in wishes],
-        "leases": [wish.lease_until for wish in wishes],
-        "circumstances": [wish.circumstances for wish in wishes],
-        "strata": [wish.stratum for wish in wishes],
-    }
+def _as_json(wishes: Sequence[Wish]) -> str:
+    """The wishes as `_WISHES` reads them, each with its place in the batch."""
+    return json.dumps(
+        [
+            {
+                "place": place,
+                "id": str(uuid4()),
+                "device_id": wish.device_id,
+                "model": wish.model,
+                "rollout_id": str(wish.rollout_id),
+                "version_id": wish.version_id,
+                "stage": wish.stage,
+                "action": wish.action,
+                "from_version": wish.from_version,
+                "bytes_offered": wish.bytes_offered,
+                "now": wish.now.isoformat(),
+                "lease_until": wish.lease_until.isoformat(),
+                "circumstances": wish.circumstances,
+                "stratum": wish.stratum,
+            }
+            for place, wish in enumerate(wishes)
+        ]
+    )

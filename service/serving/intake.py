@@ -8,7 +8,8 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sdk_contract.wire import Event
 from service.serving import pace
 from service.serving.measurements import Measured, Measurements
-from service.serving.storable import storable
+from service.serving.storable import NUL, storable
 
 OUTCOMES = {
     "committed": "committed",
@@ -33,7 +34,8 @@ BAD = frozenset({"failed", "rolled_back"})
 EARLY = timedelta(hours=1)
 """Who reports within so long of the offer is fast, charged and on Wi-Fi, and may be unlike the others."""
 MAX_CLOCK_SKEW = timedelta(days=35)
-NO_DAY = date(1970, 1, 1)
+EPOCH, DAY_MS = date(1970, 1, 1), 86_400_000
+NO_DAY = EPOCH.isoformat()
 """Where reports go whose id does not tell a believable day."""
 
 
@@ -66,25 +68,26 @@ class Receipt:
     touched: frozenset[UUID] = frozenset()
 
 
+# Each statement takes one JSON text: as many arrays would cost the event loop several times as much.
 _KEEP = text(
     """
-    insert into events (day, event_id, device_id, attempt_id, state, code, body, received_at)
-    select * from unnest(
-      cast(:days as date[]), cast(:ids as uuid[]), cast(:devices as text[]), cast(:attempts as text[]),
-      cast(:states as text[]), cast(:codes as text[]), cast(:bodies as jsonb[]), cast(:received as timestamptz[])
+    with kept as (
+      insert into events (day, event_id, device_id, attempt_id, state, code, body, received_at)
+      select day, id, device, body->>'attempt_id', body->>'state', body->>'code', body, received
+      from jsonb_to_recordset(cast(:news as jsonb))
+        as news(day date, id uuid, device text, body jsonb, received timestamptz)
+      on conflict do nothing returning event_id
     )
-    on conflict do nothing returning event_id
+    select string_agg(event_id::text, ',') from kept
     """
 )
 
 _MERGE = text(
     """
     with news as (
-      select * from unnest(
-        cast(:ids as uuid[]), cast(:devices as text[]), cast(:seqs as int[]), cast(:states as text[]),
-        cast(:codes as text[]), cast(:bytes as bigint[]), cast(:counts as int[]), cast(:over as bool[]),
-        cast(:now as timestamptz[]), cast(:leases as timestamptz[])
-      ) as news(id, device_id, seq, state, code, bytes, count, over, now, lease_until)
+      select * from jsonb_to_recordset(cast(:news as jsonb))
+        as news(id uuid, device_id text, seq int, state text, code text, bytes bigint, count int, over bool,
+                now timestamptz, lease_until timestamptz)
     )
     update attempts a set
       state = case when news.seq >= a.seq or news.over then news.state else a.state end,
@@ -127,6 +130,10 @@ _COUNT = text(
 )
 
 
+Arrived = dict[str, tuple[Report, Event]]
+"""Event id as the database spells it -> the event and who sent it, in the order of arrival."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """Takes reports in; `measurements` counts what the running models measured."""
@@ -135,77 +142,86 @@ class Intake:
 
     async def take_in(self, connection: AsyncConnection, reports: Sequence[Report]) -> Sequence[Receipt]:
         """Keep, merge and count a batch of reports."""
-        fresh = await _keep(connection, reports)
-        merged = await _merge(connection, reports, fresh)
+        arrived = {_key(event): (report, event) for report in reports for event in report.events}
+        kept = await _keep(connection, arrived)
+        fresh = {key: item for key, item in arrived.items() if key in kept}
+        merged = await _merge(connection, fresh)
         closed = [row for row in merged if row.closed_at is not None]
         await _count(connection, closed, reports)
-        measured = await self.measurements.count(connection, _measured(reports, fresh))
+        measured = await self.measurements.count(connection, _measured(fresh))
         await pace.charge(connection, _beyond(merged), reports[0].now)
         bad = {row.rollout_id for row in closed if OUTCOMES[row.state] in BAD}
-        return [_receipt(report, fresh, closed, frozenset(measured | bad)) for report in reports]
+        touched, committed = frozenset(measured | bad), _committed(closed)
+        return [_receipt(report, fresh, committed, touched) for report in reports]
 
 
-def _measured(reports: Sequence[Report], fresh: set[UUID]) -> list[Measured]:
+def _key(event: Event) -> str:
+    return event.event_id.lower()
+
+
+def _measured(fresh: Arrived) -> list[Measured]:
     return [
         Measured(report.device_id, event, report.now.date())
-        for report in reports
-        for event in report.events
-        if event.metrics and UUID(event.event_id) in fresh
+        for report, event in fresh.values()
+        if event.metrics
     ]
 
 
-async def _keep(connection: AsyncConnection, reports: Sequence[Report]) -> set[UUID]:
-    unique = {UUID(event.event_id): (report, event) for report in reports for event in report.events}
-    if not unique:
+async def _keep(connection: AsyncConnection, arrived: Arrived) -> set[str]:
+    """Write down what is new; its ids."""
+    if not arrived:
         return set()
-    ordered = sorted(unique.items())
-    rows = await connection.execute(
-        _KEEP,
-        {
-            "days": [day_of(key, report.now) for key, (report, _) in ordered],
-            "ids": [key for key, _ in ordered],
-            "devices": [report.device_id for _, (report, _) in ordered],
-            "attempts": [storable(event.attempt_id) for _, (_, event) in ordered],
-            "states": [storable(event.state) for _, (_, event) in ordered],
-            "codes": [storable(event.code) for _, (_, event) in ordered],
-            "bodies": [_body(event) for _, (_, event) in ordered],
-            "received": [report.now for _, (report, _) in ordered],
-        },
+    # By id: two processes that write the same ones never wait for each other in a circle.
+    news = f"[{','.join([_row(key, *arrived[key]) for key in sorted(arrived)])}]"
+    if NUL in news:
+        news = json.dumps([storable(item) for item in json.loads(news)])
+    kept = await connection.scalar(_KEEP, {"news": news})
+    return set(kept.split(",")) if kept else set()
+
+
+def _row(key: str, report: Report, event: Event) -> str:
+    """One event for `_KEEP`; `key` and the device's id are of letters that JSON does not escape."""
+    return (
+        f'{{"day":"{day_of(key, report.now)}","id":"{key}","device":"{report.device_id}",'
+        f'"received":"{report.now.isoformat()}","body":{event.model_dump_json(exclude_none=True)}}}'
     )
-    return set(rows.scalars())
 
 
-def day_of(event_id: UUID, now: datetime) -> date:
-    """The day that a version-7 id was made on, so that a retry goes to the same partition."""
-    made_s = (event_id.int >> 80) / 1000
+def day_of(event_id: str, now: datetime) -> str:
+    """The day that a version-7 id was made on, ISO 8601, so that a retry goes to the same partition."""
+    made_ms = int(event_id[:8] + event_id[9:13], 16)
     # Compared as numbers: 48 bits of milliseconds reach far beyond the last year that a date has.
-    if event_id.version != 7 or abs(made_s - now.timestamp()) >= MAX_CLOCK_SKEW.total_seconds():
+    version_7 = event_id[14] == "7" and event_id[19] in "89ab"
+    if not version_7 or abs(made_ms / 1000 - now.timestamp()) >= MAX_CLOCK_SKEW.total_seconds():
         return NO_DAY
-    return datetime.fromtimestamp(made_s, UTC).date()
+    return _iso_day(made_ms // DAY_MS)
 
 
-def _body(event: Event) -> str:
-    """The event as JSON text. PostgreSQL has no NUL; a device that sends one loses that character."""
-    return json.dumps(storable(event.model_dump(mode="json", exclude_none=True)))
+@lru_cache(maxsize=128)
+def _iso_day(days: int) -> str:
+    return (EPOCH + timedelta(days=days)).isoformat()
 
 
-async def _merge(connection: AsyncConnection, reports: Sequence[Report], fresh: set[UUID]) -> list[Any]:
-    news = _news(reports, fresh)
+async def _merge(connection: AsyncConnection, fresh: Arrived) -> list[Any]:
+    news = _news(fresh)
     if not news:
         return []
-    columns = {
-        "ids": [item.attempt_id for item in news],
-        "devices": [item.device_id for item in news],
-        "seqs": [item.last.seq for item in news],
-        "states": [storable(item.last.state) for item in news],
-        "codes": [storable(item.last.code) for item in news],
-        "bytes": [item.bytes for item in news],
-        "counts": [item.count for item in news],
-        "over": [item.last.state in OUTCOMES for item in news],
-        "now": [item.now for item in news],
-        "leases": [item.lease_until for item in news],
-    }
-    return list(await connection.execute(_MERGE, columns))
+    columns = [
+        {
+            "id": str(item.attempt_id),
+            "device_id": item.device_id,
+            "seq": item.last.seq,
+            "state": storable(item.last.state),
+            "code": storable(item.last.code),
+            "bytes": item.bytes,
+            "count": item.count,
+            "over": item.last.state in OUTCOMES,
+            "now": item.now.isoformat(),
+            "lease_until": item.lease_until.isoformat(),
+        }
+        for item in news
+    ]
+    return list(await connection.execute(_MERGE, {"news": json.dumps(columns)}))
 
 
 def _beyond(merged: Sequence[Any]) -> list[pace.Excess]:
@@ -230,13 +246,12 @@ class _News:
     lease_until: datetime
 
 
-def _news(reports: Sequence[Report], fresh: set[UUID]) -> list[_News]:
+def _news(fresh: Arrived) -> list[_News]:
     by_attempt: dict[tuple[UUID, str], list[tuple[Event, Report]]] = defaultdict(list)
-    for report in reports:
-        for event in report.events:
-            attempt = _uuid(event.attempt_id)
-            if attempt is not None and event.state != "metrics" and UUID(event.event_id) in fresh:
-                by_attempt[attempt, report.device_id].append((event, report))
+    for report, event in fresh.values():
+        attempt = _uuid(event.attempt_id) if event.state != "metrics" else None
+        if attempt is not None:
+            by_attempt[attempt, report.device_id].append((event, report))
     return [_put_in_order(key, events) for key, events in sorted(by_attempt.items())]
 
 
@@ -273,14 +288,21 @@ async def _count(connection: AsyncConnection, closed: list[Any], reports: Sequen
     await connection.execute(_COUNT, columns)
 
 
-def _receipt(report: Report, fresh: set[UUID], closed: list[Any], touched: frozenset[UUID]) -> Receipt:
-    accepted = len({UUID(event.event_id) for event in report.events} & fresh)
-    committed = tuple(
-        (row.model, row.version_id)
-        for row in closed
-        if row.device_id == report.device_id and row.state == "committed"
-    )
-    return Receipt(accepted, len(report.events) - accepted, committed, touched)
+def _committed(closed: list[Any]) -> dict[str, list[tuple[str, int]]]:
+    """Device -> (model, version id) of its attempts that were closed as committed."""
+    found: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for row in closed:
+        if row.state == "committed":
+            found[row.device_id].append((row.model, row.version_id))
+    return found
+
+
+def _receipt(
+    report: Report, fresh: Arrived, committed: dict[str, list[tuple[str, int]]], touched: frozenset[UUID]
+) -> Receipt:
+    accepted = len({_key(event) for event in report.events} & fresh.keys())
+    own = tuple(committed.get(report.device_id, ()))
+    return Receipt(accepted, len(report.events) - accepted, own, touched)
 
 
 def _uuid(text_: str | None) -> UUID | None:

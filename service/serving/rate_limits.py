@@ -62,6 +62,7 @@ class RateLimits:
         self._limiter = FixedWindowRateLimiter(storage)
         limits: dict[Whose, str] = {"device": device, "address": address}
         self._items = {whose: parse(text) for whose, text in limits.items() if text != OFF}
+        self._batches = {whose: max(1, item.amount // BATCHES) for whose, item in self._items.items()}
         self._blind_until = 0.0
         self._remembered = remembered
         self._uncounted: dict[tuple[Whose, str], int] = {}
@@ -73,23 +74,36 @@ class RateLimits:
         Raises:
             TooMany: the limit is reached; `retry_after_s` says when it is lifted.
         """
-        item = self._items.get(whose)
-        if item is None or time.monotonic() < self._blind_until:
-            return
-        self._require_allowed((whose, who))
-        brought = self._take((whose, who), max(1, item.amount // BATCHES))
-        if brought and not await self._hit(item, whose, who, brought):
-            self._require_allowed((whose, who))
+        if self.noted(whose, who):
+            await self.bring(whose, who)
 
-    def _take(self, key: tuple[Whose, str], batch: int) -> int:
-        """What is to be brought to Valkey now: a whole batch, or nothing yet."""
-        count = self._uncounted.pop(key, 0) + 1
-        if count >= batch:
-            return count
-        if len(self._uncounted) >= self._remembered:
+    def noted(self, whose: Whose, who: str) -> bool:
+        """Count one request here; whether there is enough now to `bring` it to Valkey.
+
+        Raises:
+            TooMany: as `count`.
+        """
+        item = self._items.get(whose)
+        if item is None or (self._blind_until and time.monotonic() < self._blind_until):
+            return False
+        key = whose, who
+        if self._refused:
+            self._require_allowed(key)
+        count = self._uncounted.get(key, 0) + 1
+        if count == 1 and len(self._uncounted) >= self._remembered:
             self._uncounted.clear()
         self._uncounted[key] = count
-        return 0
+        return count >= self._batches[whose]
+
+    async def bring(self, whose: Whose, who: str) -> None:
+        """Bring what is counted here to Valkey.
+
+        Raises:
+            TooMany: as `count`.
+        """
+        brought = self._uncounted.pop((whose, who), 0)
+        if brought and not await self._hit(self._items[whose], whose, who, brought):
+            self._require_allowed((whose, who))
 
     def _require_allowed(self, key: tuple[Whose, str]) -> None:
         lifted = self._refused.get(key)

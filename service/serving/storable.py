@@ -2,6 +2,9 @@
 
 from typing import Any
 
+NUL = "\\u0000"
+"""How JSON spells the one character that PostgreSQL cannot hold (or what looks like it)."""
+
 
 def storable(value: Any) -> Any:
     """A JSON value without NUL, which text and jsonb do not know; all else stays.
@@ -12,4 +15,6 @@ def storable(value: Any) -> Any:
         return value.replace("\0", "")
     if isinstance(value, dict):
         return {key: storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [storable(item) for item in value]
     return value

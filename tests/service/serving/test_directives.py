@@ -5,10 +5,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sdk_contract.documents import Directive, timestamp
-from service.serving.compose import DirectiveSeal
+from service.serving.directives import DirectiveSeal, form
 from service.signing import KeySigner
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+KIND = ("action", "ext", "manifest_sha256", "model", "reason", "variant")
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,9 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
             "variant": "default",
             "attempt_id": "4b25b5a4-d5ae-4be0-a7e1-0f4e22fb8d7e",
         },
+        {"variant": "int4", "manifest_sha256": "b" * 64, "nonce": "n" * 43},
+        {"ext": {"retry": True, "activation": "hold"}, "attempt_id": "4b25b5a4-d5ae-4be0-a7e1-0f4e22fb8d7e"},
+        {"device_id": "A:b@c.d_e-f", "next_poll_s": 0, "action": "hold", "reason": "killed"},
     ],
 )
 def test_a_directive_sealed_in_short_is_byte_for_byte_the_one_that_the_contract_makes(more):
@@ -37,7 +41,10 @@ def test_a_directive_sealed_in_short_is_byte_for_byte_the_one_that_the_contract_
         "issued": timestamp(NOW),
         "expires": timestamp(NOW + timedelta(hours=1)),
     } | more
-    absent = {"variant": None, "manifest_sha256": None, "attempt_id": None, "nonce": None} | fields
-    short = DirectiveSeal(signer).sealed(absent)
+    common = {name: fields.get(name) for name in KIND}
+    own = {"attempt_id": None, "nonce": None} | {
+        name: value for name, value in fields.items() if name not in {*KIND, "issued", "expires"}
+    }
+    short = DirectiveSeal(signer).sealed(form(common), NOW, **own)
     assert short == Directive(**fields).seal([signer])
     assert json.loads(short)["payloadType"] == Directive.payload_type
