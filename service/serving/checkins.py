@@ -33,8 +33,9 @@ class Checkin:
 _WRITE = text(
     """
     with news as (
-      select news.* from jsonb_to_recordset(cast(:news as jsonb))
-        as news(device_id text, model text, version text, attributes jsonb, at timestamptz)
+      select device_id, model, version, news.attributes, to_timestamp(news.at) as at
+      from jsonb_to_recordset(cast(:news as jsonb))
+        as news(device_id text, model text, version text, attributes jsonb, at double precision)
       join devices on devices.id = news.device_id
     ), seen as (
       update devices d set
@@ -103,7 +104,7 @@ async def _write(connection: AsyncConnection, items: Sequence[Checkin]) -> Seque
                 "model": item.model,
                 "version": item.version,
                 "attributes": item.attributes,
-                "at": item.at.isoformat(),
+                "at": item.at.timestamp(),
             }
             for item in items
         ]
