@@ -10,7 +10,6 @@ import redis.asyncio
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sdk_contract.writing import Signer
 from service import database, jobs, signing
@@ -125,6 +124,7 @@ async def _running(
     """Everything that lives as long as the process; background loops end with it."""
     engine = database.engine_for(settings.database_url)
     async_engine = database.async_engine_for(settings.database_url)
+    reader = database.Reader(settings.database_url)
     valkey = redis.asyncio.Redis.from_url(
         settings.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2
     )
@@ -150,7 +150,7 @@ async def _running(
             access_tokens=access_tokens,
             valkey=valkey,
             engine=engine,
-            async_engine=async_engine,
+            reader=reader,
             clock=clock,
         ),
         rate_limits=_rate_limits(settings, valkey),
@@ -180,6 +180,7 @@ async def _running(
         await checkins.flush()
         await demand.flush()
         await valkey.aclose()
+        await reader.aclose()
         await async_engine.dispose()
         engine.dispose()
         log("main").info("api.stopped")
@@ -253,14 +254,14 @@ def _device_auth(
     access_tokens: AccessTokens,
     valkey: redis.asyncio.Redis,
     engine: Engine,
-    async_engine: AsyncEngine,
+    reader: database.Reader,
     clock: Clock,
 ) -> DeviceAuth:
     secret = settings.hmac_secret
     return DeviceAuth(
         modes=frozenset(settings.device_auth),
         access_tokens=access_tokens,
-        credentials=StoredCredentials(engine, async_engine, settings.auto_accept, clock),
+        credentials=StoredCredentials(engine, reader, settings.auto_accept, clock),
         valkey=Marks(valkey),
         hmac_secret=secret.get_secret_value().encode() if secret else b"",
         provider=_provider(settings),

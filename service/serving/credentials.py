@@ -7,12 +7,13 @@ import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import LiteralString
 
-from sqlalchemy import Engine, text
+import psycopg
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.database import transaction
+from service.database import Reader, transaction
 from service.errors import Unavailable
 from service.operations import enrolments
 from service.serving.device_auth import Credential
@@ -21,8 +22,8 @@ from service.tokens import Clock, utc_now
 
 MAX_KNOWN = 50_000
 """Credentials that are remembered for an outage, about 300 bytes each."""
-_FIND = text(
-    "select id, status, public_key, secret_salt, models from devices where id = any(cast(:ids as text[]))"
+_FIND: LiteralString = (
+    "select id, status, public_key, secret_salt, models from devices where id = any(%s::text[])"
 )
 
 
@@ -34,12 +35,10 @@ def _array(texts: Iterable[str]) -> str:
 class StoredCredentials:
     """Those in the database, by primary key; requests that come together look together."""
 
-    def __init__(
-        self, engine: Engine, async_engine: AsyncEngine, auto_accept: bool, clock: Clock = utc_now
-    ) -> None:
+    def __init__(self, engine: Engine, reader: Reader, auto_accept: bool, clock: Clock = utc_now) -> None:
         """Keep the ports."""
         self._engine = engine
-        self._async_engine = async_engine
+        self._reader = reader
         self._auto_accept = auto_accept
         self._clock = clock
         self._known: dict[str, Credential] = {}
@@ -69,11 +68,10 @@ class StoredCredentials:
 
     async def _find_all(self, device_ids: Sequence[str]) -> Sequence[Credential | Unavailable | None]:
         try:
-            async with self._async_engine.connect() as connection:
-                rows = await connection.execute(_FIND, {"ids": _array(device_ids)})
-                found = {row.id: Credential(*row[1:]) for row in rows}
-        except (SQLAlchemyError, OSError) as error:
+            rows = await self._reader.rows(_FIND, [_array(device_ids)])
+        except (psycopg.Error, OSError) as error:
             return [self._remembered(device_id, error) for device_id in device_ids]
+        found = {row[0]: Credential(*row[1:]) for row in rows}
         if len(self._known) + len(found) > MAX_KNOWN:
             self._known = {}
         self._known |= found
