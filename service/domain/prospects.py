@@ -9,13 +9,15 @@ combinations of the attributes that rules name; and where these cohorts lead is 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sdk_contract.wire import Reason
 from service.domain.catalogue import Line, Rollout, Version
-from service.domain.cohorts import Attributes, Predicate, decided_by, limit_of, place_of, seed_of
+from service.domain.cohorts import BUCKETS, Attributes, Predicate, decided_by, limit_of, place_of, seed_of
 from service.domain.decisions import Decision
 
+from_bytes = int.from_bytes
 MAX_KEPT = 500
 """Classes of devices, and sets of cohorts, that are remembered for one running version."""
 MAX_KEPT_TEXT = 256
@@ -85,7 +87,12 @@ class Prospects:
         if reach is None:
             reach = _remember(self._reaches, inside, self._reach(line, inside))
         device = device_id.encode()
-        asked = [door.position for door in reach.now if door.limit is None or door.admits(device)]
+        # In line, since there may be a bucket to work out for each of dozens of rollouts.
+        asked = [
+            position
+            for position, limit, seed in reach.now
+            if limit is None or from_bytes(sha256(seed + device).digest()[:8]) % BUCKETS < limit
+        ]
         for door in reach.later:
             if door.position not in asked and door.admits(device):
                 return asked, door.position
