@@ -1,6 +1,7 @@
 """`graylag api` and `graylag migrate`: single processes, configured by `GRAYLAG_*` variables alone."""
 
 import asyncio
+import sys
 from types import FrameType
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from service.main import create_app
 from service.observability import configure_logging
 
 GRACE_S = 5
+TURN_S = 0.0005
+"""Longest turn of a thread that others wait for: a tenth of Python's, which is meant for threads that all can wait."""
 
 
 def api(
@@ -20,6 +23,8 @@ def api(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve devices and operators; start as many as there are cores."""
+    # While another thread works, such as one that rebuilds the snapshot, polls wait for their turn at the interpreter.
+    sys.setswitchinterval(TURN_S)
     chosen = settings()
     configure_logging(chosen.log_format, chosen.log_level)
     migrations.require_head(chosen.database_url)

@@ -4,7 +4,18 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Date, DateTime, ForeignKey, LargeBinary, delete, func, select, text
+from sqlalchemy import (
+    CheckConstraint,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    delete,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import Text
@@ -25,6 +36,9 @@ class DeviceRow(Table):
     __tablename__ = "devices"
     __table_args__ = (
         CheckConstraint("status in ('pending','accepted','suspended','decommissioned')", name="status"),
+        # What every snapshot asks for, of a million rows: the few that are unlike the others.
+        Index("ix_devices_not_accepted", "id", postgresql_where=text("status <> 'accepted'")),
+        Index("ix_devices_admin_attributes", "id", postgresql_where=text("admin_attributes <> '{}'::jsonb")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -143,7 +157,7 @@ def census(session: Session, model_name: str) -> dict[str, int]:
 
 def not_accepted(session: Session) -> Sequence[tuple[str, str]]:
     """Id and status of the devices that get nothing new."""
-    query = select(DeviceRow.id, DeviceRow.status).where(DeviceRow.status != "accepted")
+    query = select(DeviceRow.id, DeviceRow.status).where(DeviceRow.status != text("'accepted'"))
     return session.execute(query).all()
 
 
