@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants conformance clean
+.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants caps conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,10 @@ fuzz: setup  ## An hour of mutated documents, tokens and requests: only named er
 invariants: setup  ## A hundred thousand operations on rollouts from four racing processes: no promise is broken (OPERATIONS=)
 	GRAYLAG_INVARIANTS=$(or $(OPERATIONS),100000) \
 	  $(BIN)/python -m pytest -q -s --timeout 0 tests/service/serving/test_invariants.py
+
+caps: setup  ## A hundred thousand polls of four API processes over sockets: no offer beyond a cap or a byte budget (POLLS=)
+	GRAYLAG_CAP_POLLS=$(or $(POLLS),100000) \
+	  $(BIN)/python -m pytest -q -s --timeout 0 tests/journeys/test_caps_over_http.py
 
 conformance: setup  ## The reference client against every scenario of the contract
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)
