@@ -1,3 +1,5 @@
+import asyncio
+
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -122,3 +124,46 @@ def test_a_server_that_is_not_there_is_an_operational_error():
 
 def backend(connection):
     return connection.scalar(text("select pg_backend_pid()"))
+
+
+# --- the reader -----------------------------------------------------------------------------------
+
+
+def read(settings, story):
+    async def main():
+        reader = database.Reader(settings.database_url)
+        try:
+            return await story(reader)
+        finally:
+            await reader.aclose()
+
+    return asyncio.run(main())
+
+
+def test_a_reader_asks_again_and_again_over_one_connection(settings):
+    async def story(reader):
+        return [await reader.rows("select pg_backend_pid(), %s::text", [word]) for word in ("a", "b")]
+
+    (one,), (two,) = read(settings, story)
+    assert (one[0], one[1], two[1]) == (two[0], "a", "b")
+
+
+def test_a_reader_whose_connection_broke_opens_another(settings, engine):
+    async def story(reader):
+        ((before,),) = await reader.rows("select pg_backend_pid()", [])
+        with engine.connect() as connection:
+            connection.execute(text("select pg_terminate_backend(:pid)"), {"pid": before})
+        ((after,),) = await reader.rows("select pg_backend_pid()", [])
+        return before, after
+
+    before, after = read(settings, story)
+    assert before != after
+
+
+def test_a_reader_of_a_database_that_is_away_says_so():
+    async def story():
+        reader = database.Reader("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+        with pytest.raises(psycopg.OperationalError):
+            await reader.rows("select 1", [])
+
+    asyncio.run(story())
