@@ -10,6 +10,7 @@ import redis.asyncio
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sdk_contract.writing import Signer
 from service import database, jobs, signing
@@ -179,11 +180,17 @@ async def _running(
     finally:
         await checkins.flush()
         await demand.flush()
-        await valkey.aclose()
-        await reader.aclose()
-        await async_engine.dispose()
-        engine.dispose()
+        await _let_go(valkey, reader, async_engine, engine)
         log("main").info("api.stopped")
+
+
+async def _let_go(
+    valkey: redis.asyncio.Redis, reader: database.Reader, async_engine: AsyncEngine, engine: Engine
+) -> None:
+    await valkey.aclose()
+    await reader.aclose()
+    await async_engine.dispose()
+    engine.dispose()
 
 
 class Loop(Protocol):
