@@ -23,7 +23,7 @@ BITS, _LOOKED_THROUGH = 8, 4
 _WORD, _LOWEST = np.dtype("<u8"), np.uint64(0x5555555555555555)
 # How the codes of a byte move apart until each has a byte of its own.
 _APART = (np.uint32(1 | 1 << 12), np.uint32(0x000F000F)), (np.uint32(1 | 1 << 6), np.uint32(0x03030303))
-_PAIRS, _QUADS = np.dtype("<u2"), np.dtype("<u4")
+_QUADS = np.dtype("<u4")
 # Above one number in so many that is not zero, a run has every number.
 OFTEN = 6
 _COUNTING = np.arange(1 << 18)
@@ -160,8 +160,8 @@ def unpack(packed: npt.NDArray[np.uint8], pack: int, count: int) -> npt.NDArray[
     if pack == BITS:
         return np.unpackbits(packed, bitorder="little")[:count]
     if pack == 2:
-        pairs = packed.astype(_PAIRS)
-        pairs |= pairs << np.uint16(4)
+        pairs = packed << np.uint16(4)
+        pairs |= packed
         pairs &= np.uint16(0x0F0F)
         return pairs.view(np.uint8)[:count]
     # Halves, then quarters of the byte move apart. Products, because what they add nowhere overlaps.

@@ -99,8 +99,7 @@ def _interleaved(sides: Bytes) -> Words:
 
 def _joined(low: Words, high: Words, dtype: "np.dtype[np.unsignedinteger[Any]]") -> Words:
     """Two arrays as one of numbers twice as wide."""
-    words: Words = high.astype(dtype)
-    words *= dtype.type(1 << 8 * low.itemsize)  # shifting takes longer
+    words: Words = high * dtype.type(1 << 8 * low.itemsize)  # shifting takes longer
     words += low
     return words
 

@@ -86,7 +86,9 @@ def key_of(element: Element, old: Bytes) -> Bytes:
     if kind.exponent_shift is None:
         raise ValueError(f"{element.name} has no exponent")
     words: Words = old.view(dtype_of(element))
-    keys: Bytes = (words >> words.dtype.type(kind.exponent_shift)).astype(np.uint8)
+    keys: Bytes = np.empty(len(words), np.uint8)
+    # Written as bytes at once, a cache's worth at a time.
+    np.right_shift(words, words.dtype.type(kind.exponent_shift), out=keys, casting="unsafe")
     if kind.exponent_mask != 0xFF:
         keys &= np.uint8(kind.exponent_mask)  # the sign; where the exponent has eight bits it is the ninth
     return keys
@@ -208,9 +210,11 @@ def _integer_difference(element: Element, old: Bytes, new: Bytes) -> Words:
 
 def _integer_restore(element: Element, base: Bytes, symbols: Words, sign: int) -> Bytes:
     words: Words = base.view(dtype_of(element))
-    delta = _delta(symbols, words.dtype)
-    made = np.add if sign > 0 else np.subtract
-    return np.asarray(made(words, delta, out=delta)).view(np.uint8)  # `delta` is ours, and in the cache
+    delta, made = _unzigzag(symbols), np.add if sign > 0 else np.subtract
+    if delta.itemsize == words.itemsize:
+        return np.asarray(made(words, delta, out=delta)).view(np.uint8)  # `delta` is ours, and in the cache
+    wide, narrow = words.view(_KINDS[element].signed), delta.view(f"<i{delta.itemsize}")
+    return np.asarray(made(wide, narrow)).view(np.uint8)
 
 
 def _delta(symbols: Words, dtype: "np.dtype[np.unsignedinteger[Any]]") -> Words:
