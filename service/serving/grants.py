@@ -113,6 +113,16 @@ _STANDINGS = text(
     """  # noqa: S608 - built from constants
 )
 
+_HOLD = text(
+    f"""
+    with wish as ({_WISHES})
+    select from wish join attempts a on a.device_id = wish.device_id and a.model = wish.model
+    where a.closed_at is null order by a.id for update of a
+    """
+)
+"""What is open stays open until we commit: an attempt that a report ends between our look and our writing would
+be renewed uncounted, as a new one."""
+
 _SUPERSEDE = text(
     f"""
     with wish as ({_WISHES}), replaced as (
@@ -198,6 +208,8 @@ async def grant(connection: AsyncConnection, wishes: Sequence[Wish]) -> Sequence
     free = [wish for wish in unique.values() if not wish.pacing.bounded]
     # Always in this order, and each by id: two processes never wait for each other in a circle.
     running = await _running(connection, _SHARE, free) | await _running(connection, _ALONE, paced)
+    if paced:
+        await connection.execute(_HOLD, {"wishes": _as_json(paced)})
     answers, ledgers = await _judge(connection, unique, running)
     allowed = [unique[key] for key, answer in answers.items() if answer.known and answer.refusal is None]
     attempts: dict[Key, str] = {}

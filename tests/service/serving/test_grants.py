@@ -1,3 +1,4 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.service import actors
@@ -46,3 +47,20 @@ def test_a_row_that_somebody_holds_for_long_costs_an_offer_and_not_the_whole_que
         assert device.poll()["reason"] == "degraded"
         holder.rollback()
     assert device.poll()["need_update"]
+
+
+def test_an_attempt_that_ends_while_it_is_renewed_is_paid_for_again(live):
+    publish(live, "v1", DATA)
+    roll_out(live, "r", "v1", policy={"pacing": {"bytes_per_hour": 1000 * len(DATA)}})
+    device = enrol(live)
+    first = device.poll()["attempt_id"]
+    booked = "select coalesce(sum(bytes), 0)::bigint as bytes from pace"
+    with live.engine.connect() as holder, ThreadPoolExecutor(1) as pool:
+        holder.exec_driver_sql("update attempts set state = 'failed', closed_at = now()")
+        waiting = pool.submit(device.poll)
+        time.sleep(0.5)
+        assert not waiting.done()
+        holder.commit()
+        second = waiting.result()["attempt_id"]
+    assert second not in {first, None}
+    assert actors.rows(live, booked)[0]["bytes"] == 2 * len(DATA)
