@@ -163,7 +163,8 @@ def contents(connection: psycopg.Connection) -> Contents:
         for (table,) in cursor.execute(_FILLED).fetchall():
             with cursor.copy(sql.SQL("copy {} to stdout").format(sql.Identifier(table))) as copy:
                 rows[table] = b"".join(bytes(block) for block in copy)
-        return Contents(rows, dict(cursor.execute(_USED).fetchall()))
+        held = {table: found for table, found in rows.items() if found}
+        return Contents(held, dict(cursor.execute(_USED).fetchall()))
 
 
 def put_back(connection: psycopg.Connection, held: Contents) -> None:
