@@ -64,10 +64,6 @@ PROMISES = {
       select a.id from attempts a join rollouts r on r.id = a.rollout_id
       where a.action = 'install' and a.version_id <> r.version_id or a.model <> r.model
     """,
-    "a device that had failed a version three times was given it again": """
-      select device_id from attempts where state in ('failed', 'rolled_back', 'rejected')
-      group by device_id, version_id, action, circumstances having count(*) > 3
-    """,
     "an attempt was counted twice, or not at all": """
       select r.name from rollouts r
       left join lateral (
@@ -95,6 +91,13 @@ PROMISES = {
     """,
 }
 """What would be wrong -> the query that would find it."""
+IN_TURN = {
+    "a device that had failed a version three times was given it again": """
+      select device_id from attempts where state in ('failed', 'rolled_back', 'rejected')
+      group by device_id, version_id, action, circumstances having count(*) > 3
+    """,
+}
+"""What holds while reports do not race with grants: between the look and the grant of another process one more may slip."""
 
 
 class NoBlobs:
@@ -343,7 +346,7 @@ class World:
         """What holds at every moment, whoever raced with whom."""
         with database.read_only(self.engine) as session:
             self._check_states(session.execute(text("select name, state from rollouts")))
-            for broken, query in PROMISES.items():
+            for broken, query in (PROMISES | IN_TURN).items():
                 assert not session.execute(text(query)).all(), broken
 
     def _check_states(self, found):
