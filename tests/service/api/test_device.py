@@ -61,6 +61,7 @@ def test_a_device_that_does_not_hold_its_key_does_not_come_in(live):
         body | {"proof": Device(live).enrol_body()["proof"]},
         body | {"device_id": "d2"},
         body | {"proof": "no base64"},
+        body | {"proof": "\N{LATIN SMALL LETTER O WITH DIAERESIS}" * 88},
     ):
         refused(live.client.post("/v1/device/enroll", json=forged), 422, "invalid", "proof")
     assert ok(live.call("GET", "/v1/admin/devices")) == []
