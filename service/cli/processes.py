@@ -1,6 +1,7 @@
 """`graylag api` and `graylag migrate`: single processes, configured by `GRAYLAG_*` variables alone."""
 
 import asyncio
+import gc
 import sys
 from types import FrameType
 from typing import Annotated
@@ -14,8 +15,12 @@ from service.main import create_app
 from service.observability import configure_logging
 
 GRACE_S = 5
-TURN_S = 0.0005
-"""Longest turn of a thread that others wait for: a tenth of Python's, which is meant for threads that all can wait."""
+TURN_S = 0.00005
+"""Longest turn of a thread that others wait for: a hundredth of Python's, which is meant for threads that all can wait.
+
+Measured with a million devices, 2,600 polls a second, p99 while the snapshot is rebuilt: 34 ms at 500 microseconds,
+24 at 100, 6 at 50; the most polls a second are the same.
+"""
 
 
 def api(
@@ -28,8 +33,12 @@ def api(
     chosen = settings()
     configure_logging(chosen.log_format, chosen.log_level)
     migrations.require_head(chosen.database_url)
+    app = create_app(chosen)
+    # What is there now stays: the collector need not walk through all libraries again, for 100 ms, while polls wait.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
-        create_app(chosen),
+        app,
         host=host,
         port=port,
         log_config=None,
