@@ -132,3 +132,9 @@ def reports(count: int, tokens: AccessTokens) -> Callable[[Sequence[Handset]], l
         return [with_access_token(one, EVENTS, events_body(count), tokens, now) for one in chosen]
 
     return make
+
+
+def many_reports(count: int, tokens: AccessTokens) -> Callable[[Sequence[Handset]], list[Call]]:
+    """As many batches as last for seconds: a batch that comes again is only known again."""
+    make = reports(count, tokens)
+    return lambda devices: [call for _ in range(50) for call in make(devices)]

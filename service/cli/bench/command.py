@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from service import database
 from service.api.empty import empty_app
-from service.cli.bench import cases, sockets, world
+from service.cli.bench import cases, sockets, world, wrk
 from service.cli.bench.cases import BLOCK, Case, batches, run_cases
 from service.cli.bench.fleet import POLL, Handset, handset, poll_body, with_access_token
 from service.cli.bench.stage import SECRET, filled, running, servers
@@ -145,6 +145,27 @@ class _Bench:
             result["per_second"]["sockets"] = round(fastest)
             result["p99_ms"] = {"half_of_peak": quiet, "while_rebuilding": rebuilding}
             result["rss_mb"] = {"api": sockets.rss_mb(pid)}
+            found = wrk.program()
+            if found is not None:
+                result["wrk_per_second"] = await self._by_wrk(found, port)
+
+    async def _by_wrk(self, program: str, port: int) -> dict[str, int]:
+        kinds = {
+            "poll_access_jwt": cases.polls(world.QUIET, TOKENS),
+            "poll_device_key": cases.signed_polls,
+            "offer": cases.polls(world.BUSY, TOKENS),
+            "events_1": cases.reports(1, TOKENS),
+            "events_50": cases.many_reports(50, TOKENS),
+        }
+        found = {}
+        async with sockets.empty_process(self._directory) as empty:
+            for name, at, make in [
+                ("empty", empty, kinds["poll_access_jwt"]),
+                *((name, port, make) for name, make in kinds.items()),
+            ]:
+                self._say(f"by wrk: {name}")
+                found[name] = round(await wrk.per_second(program, at, make(self._fleet), self._directory))
+        return found
 
     def _say(self, what: str) -> None:
         self._console.print(f"· {what}")
@@ -179,8 +200,8 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
         table.add_row(name, f"{value:,.1f}", f"{result['per_second'][name]:,}")
     console = Console()
     console.print(table)
-    for part in ("ratios", "p99_ms", "rss_mb"):
-        if result[part]:
+    for part in ("ratios", "p99_ms", "rss_mb", "wrk_per_second"):
+        if result.get(part):
             console.print(f"{part}: " + ", ".join(f"{name} {value}" for name, value in result[part].items()))
     if "snapshot_rebuild_s" in result:
         console.print(f"snapshot rebuild: {result['snapshot_rebuild_s']} s")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import cycle
 from pathlib import Path
@@ -32,16 +32,32 @@ class Unexpected(Exception):
 async def api_process(settings: Settings, directory: Path) -> AsyncIterator[tuple[int, int]]:
     """`graylag api` over a filled database; yields its process id and port, and ends it."""
     port = free_ports(1)[0]
-    with (directory / "api.log").open("wb") as log:
+    command = ("-m", "service.cli", "api", "--port", str(port))
+    async with _served(command, port, directory / "api.log", environment(settings)) as pid:
+        yield pid, port
+
+
+@asynccontextmanager
+async def empty_process(directory: Path) -> AsyncIterator[int]:
+    """The empty handler behind the same HTTP server; yields its port, and ends it."""
+    port = free_ports(1)[0]
+    quiet = ("--no-access-log", "--log-level", "warning")
+    command = ("-m", "uvicorn", "--factory", "service.api.empty:empty_app", "--port", str(port), *quiet)
+    async with _served(command, port, directory / "empty.log", {}):
+        yield port
+
+
+@asynccontextmanager
+async def _served(
+    command: Sequence[str], port: int, log: Path, environment: Mapping[str, str]
+) -> AsyncIterator[int]:
+    with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service.cli", "api", "--port", str(port)),
-            env={**os.environ, **environment(settings)},
-            stdout=log,
-            stderr=log,
+            sys.executable, *command, env={**os.environ, **environment}, stdout=said, stderr=said
         )
     try:
         await _listening(port)
-        yield process.pid, port
+        yield process.pid
     finally:
         with suppress(ProcessLookupError):
             process.terminate()

@@ -23,8 +23,7 @@ class Wire:
         Raises:
             OSError, asyncio.IncompleteReadError: the connection broke.
         """
-        head = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in call.headers)
-        self._writer.write(f"POST {call.path} HTTP/1.1\r\n{head}\r\n".encode() + call.body)
+        self._writer.write(raw(call))
         answer = await self._reader.readuntil(b"\r\n\r\n")
         lines = answer.lower().split(b"\r\n")
         length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
@@ -33,3 +32,9 @@ class Wire:
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+
+def raw(call: Call) -> bytes:
+    """The request as it goes over the wire."""
+    head = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in call.headers)
+    return f"POST {call.path} HTTP/1.1\r\n{head}\r\n".encode() + call.body

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from service.cli.bench import cases, sockets
+from service.cli.bench import cases, sockets, wrk
 from service.cli.bench.asgi import Reply, measure
 from service.cli.bench.cases import WrongAnswer
 from service.cli.bench.fleet import POLL, handset, poll_body, with_device_key
@@ -85,3 +85,39 @@ def test_requests_that_are_late_count_from_when_they_were_due():
     assert first == (200, b"{}")
     assert json.loads(first[1]) == {}
     assert late >= 10
+
+
+@pytest.mark.skipif(wrk.program() is None, reason="wrk is not installed")
+def test_wrk_sends_what_was_prepared_and_what_is_refused_does_not_count(tmp_path):
+    device, seen = handset(1), set()
+    calls = [with_device_key(device, POLL, b'{"n":%d}' % number, utc_now()) for number in range(30)]
+
+    async def moody(reader, writer):
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+                return
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            body = await reader.readexactly(length)
+            seen.add(body)
+            status = b"503 No" if body == calls[0].body else b"200 OK"
+            writer.write(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\n{}" % status)
+
+    async def run(chosen):
+        server = await asyncio.start_server(moody, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        found = await wrk.per_second(wrk.program(), port, chosen, tmp_path)
+        server.close()
+        await asyncio.sleep(0.1)  # for the last connections to find out
+        return found
+
+    assert asyncio.run(run(calls)) > 0
+    assert seen == {call.body for call in calls}
+    assert asyncio.run(run(calls[:1])) == 0
+
+
+def test_wrk_that_says_nothing_useful_is_a_named_error(tmp_path):
+    with pytest.raises(wrk.WrkFailed, match="-c32"):
+        asyncio.run(wrk.per_second("echo", 1, [], tmp_path))
