@@ -1,6 +1,7 @@
 import asyncio
 import json
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -91,16 +92,20 @@ def test_requests_that_are_late_count_from_when_they_were_due():
 def test_wrk_sends_what_was_prepared_and_what_is_refused_does_not_count(tmp_path):
     device, seen = handset(1), set()
     calls = [with_device_key(device, POLL, b'{"n":%d}' % number, utc_now()) for number in range(30)]
+    handlers = []
 
     async def moody(reader, writer):
+        handlers.append(asyncio.current_task())
         while True:
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                body = await reader.readexactly(length)
             except (asyncio.IncompleteReadError, ConnectionError):
                 writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
                 return
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            body = await reader.readexactly(length)
             seen.add(body)
             status = b"503 No" if body == calls[0].body else b"200 OK"
             writer.write(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\n{}" % status)
@@ -110,7 +115,8 @@ def test_wrk_sends_what_was_prepared_and_what_is_refused_does_not_count(tmp_path
         port = server.sockets[0].getsockname()[1]
         found = await wrk.per_second(wrk.program(), port, chosen, tmp_path)
         server.close()
-        await asyncio.sleep(0.1)  # for the last connections to find out
+        await asyncio.gather(*handlers)
+        handlers.clear()
         return found
 
     assert asyncio.run(run(calls)) > 0
