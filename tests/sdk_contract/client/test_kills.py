@@ -41,7 +41,7 @@ def test_updates_killed_at_random_times_all_end_with_the_right_bytes(server, enr
     agent = enrol("v1")
     server.target = "v2"
     dice = random.Random(13)
-    killed = 0
+    killed = looped = 0
     for number in range(ROUNDS):
         directory = tmp_path / f"device-{number}"
         shutil.copytree(agent._store.directory, directory, symlinks=True)
@@ -53,9 +53,15 @@ def test_updates_killed_at_random_times_all_end_with_the_right_bytes(server, enr
         for _ in range(4):
             if update(parent, directory, number % 2, 0) == 0:
                 break
-        assert content(fresh) == NEW
+        if list(fresh._store.read().bad.values()) == ["crash_loop"]:
+            # Two of our kills fell into the trial: nobody could tell that from a version that kills its app.
+            looped += 1
+            assert content(fresh) == OLD
+        else:
+            assert content(fresh) == NEW
         shutil.rmtree(directory)
     assert killed > ROUNDS / 3
+    assert looped <= ROUNDS / 20
 
 
 @pytest.mark.timeout(900)
