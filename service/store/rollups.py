@@ -16,13 +16,34 @@ FINER_THAN_DAY = "extract(hour from minute at time zone 'UTC') <> 0"
 """Rollups that can still be put together, word for word as in their two indexes."""
 
 
-class RollupRow(Table):
-    """Outcomes per minute: what dashboards and forecasts read instead of events.
-
-    Older ones are put together, into hours and then days (`fold_minutes`, `fold_hours`).
+class Outcomes(Table):
+    """Outcomes of a rollout by stage, class of device and arm.
 
     Attributes:
         early: outcomes that came within an hour of the offer; `early_bad`: those of them that were no commit.
+    """
+
+    __abstract__ = True
+
+    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
+    stage: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    stratum: Mapped[str] = mapped_column(primary_key=True)
+    arm: Mapped[str] = mapped_column(primary_key=True)
+    offered: Mapped[int] = mapped_column(server_default="0")
+    committed: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    rolled_back: Mapped[int] = mapped_column(server_default="0")
+    timed_out: Mapped[int] = mapped_column(server_default="0")
+    withdrawn: Mapped[int] = mapped_column(server_default="0")
+    early: Mapped[int] = mapped_column(server_default="0")
+    early_bad: Mapped[int] = mapped_column(server_default="0")
+    bytes_sent: Mapped[int] = mapped_column(server_default="0")
+
+
+class RollupRow(Outcomes):
+    """Outcomes per minute: what dashboards and forecasts read instead of events.
+
+    Older ones are put together, into hours and then days (`fold_minutes`, `fold_hours`).
     """
 
     __tablename__ = "rollups"
@@ -31,23 +52,10 @@ class RollupRow(Table):
         Index("ix_rollups_hours", "minute", postgresql_where=text(FINER_THAN_DAY)),
     )
 
-    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
-    stage: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    stratum: Mapped[str] = mapped_column(primary_key=True)
-    arm: Mapped[str] = mapped_column(primary_key=True)
     minute: Mapped[datetime] = mapped_column(primary_key=True)
-    offered: Mapped[int] = mapped_column(server_default="0")
-    committed: Mapped[int] = mapped_column(server_default="0")
-    failed: Mapped[int] = mapped_column(server_default="0")
-    rolled_back: Mapped[int] = mapped_column(server_default="0")
-    timed_out: Mapped[int] = mapped_column(server_default="0")
-    withdrawn: Mapped[int] = mapped_column(server_default="0")
-    early: Mapped[int] = mapped_column(server_default="0")
-    early_bad: Mapped[int] = mapped_column(server_default="0")
-    bytes_sent: Mapped[int] = mapped_column(server_default="0")
 
 
-class OutcomeTotalRow(Table):
+class OutcomeTotalRow(Outcomes):
     """The same over all minutes: what gates read. Triggers write it, in the transaction of what is counted.
 
     Attributes:
@@ -56,19 +64,6 @@ class OutcomeTotalRow(Table):
 
     __tablename__ = "outcome_totals"
 
-    rollout_id: Mapped[UUID] = mapped_column(ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True)
-    stage: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    stratum: Mapped[str] = mapped_column(primary_key=True)
-    arm: Mapped[str] = mapped_column(primary_key=True)
-    offered: Mapped[int] = mapped_column(server_default="0")
-    committed: Mapped[int] = mapped_column(server_default="0")
-    failed: Mapped[int] = mapped_column(server_default="0")
-    rolled_back: Mapped[int] = mapped_column(server_default="0")
-    timed_out: Mapped[int] = mapped_column(server_default="0")
-    withdrawn: Mapped[int] = mapped_column(server_default="0")
-    early: Mapped[int] = mapped_column(server_default="0")
-    early_bad: Mapped[int] = mapped_column(server_default="0")
-    bytes_sent: Mapped[int] = mapped_column(server_default="0")
     waiting: Mapped[int] = mapped_column(server_default="0")
 
 
