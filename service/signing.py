@@ -68,6 +68,9 @@ def signer_from(uri: str | None, purpose: str) -> KeySigner | KeyStoreSigner:
     scheme, _, place = uri.partition(":")
     if scheme in SCHEMES:
         return _from_store(uri, purpose)
+    if scheme not in URI_SCHEMES:
+        # What stands there may be the key itself.
+        raise KeyUnusable(f"the {purpose} key is named by {', '.join(f'{s}:...' for s in URI_SCHEMES)}")
     try:
         pem = {"file": _from_file, "env": _from_environment}[scheme](place)
         key = serialization.load_pem_private_key(pem, _passphrase())

@@ -17,6 +17,9 @@ def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="Jobs at the same time.")] = 1,
 ) -> None:
     """Run background jobs of some queues."""
+    foreign = sorted(set(queues.split(",")) - set(ALL_QUEUES))
+    if foreign:
+        raise typer.BadParameter(f"{foreign[0]!r} is none of {', '.join(ALL_QUEUES)}", param_hint="--queues")
     migrations.require_head(settings().database_url)
     create(settings()).worker_main(
         [

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -28,6 +29,8 @@ from sdk_contract.wire import AttributeValue
 
 FAILED = 1
 USAGE = 2
+INTERRUPTED = 130
+"""As shells say it of a command that Ctrl-C has ended."""
 
 
 def run() -> NoReturn:
@@ -36,7 +39,7 @@ def run() -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit status: 0 fine, 1 failed or rolled back, 2 wrong use."""
+    """Run one command; returns the exit status: 0 fine, 1 failed or rolled back, 2 wrong use, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
@@ -48,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
         first = error.errors(include_url=False)[0]
         print(f"graylag-agent: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
         return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return FAILED
 
 
@@ -73,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     modules.add_argument("names", nargs="*", metavar="NAME", help="none for all")
     describe = commands.add_parser("describe", help="change facts about the device")
     describe.set_defaults(command=_describe)
-    describe.add_argument("facts", nargs="+", metavar="K=V")
+    describe.add_argument("facts", nargs="+", type=_attribute, metavar="K=V")
     for command in (update, background):
         command.add_argument(
             "--probation", type=float, default=0.0, metavar="S", help="time for `health`, seconds"
@@ -110,7 +115,12 @@ def _enroll_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device-id", default=socket.gethostname(), help="unique in the fleet")
     command.add_argument("--model", help="needed where the server has several")
     command.add_argument(
-        "--attribute", action="append", default=[], metavar="K=V", help="fact about the device"
+        "--attribute",
+        action="append",
+        default=[],
+        type=_attribute,
+        metavar="K=V",
+        help="fact about the device",
     )
     command.add_argument(
         "--module", action="append", metavar="NAME", help="component wanted; all if not given"
@@ -134,7 +144,7 @@ def _enroll(options: argparse.Namespace) -> int:
         trust,
         device_id=options.device_id,
         model=options.model,
-        attributes=dict(_attribute(text) for text in options.attribute),
+        attributes=dict(options.attribute),
         modules=options.module,
         factory=options.factory,
         plain_http=options.plain_http,
@@ -145,7 +155,9 @@ def _enroll(options: argparse.Namespace) -> int:
 
 def _attribute(text: str) -> tuple[str, AttributeValue]:
     """`ram_mb=8192` is a number, `rooted=false` a truth value, all else text: version 5.10 is not 5.1."""
-    name, _, value = text.partition("=")
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not K=V")
     if value in ("true", "false"):
         return name, value == "true"
     return name, int(value) if re.fullmatch(r"-?\d{1,15}", value, re.ASCII) else value
@@ -198,7 +210,7 @@ def _modules(options: argparse.Namespace) -> int:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    Agent(options.dir).describe(dict(_attribute(text) for text in options.facts))
+    Agent(options.dir).describe(dict(options.facts))
     return 0
 
 
@@ -236,8 +248,16 @@ def _status(options: argparse.Namespace) -> int:
         print(json.dumps(status))
     else:
         for name, value in status.items():
-            print(f"{name:24} {value}")
+            print(f"{name:24} {_readable(name, value)}")
     return 0
+
+
+def _readable(name: str, value: Any) -> object:
+    if value is None or value == {}:
+        return "-"
+    if name.endswith("_at"):
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+    return value
 
 
 if __name__ == "__main__":

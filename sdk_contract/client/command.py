@@ -40,14 +40,8 @@ class Commands:
     on_release: str | None = None
 
     def activate(self, installed: Installed) -> Mapping[str, float]:
-        """See `runtime.Activator`; adds `load_ms`."""
-        started = time.monotonic()
-        if self.on_activate is not None:
-            code, output = self._run(self.on_activate, installed)
-            if code != 0:
-                raise LoadFailed(f"{self.on_activate!r} ended with {code}: {output[-300:]}")
-        loaded = {"load_ms": round((time.monotonic() - started) * 1000, 3)}
-        return loaded | self._until_healthy(installed)
+        """See `runtime.Activator`; adds `load_ms` where a command has loaded something."""
+        return self._load(installed) | self._until_healthy(installed)
 
     def let_go(self) -> None:
         """See `runtime.Activator`.
@@ -64,6 +58,15 @@ class Commands:
         """See `runtime.Activator`: hand the old version over again."""
         if installed is not None and self.on_activate is not None:
             self._run(self.on_activate, installed)
+
+    def _load(self, installed: Installed) -> dict[str, float]:
+        if self.on_activate is None:
+            return {}
+        started = time.monotonic()
+        code, output = self._run(self.on_activate, installed)
+        if code != 0:
+            raise LoadFailed(f"{self.on_activate!r} ended with {code}: {output[-300:]}")
+        return {"load_ms": round((time.monotonic() - started) * 1000, 3)}
 
     def _until_healthy(self, installed: Installed) -> dict[str, float]:
         if self.health is None:

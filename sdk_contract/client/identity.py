@@ -54,6 +54,8 @@ class Configuration(BaseModel):
         """
         try:
             return cls.model_validate_json(read_bounded(directory / "device.json", MAX_CONFIGURATION))
+        except FileNotFoundError as error:
+            raise StateDamaged(f"{directory} holds no device; enrol one there") from error
         except (OSError, ValidationError) as error:
             raise StateDamaged(f"{directory / 'device.json'}: {error}") from error
 

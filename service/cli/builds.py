@@ -58,7 +58,7 @@ def _listed(components: Sequence[str]) -> dict[str, Path]:
 
 def _variant(path: Path) -> Build:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CliError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -78,7 +78,8 @@ def _variant(path: Path) -> Build:
 
 def _existing(path: Path, where: str) -> Path:
     if not path.is_file():
-        raise CliError(f"{where}: there is no file {path}")
+        what = "is a directory" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+        raise CliError(f"{where}: {path} {what}")
     if path.stat().st_size == 0:
         raise CliError(f"{where}: {path} is empty")
     return path

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.http import AdminApi, CliError
+from service.cli.http import AdminApi, CliError, quoted
 from service.cli.options import AsJson, Token, Url, show_json, show_table
 
 app = typer.Typer(help="Cohorts: named parts of the fleet.", no_args_is_help=True)
@@ -31,14 +31,14 @@ def list_cohorts(url: Url = None, token: Token = None, as_json: AsJson = False) 
 def show(name: Name, url: Url = None, token: Token = None) -> None:
     """One cohort, as JSON."""
     with AdminApi.from_environment(url, token) as api:
-        show_json(api.call("GET", f"/v1/admin/cohorts/{name}"))
+        show_json(api.call("GET", f"/v1/admin/cohorts/{quoted(name)}"))
 
 
 @app.command("size")
 def size(name: Name, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """How many devices it means now."""
     with AdminApi.from_environment(url, token) as api:
-        found = api.call("GET", f"/v1/admin/cohorts/{name}/size")
+        found = api.call("GET", f"/v1/admin/cohorts/{quoted(name)}/size")
     if as_json:
         show_json(found)
     else:
@@ -64,11 +64,11 @@ def put(
         raise CliError("who is in it? Give --rule, --devices, or both")
     body = {
         "rule": _rule(rule) if rule is not None else None,
-        "devices": devices.read_text().split() if devices else None,
+        "devices": devices.read_text(encoding="utf-8").split() if devices else None,
         "description": description,
     }
     with AdminApi.from_environment(url, token) as api:
-        made = api.call("PUT", f"/v1/admin/cohorts/{name}", body)
+        made = api.call("PUT", f"/v1/admin/cohorts/{quoted(name)}", body)
     if as_json:
         show_json(made)
         return
@@ -79,7 +79,7 @@ def put(
 def remove(name: Name, url: Url = None, token: Token = None) -> None:
     """Remove a cohort that no rollout names."""
     with AdminApi.from_environment(url, token) as api:
-        api.call("DELETE", f"/v1/admin/cohorts/{name}")
+        api.call("DELETE", f"/v1/admin/cohorts/{quoted(name)}")
     typer.echo(f"{name} is gone")
 
 
@@ -89,6 +89,6 @@ def _rule_words(rule: Any) -> str:
 
 def _rule(text: str) -> Any:
     try:
-        return json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+        return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
     except (OSError, ValueError) as error:
         raise CliError(f"--rule is JSON, or @FILE with JSON: {error}") from error

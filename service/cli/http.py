@@ -83,7 +83,7 @@ class AdminApi:
         except httpx2.HTTPError as error:
             raise NoAnswer(f"{self._client.base_url} does not answer: {error}") from error
         if response.is_error:
-            raise _refusal(response)
+            raise _refusal(method, response)
         return response.json() if response.content else None
 
     def once(self, path: str, body: Any = None) -> Any:
@@ -107,12 +107,12 @@ def quoted(name: str) -> str:
     return quote(name, safe="")
 
 
-def _refusal(response: httpx2.Response) -> CliError:
+def _refusal(method: str, response: httpx2.Response) -> CliError:
     try:
         problem = response.json()
         where = f" ({problem['field']})" if problem.get("field") else ""
-        return CliError(
-            f"{problem['title']}: {problem.get('detail', '')}{where} [{problem['code']}]", problem["code"]
-        )
+        # Without a detail nothing was found wrong but the address: a server behind a path, an empty name.
+        detail = problem.get("detail") or f"{method} {response.url}"
+        return CliError(f"{problem['title']}: {detail}{where} [{problem['code']}]", problem["code"])
     except (ValueError, KeyError, TypeError):
         return CliError(f"the server answered {response.status_code}: {response.text[:200]}")

@@ -18,7 +18,7 @@ from rich.console import Console
 import migrations
 from service import database
 from service.cli import trust_files
-from service.embedded import BUCKET, EmbeddedError, Endpoints, Stack, free_ports
+from service.embedded import BUCKET, EmbeddedError, Endpoints, Stack, free_ports, is_taken
 from service.operations import access, enrolments, trust
 from service.tokens import new_secret, utc_now
 
@@ -67,7 +67,8 @@ def up(
         if as_json:
             print(json.dumps(running.as_json()), flush=True)
         else:
-            console.print(_welcome(running), markup=False, highlight=False)
+            # Commands to copy: never broken into lines.
+            console.print(_welcome(running), markup=False, highlight=False, soft_wrap=True)
         watch(stack)
 
 
@@ -80,8 +81,11 @@ def start_service(stack: Stack, *, port: int = 0, settings: dict[str, str] | Non
         settings: further `GRAYLAG_*` variables.
 
     Raises:
-        EmbeddedError: a process did not come up.
+        EmbeddedError: a process did not come up, or somebody else listens on that port.
     """
+    # Before anything is started: whoever listens there might answer in our place that all is ready.
+    if port and is_taken(port):
+        raise EmbeddedError(f"port {port} is taken; stop what listens there or choose another --port")
     endpoints = stack.start_servers()
     migrations.upgrade(endpoints.database_url)
     key_directory = _keys(stack.directory)

@@ -1,5 +1,6 @@
 """What the embedded servers need of this machine: their programs, from wheels, and ports on loopback."""
 
+import errno
 import importlib.util
 import secrets
 import socket
@@ -28,6 +29,17 @@ def free_ports(count: int) -> list[int]:
         if port not in found and _is_free(port) and _is_free(port + 10000):
             found.append(port)
     return found
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on a loopback port; what is left of connections that have ended is nobody."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _is_free(port: int) -> bool:

@@ -1,12 +1,13 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
-from service.embedded import EmbeddedError, Stack, free_ports
+from service.embedded import EmbeddedError, Stack, free_ports, is_taken
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 STUBBORN = [
@@ -87,6 +88,15 @@ def test_secrets_are_made_once_and_only_their_owner_can_read_them(open_dir):
         assert stack._secrets() == made
     assert len(set(made)) == 3
     assert (open_dir / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_port_is_taken_while_somebody_listens_and_not_by_connections_that_have_ended():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert is_taken(port)
+        with socket.create_connection(("127.0.0.1", port)), listener.accept()[0] as ours:
+            ours.shutdown(socket.SHUT_RDWR)
+    assert not is_taken(port)
 
 
 def test_ports_are_free_and_never_the_same_twice():

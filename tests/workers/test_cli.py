@@ -1,6 +1,7 @@
 """`graylag patch`: build, apply, look inside, without a server."""
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -63,6 +64,29 @@ def test_apply_to_another_file_fails_with_the_error_s_code_and_leaves_nothing(fi
     assert result.exit_code == 1
     assert json.loads(result.output)["error"] == "base_mismatch"
     assert not (tmp_path / "made").exists()
+
+
+def test_a_good_patch_is_not_called_damaged_where_the_old_file_is_the_wrong_one(tmp_path):
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(1000, 800)).astype(np.float32)
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    for path in (old, new):
+        header = {"w": {"dtype": "F32", "shape": values.shape, "data_offsets": [0, values.nbytes]}}
+        text = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + values.tobytes())
+        values[:100] += rng.normal(size=(100, 800)).astype(np.float32) * np.float32(1e-3)
+    assert run(patch, ["build", str(old), str(new), "-o", str(tmp_path / "p")]).exit_code == 0
+    wrong = run(patch, ["apply", str(new), str(tmp_path / "p"), "-o", str(tmp_path / "made"), "--json"])
+    assert json.loads(wrong.output)["error"] == "base_mismatch"
+    assert "is not the file that the patch starts from" in wrong.output
+
+
+def test_an_output_that_is_no_ordinary_file_is_left_alone(files, built, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for words in (["apply", str(files[0]), str(built)], ["build", *map(str, files)]):
+        result = run(patch, [*words, "-o", str(tmp_path / "pipe")])
+        assert result.exit_code == 2, result.output
+        assert (tmp_path / "pipe").is_fifo()
 
 
 def test_apply_refuses_an_index_other_than_the_named_one(files, built, tmp_path):

@@ -1,9 +1,10 @@
 """`graylag patch build | apply | inspect`."""
 
+import hashlib
 import json
 import resource
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sdk_contract.patch import PatchError, apply_patch, reverse_patch
+from sdk_contract.patch import BaseMismatch, PatchCorrupt, PatchError, apply_patch, read_index, reverse_patch
 from sdk_contract.patch.files import replacing
 from workers.delta.bsdiff40 import ExportedPatch, export_bsdiff40
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
@@ -27,6 +28,17 @@ app = typer.Typer(help="Build, apply and look into patches, without a server.", 
 
 ExistingFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+def _ordinary(path: Path) -> Path:
+    """The output takes the place of what has its name, which must not be a device or a pipe."""
+    if path.exists() and not path.is_file():
+        raise typer.BadParameter(f"{str(path)!r} is no ordinary file")
+    return path
+
+
+def _output(what: str) -> Any:
+    return typer.Option("--output", "-o", help=what, dir_okay=False, callback=_ordinary)
 
 
 class Format(StrEnum):
@@ -49,7 +61,7 @@ def build(
     old: ExistingFile,
     new: ExistingFile,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The patch file.", dir_okay=False)],
+    output: Annotated[Path, _output("The patch file.")],
     format_: Annotated[
         Format, typer.Option("--format", help="bsdiff40 is for devices that only have bspatch.")
     ] = (Format.GLP1),
@@ -82,7 +94,7 @@ def apply(
     old: ExistingFile,
     patch: ExistingFile,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to make.", dir_okay=False)],
+    output: Annotated[Path, _output("The file to make.")],
     reverse: Annotated[bool, typer.Option(help="OLD is the new file; make the old one.")] = False,
     index_sha256: Annotated[str | None, typer.Option(help="Index digest from the signed descriptor.")] = None,
     as_json: Json = False,
@@ -92,7 +104,8 @@ def apply(
     try:
         run = reverse_patch if reverse else apply_patch
         applied = run(old, patch, output, index_sha256=expected)
-    except PatchError as error:
+    except PatchError as failed:
+        error = _blamed(failed, old, patch, reverse=reverse)
         if as_json:
             typer.echo(json.dumps({"error": error.code, "number": error.number, "detail": error.detail}))
         else:
@@ -151,6 +164,20 @@ def _refuse(answer: NotWorthIt, target_size: int, *, as_json: bool) -> None:
             err=True,
         )
     raise typer.Exit(NOT_WORTH_IT)
+
+
+def _blamed(error: PatchError, old: Path, patch: Path, *, reverse: bool) -> PatchError:
+    """The error, or that OLD is the wrong file: read by its values a good patch may look damaged."""
+    if not isinstance(error, PatchCorrupt | BaseMismatch):
+        return error
+    with suppress(PatchError), patch.open("rb") as patch_file, old.open("rb") as old_file:
+        header = read_index(patch_file).header
+        expected = header.target_sha256 if reverse else header.source_sha256
+        if hashlib.file_digest(old_file, "sha256").digest() != expected:
+            return BaseMismatch(
+                f"{old} is not the file that the patch {'leads to' if reverse else 'starts from'}"
+            )
+    return error
 
 
 def _facts(built: BuiltPatch | ExportedPatch, helpers: int) -> dict[str, Any]:

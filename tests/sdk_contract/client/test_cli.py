@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -76,9 +77,34 @@ def test_an_unreachable_server_is_a_failure_with_a_name(server, directory, capsy
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["code"] == "unreachable"
 
 
-def test_a_directory_without_a_device_is_a_failure_with_a_name(tmp_path, capsys):
+def test_a_directory_without_a_device_is_a_failure_with_a_name_and_says_what_to_do(tmp_path, capsys):
     assert main(["status", "--dir", str(tmp_path)]) == 1
-    assert "state_damaged" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "state_damaged" in said
+    assert "enrol" in said
+
+
+def test_a_fact_without_a_value_is_wrong_use(directory, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["describe", "--dir", directory, "app_version"])
+    assert end.value.code == 2
+    assert "'app_version' is not K=V" in capsys.readouterr().err
+
+
+def test_status_for_a_person_has_a_date_and_no_python_in_it(server, directory, capsys):
+    assert main(["status", "--dir", directory]) == 0
+    assert "last_verified_check_at   -" in capsys.readouterr().out
+    main(["update", "--dir", directory])
+    main(["status", "--dir", directory])
+    said = capsys.readouterr().out
+    assert re.search(r"last_verified_check_at   \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\n", said)
+    assert "None" not in said
+
+
+def test_without_a_command_that_loads_no_time_of_loading_is_made_up(server, directory):
+    server.target = "v2"
+    assert main(["update", "--dir", directory]) == 0
+    assert all("load_ms" not in (event.metrics or {}) for event in server.events)
 
 
 def test_a_version_on_probation_waits_for_a_word_given_on_the_command_line(server, directory, capsys):

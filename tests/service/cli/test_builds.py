@@ -50,7 +50,9 @@ def test_variants_with_components_of_their_own_leave_the_rest_to_everybody_else(
         ([], "--component"),
         (["backbone"], "NAME=FILE"),
         (["=x"], "NAME=FILE"),
-        (["backbone=/no/such/file"], "no file"),
+        (["backbone=/no/such/file"], "does not exist"),
+        (["backbone=/"], "is a directory"),
+        (["backbone=/dev/null"], "is no file"),
     ],
 )
 def test_a_command_that_names_no_bytes_is_refused_with_what_to_change(components, says):
