@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.http import AdminApi, quoted
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, show_json, show_table, to_the_second
 from service.domain.audit_chain import Entry, Finding, walk
 
 app = typer.Typer(help="The audit log: who did what and why.", no_args_is_help=True)
@@ -32,7 +32,7 @@ def list_entries(
     if as_json:
         show_json(found)
         return
-    rows = [(e["id"], e["at"], e["actor"], e["verb"], e["subject"], _why(e)) for e in found]
+    rows = [(e["id"], to_the_second(e["at"]), e["actor"], e["verb"], e["subject"], _why(e)) for e in found]
     show_table(("entry", "at", "who", "did", "to", "why"), rows, empty="nothing has been done yet")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.http import AdminApi, CliError, quoted
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, counted, show_json, show_table
 
 app = typer.Typer(help="Cohorts: named parts of the fleet.", no_args_is_help=True)
 
@@ -43,7 +43,7 @@ def size(name: Name, url: Url = None, token: Token = None, as_json: AsJson = Fal
         show_json(found)
     else:
         typer.echo(
-            f"{name}: {found['devices']:,} devices, {found['silent']:,} of them not heard of for a week"
+            f"{name}: {counted(found['devices'], 'device')}, {found['silent']:,} of them not heard of for a week"
         )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.http import AdminApi, quoted
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, show_json, show_table, to_the_second
 
 app = typer.Typer(
     help="Devices: what they are and run, and what you decide about them.", no_args_is_help=True
@@ -30,7 +30,9 @@ def list_devices(
     if as_json:
         show_json(found)
         return
-    rows = [(device["id"], device["status"], _runs(device), device["seen_at"]) for device in found]
+    rows = [
+        (device["id"], device["status"], _runs(device), to_the_second(device["seen_at"])) for device in found
+    ]
     show_table(
         ("device", "status", "runs", "seen"), rows, empty="no devices yet: graylag token enrolment NAME"
     )
@@ -44,7 +46,7 @@ def show(device: Id, url: Url = None, token: Token = None, as_json: AsJson = Fal
     if as_json:
         show_json(found)
         return
-    typer.echo(f"{found['id']} is {found['status']}, seen {found['seen_at'] or 'never'}")
+    typer.echo(f"{found['id']} is {found['status']}, seen {to_the_second(found['seen_at']) or 'never'}")
     typer.echo(f"runs: {_runs(found) or 'nothing known'}")
     typer.echo(f"says of itself: {found['attributes'] or 'nothing'}")
     typer.echo(f"an operator says: {found['admin_attributes'] or 'nothing'}")

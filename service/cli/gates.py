@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from service.cli.options import show_table
+from service.cli.options import show_table, to_the_second
 
 MOST = 0.9
 """With fewer reports than this share, those who are missing may change the picture."""
@@ -36,7 +36,13 @@ def show_gates(gates: dict[str, Any]) -> None:
 
 def show_verdict(verdict: dict[str, Any]) -> tuple[str, ...]:
     """One row of the list of verdicts."""
-    return verdict["at"], str(verdict["stage"] + 1), verdict["outcome"], verdict["cause"], verdict["reason"]
+    return (
+        to_the_second(verdict["at"]),
+        str(verdict["stage"] + 1),
+        verdict["outcome"],
+        verdict["cause"],
+        verdict["reason"],
+    )
 
 
 def _finding(finding: dict[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from sdk_contract.documents import RoleName, TrustBundle
 from sdk_contract.errors import ContractError
 from service import signing
 from service.cli.http import AdminApi, CliError
+from service.cli.options import counted
 from service.cli.trust_files import Ceremony, create_all, public_key_of, read_bundle
 from service.tokens import utc_now
 
@@ -99,9 +100,7 @@ def add_publisher(
     threshold: Threshold = None,
 ) -> None:
     """Let somebody else sign manifests too; the private key stays where it was made."""
-    ceremony = Ceremony(keys)
-    key = public_key_of(public_key)
-    _sign(ceremony, ceremony.with_key("publisher", key, threshold, now=utc_now()), root)
+    add("publisher", public_key, keys, root, threshold)
 
 
 @app.command("add")
@@ -174,7 +173,7 @@ def _sign(ceremony: Ceremony, path: Path, roots: list[str] | None) -> None:
     _envelope, bundle = read_bundle(path)
     typer.echo(f"{path} is version {bundle.version}, good until {bundle.expires}")
     if missing:
-        typer.echo(f"it lacks {missing} more root signatures: graylag keys sign {path} --root PEM")
+        typer.echo(f"it lacks {counted(missing, 'more root signature')}: graylag keys sign {path} --root PEM")
 
 
 def _uri(root: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ Token = Annotated[str | None, typer.Option(help="API token; better in GRAYLAG_TO
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 PIPED_WIDTH = 160
 """Of tables that go into a file or a pipe: there is no window that they have to fit in."""
+
+_FRACTION = re.compile(r"\.\d+")
 
 AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 
@@ -37,6 +40,16 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     # Words of people and devices: `[x]` and `:100:` mean themselves.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
     Console(markup=False, emoji=False, highlight=False, width=width).print(table)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 stage`, `2,000 stages`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def to_the_second(moment: str | None) -> str:
+    """A moment of the API without what is below a second; empty for none."""
+    return _FRACTION.sub("", moment or "")
 
 
 def readable(size: int) -> str:

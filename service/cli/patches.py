@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.http import AdminApi
-from service.cli.options import AsJson, Token, Url, readable, show_json, show_table
+from service.cli.options import AsJson, Token, Url, readable, show_json, show_table, to_the_second
 
 app = typer.Typer(help="Patches on the server: which are made, and why.", no_args_is_help=True)
 
@@ -58,7 +58,7 @@ def list_patches(
             patch["format"],
             patch["state"],
             "" if patch["size"] is None else readable(patch["size"]),
-            patch["finished_at"] or "",
+            to_the_second(patch["finished_at"]),
         )
         for patch in found
     ]

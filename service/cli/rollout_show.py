@@ -8,7 +8,7 @@ import typer
 
 from service.cli.gates import show_gates, show_verdict
 from service.cli.http import AdminApi, CliError, NoAnswer, quoted
-from service.cli.options import AsJson, Token, Url, readable, show_json, show_table
+from service.cli.options import AsJson, Token, Url, counted, readable, show_json, show_table, to_the_second
 
 Key = Annotated[str, typer.Argument(help="Name or id of the rollout.")]
 BASE = "/v1/admin/rollouts"
@@ -155,15 +155,15 @@ def _ask_outlook(api: AdminApi, key: str) -> dict[str, Any] | None:
 
 
 def _outlook(found: dict[str, Any]) -> str:
-    left = f"left: {found['devices_left']:,} devices, {found['bytes_left']:,} bytes"
+    left = f"left: {counted(found['devices_left'], 'device')}, {found['bytes_left']:,} bytes"
     later = f" (and {found['devices_later']:,} devices in later stages)" if found["devices_later"] else ""
     if found["done_at"] is None:
         return f"{left}{later}; nothing moves"
     if found["devices_left"] == 0:
         return f"{left}{later}"
     limit = "the devices that come" if found["limited_by"] == "devices" else found["limited_by"]
-    return f"{left}{later}; done at {found['done_at']}, {found['per_hour']:,.0f} devices an hour, limited by {limit}"
+    return f"{left}{later}; done at {to_the_second(found['done_at'])}, {found['per_hour']:,.0f} devices an hour, limited by {limit}"
 
 
 def _line(event: dict[str, Any]) -> str:
-    return f"{event['at']}  {event['kind']:<10} {event['actor']:<12} {event['reason']}"
+    return f"{to_the_second(event['at'])}  {event['kind']:<10} {event['actor']:<12} {event['reason']}"

@@ -8,7 +8,7 @@ import typer
 from service.cli import preview, rollout_show, rollout_verbs
 from service.cli.documents import read_document
 from service.cli.http import AdminApi, CliError
-from service.cli.options import AsJson, Token, Url, show_json
+from service.cli.options import AsJson, Token, Url, counted, show_json
 from service.cli.rollout_show import BASE
 
 app = typer.Typer(help="Rollouts: a version on its way to the fleet.", no_args_is_help=True)
@@ -46,7 +46,7 @@ def create(
         show_json(made)
         return
     typer.echo(
-        f"{made['name']} is a draft of {len(made['stages'])} stages; graylag rollout start {made['name']}"
+        f"{made['name']} is a draft of {counted(len(made['stages']), 'stage')}; graylag rollout start {made['name']}"
     )
 
 

@@ -7,7 +7,7 @@ import typer
 
 from service.cli.documents import read_document
 from service.cli.http import AdminApi, quoted
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, counted, show_json, show_table
 
 app = typer.Typer(help="Templates: stages, gates and policy by name.", no_args_is_help=True)
 
@@ -59,7 +59,7 @@ def put(
         show_json(made)
     else:
         typer.echo(
-            f"{name}: {len(made['body']['stages'])} stages; graylag rollout create --template {name} ..."
+            f"{name}: {counted(len(made['body']['stages']), 'stage')}; graylag rollout create --template {name} ..."
         )
 
 

@@ -67,8 +67,7 @@ def up(
         if as_json:
             print(json.dumps(running.as_json()), flush=True)
         else:
-            # Commands to copy: never broken into lines.
-            console.print(_welcome(running), markup=False, highlight=False, soft_wrap=True)
+            welcome(console, running)
         watch(stack)
 
 
@@ -193,19 +192,32 @@ def _credentials(directory: Path, database_url: str, key_directory: Path) -> tup
     return kept["admin"], kept["enrolment"]
 
 
-def _welcome(running: Running) -> str:
-    return "\n".join(
-        [
-            "",
-            f"  Graylag is ready at {running.api_url}  (API reference: {running.api_url}/docs)",
-            "",
-            f"  export GRAYLAG_URL={running.api_url}",
-            f"  export GRAYLAG_TOKEN={running.admin_token}",
-            "",
-            "  publish a version:  graylag publish MODEL v1 --component weights=FILE",
-            f"  enrol a device:     graylag-agent enroll --dir device --server {running.api_url} \\",
-            f"                        --token {running.enrolment_token} --trust {running.trust}",
-            "",
-            "  Ctrl-C stops everything; the data stays.",
-        ]
-    )
+def credentials(running: Running) -> list[str]:
+    """Lines for a shell in which `graylag` speaks to this service."""
+    return [
+        f"  export PATH={Path(sys.executable).parent}:$PATH",
+        f"  export GRAYLAG_URL={running.api_url} GRAYLAG_TOKEN={running.admin_token}",
+    ]
+
+
+def welcome(console: Console, running: Running) -> None:
+    """Say what to type next; what is there to be copied is never broken into lines."""
+    lines = [
+        "",
+        f"  Graylag is ready at {running.api_url}  (API reference: {running.api_url}/docs)",
+        "",
+        "  In a second terminal:",
+        "",
+        *credentials(running),
+        "  graylag publish phone v1.0 --component weights=model.safetensors     # any file of yours",
+        "  graylag cohort put everyone --rule '{}'",
+        "  graylag rollout create --name first --model phone --version v1.0 --stage everyone:100",
+        "  graylag rollout start first",
+        "",
+        f"  graylag-agent enroll --dir device --server {running.api_url} --trust {running.trust} \\",
+        f"    --token {running.enrolment_token}",
+        "  graylag-agent update --dir device",
+        "",
+        "  Ctrl-C stops everything; the data stays.",
+    ]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

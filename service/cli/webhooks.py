@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.http import AdminApi, CliError, quoted
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, show_json, show_table, to_the_second
 
 app = typer.Typer(help="Webhooks: who is told what happens to rollouts.", no_args_is_help=True)
 
@@ -102,7 +102,14 @@ def deliveries(name: Name, url: Url = None, token: Token = None, as_json: AsJson
         show_json(found)
         return
     rows = [
-        (d["id"], d["created_at"], d["kind"], d["state"], d["attempts"], (d["problem"] or {}).get("detail"))
+        (
+            d["id"],
+            to_the_second(d["created_at"]),
+            d["kind"],
+            d["state"],
+            d["attempts"],
+            (d["problem"] or {}).get("detail"),
+        )
         for d in found
     ]
     show_table(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.http import AdminApi
-from service.cli.options import AsJson, Token, Url, show_json, show_table
+from service.cli.options import AsJson, Token, Url, show_json, show_table, to_the_second
 
 
 def why(
@@ -27,7 +27,7 @@ def why(
 
 def _show(found: dict[str, Any]) -> None:
     offer = f" {found['version']} ({found['variant']})" if found["variant"] else ""
-    again = f", worth asking again {found['again_at']}" if found["again_at"] else ""
+    again = f", worth asking again {to_the_second(found['again_at'])}" if found["again_at"] else ""
     typer.echo(
         f"{found['device_id']} ({found['status']}) runs {found['model']} {found['runs'] or '(nothing known)'}"
     )

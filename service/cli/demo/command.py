@@ -12,7 +12,7 @@ from rich.console import Console
 
 from service.cli.demo.story import Story
 from service.cli.http import CliError
-from service.cli.up import start_service, terminating_signals, watch
+from service.cli.up import credentials, start_service, terminating_signals, watch
 from service.embedded import Stack
 
 DEFAULT_PLACE = Path(".graylag/demo")
@@ -55,7 +55,11 @@ def demo(
         if as_json:
             print(json.dumps(result), flush=True)
         elif sys.stdout.isatty() and not leave:
-            console.print(f"\nStill serving at {running.api_url} (docs at /docs). Ctrl-C ends it.")
+            console.print(
+                f"\nStill serving at {running.api_url} (docs at /docs). Ctrl-C ends it. To look around:"
+            )
+            # To copy: never broken into lines.
+            console.print("\n".join(credentials(running)) + "\n  graylag rollout list", soft_wrap=True)
             watch(stack)
         if keep is None:
             stack.stop()

@@ -81,7 +81,7 @@ class Story:
         v2 = self._step("fine-tuning it into v1.1", lambda: fine_tune(v1, self.task, SEED + 1))
         self._publish("v1.0", v1)
         self._publish("v1.1", v2)
-        self._step("building and proving the patch v1.0 -> v1.1", self._wait_for_patch)
+        self._step("waiting for the patch v1.0 -> v1.1, built and proved by a worker", self._wait_for_patch)
 
     def _publish(self, label: str, classifier: Classifier) -> None:
         folder = self.directory / label

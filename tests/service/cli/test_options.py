@@ -5,7 +5,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from service.cli.main import GROUP, build
-from service.cli.options import show_table
+from service.cli.options import counted, show_table, to_the_second
 
 
 def test_a_table_shows_words_as_they_were_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,6 +13,22 @@ def test_a_table_shows_words_as_they_were_said(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "internal:100:20" in shown
     assert "[red]stop[/red] :warning:" in shown
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(number, "stage") for number in (0, 1, 2000)] == ["0 stages", "1 stage", "2,000 stages"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "shown"),
+    [
+        ("2026-11-20T19:53:20.789407Z", "2026-11-20T19:53:20Z"),
+        ("2026-11-20T19:53:20Z", "2026-11-20T19:53:20Z"),
+        (None, ""),
+    ],
+)
+def test_a_person_sees_seconds(moment: str | None, shown: str) -> None:
+    assert to_the_second(moment) == shown
 
 
 @pytest.mark.parametrize("name", sorted(entry.name for entry in entry_points(group=GROUP)))
