@@ -59,7 +59,9 @@ def demo(
                 f"\nStill serving at {running.api_url} (docs at /docs). Ctrl-C ends it. To look around:"
             )
             # To copy: never broken into lines.
-            console.print("\n".join(credentials(running)) + "\n  graylag rollout list", soft_wrap=True)
+            console.print(
+                "\n".join(credentials(running)) + "\n  graylag rollout list", markup=False, soft_wrap=True
+            )
             watch(stack)
         if keep is None:
             stack.stop()
