@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from sdk_contract.documents import Name
+from service.api.cohort_schemas import CohortBody, CohortSizeView, CohortView
 from service.api.dependencies import Now, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
-from service.api.rollout_schemas import CohortBody, CohortSizeView, CohortView
 from service.operations import cohorts
 
 router = APIRouter(

@@ -5,7 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sdk_contract.documents import Name
-from service.api.rollout_schemas import CohortBody, RolloutBody, TemplateBody
+from service.api.cohort_schemas import CohortBody
+from service.api.rollout_schemas import RolloutBody, TemplateBody
 from service.api.schemas import Body, ModelBody, View
 from service.api.webhook_schemas import WebhookBody
 

@@ -19,8 +19,8 @@ from service.api.device_schemas import (
 )
 from service.api.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
-from service.api.rollout_schemas import WhyView
 from service.api.schemas import ActBody
+from service.api.why_schemas import WhyView
 from service.errors import Conflict
 from service.operations import devices, enrolments
 from service.operations.views import device_view

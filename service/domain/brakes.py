@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Literal
 
 from service.domain import evidence
-from service.domain.gates import AnyGate, Block, Finding, Hold, MeasureGate, Says, Tally, examine
+from service.domain.findings import Block, Finding, Says, Tally, examine
+from service.domain.gates import AnyGate, Hold, MeasureGate
 from service.domain.measures import Compared
 from service.domain.strata import MAX_STRATA
 

@@ -11,7 +11,8 @@ from service import store
 from service.domain import measures
 from service.domain import rollouts as life
 from service.domain.brakes import Seen, Verdict
-from service.domain.gates import AnyGate, Block, MeasureGate, Tally
+from service.domain.findings import Block, Tally
+from service.domain.gates import AnyGate, MeasureGate
 from service.domain.measures import Compared, Moments
 from service.domain.strata import held_strata
 

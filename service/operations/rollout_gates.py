@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from service import store
-from service.domain import brakes, gates
+from service.domain import brakes, findings, gates
 from service.domain import rollouts as life
 from service.errors import NotFound
 from service.operations import attempts, gate_figures
@@ -147,7 +147,7 @@ def _entry(
 
 
 def _hold(
-    session: Session, row: store.rollouts.RolloutRow, blamed: Mapping[str, gates.Finding], now: datetime
+    session: Session, row: store.rollouts.RolloutRow, blamed: Mapping[str, findings.Finding], now: datetime
 ) -> None:
     """No new offers for these strata, and what they were offered and have not installed is withdrawn."""
     for stratum, finding in blamed.items():

@@ -5,7 +5,7 @@ empty its queue. A report that comes twice is found by its id and changes nothin
 """
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -19,20 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sdk_contract.wire import Event
 from service.serving import pace
 from service.serving.measurements import Measured, Measurements
+from service.serving.outcomes import BAD, OUTCOMES, count
 from service.serving.storable import NUL, storable
 
-OUTCOMES = {
-    "committed": "committed",
-    "failed": "failed",
-    "rejected": "failed",
-    "rolled_back": "rolled_back",
-    "cancelled": "withdrawn",
-    "superseded": "withdrawn",
-}
-"""Terminal state -> the rollup column that counts it."""
-BAD = frozenset({"failed", "rolled_back"})
-EARLY = timedelta(hours=1)
-"""Who reports within so long of the offer is fast, charged and on Wi-Fi, and may be unlike the others."""
 MAX_CLOCK_SKEW = timedelta(days=35)
 EPOCH, DAY_MS = date(1970, 1, 1), 86_400_000
 NO_DAY = EPOCH.isoformat()
@@ -108,28 +97,6 @@ _MERGE = text(
     """
 )
 
-_COUNT = text(
-    """
-    insert into rollups (rollout_id, stage, stratum, arm, minute,
-                         committed, failed, rolled_back, withdrawn, early, early_bad, bytes_sent)
-    select * from unnest(
-      cast(:rollouts as uuid[]), cast(:stages as int[]), cast(:strata as text[]), cast(:arms as text[]),
-      cast(:minutes as timestamptz[]), cast(:committed as bigint[]), cast(:failed as bigint[]),
-      cast(:rolled_back as bigint[]), cast(:withdrawn as bigint[]), cast(:early as bigint[]),
-      cast(:early_bad as bigint[]), cast(:bytes_sent as bigint[])
-    )
-    on conflict (rollout_id, stage, stratum, arm, minute) do update set
-      committed = rollups.committed + excluded.committed,
-      failed = rollups.failed + excluded.failed,
-      rolled_back = rollups.rolled_back + excluded.rolled_back,
-      withdrawn = rollups.withdrawn + excluded.withdrawn,
-      early = rollups.early + excluded.early,
-      early_bad = rollups.early_bad + excluded.early_bad,
-      bytes_sent = rollups.bytes_sent + excluded.bytes_sent
-    """
-)
-
-
 Arrived = dict[str, tuple[Report, Event]]
 """Event id as the database spells it -> the event and who sent it, in the order of arrival."""
 
@@ -147,7 +114,7 @@ class Intake:
         fresh = {key: item for key, item in arrived.items() if key in kept}
         merged = await _merge(connection, fresh)
         closed = [row for row in merged if row.closed_at is not None]
-        await _count(connection, closed, reports)
+        await count(connection, closed, reports[0].now)
         measured = await self.measurements.count(connection, _measured(fresh))
         await pace.charge(connection, _beyond(merged), reports[0].now)
         bad = {row.rollout_id for row in closed if OUTCOMES[row.state] in BAD}
@@ -260,32 +227,6 @@ def _put_in_order(key: tuple[UUID, str], events: list[tuple[Event, Report]]) -> 
     last, report = max(events, key=lambda item: (item[0].state in OUTCOMES, item[0].seq))
     most = max(event.bytes or 0 for event, _ in events)
     return _News(key[0], key[1], last, most, len(events), report.now, report.lease_until)
-
-
-async def _count(connection: AsyncConnection, closed: list[Any], reports: Sequence[Report]) -> None:
-    if not closed:
-        return
-    minute = reports[0].now.replace(second=0, microsecond=0)
-    cells: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
-    for row in closed:
-        cell = cells[row.rollout_id, row.stage, row.stratum, row.arm]
-        outcome = OUTCOMES[row.state]
-        cell[outcome] += 1
-        if outcome != "withdrawn" and row.closed_at - row.offered_at <= EARLY:
-            cell["early"] += 1
-            cell["early_bad"] += outcome in BAD
-        cell["bytes_sent"] += row.bytes_sent
-    ordered = sorted(cells.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))
-    columns: dict[str, list[Any]] = {
-        "rollouts": [key[0] for key, _ in ordered],
-        "stages": [key[1] for key, _ in ordered],
-        "strata": [key[2] for key, _ in ordered],
-        "arms": [key[3] for key, _ in ordered],
-        "minutes": [minute for _ in ordered],
-    }
-    for name in ("committed", "failed", "rolled_back", "withdrawn", "early", "early_bad", "bytes_sent"):
-        columns[name] = [cell[name] for _, cell in ordered]
-    await connection.execute(_COUNT, columns)
 
 
 def _committed(closed: list[Any]) -> dict[str, list[tuple[str, int]]]:

@@ -5,7 +5,8 @@ import pytest
 
 from service.domain import brakes
 from service.domain.brakes import Seen, Stage, judge
-from service.domain.gates import Gate, Hold, MeasureGate, Tally
+from service.domain.findings import Tally
+from service.domain.gates import Gate, Hold, MeasureGate
 from service.domain.measures import Compared, Moments
 
 HOUR = timedelta(hours=1)
