@@ -11,7 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from sdk_contract.patch.files import let_go
+
 _PIECE = 1 << 20
+LET_GO_FROM = 4 << 20
+"""Bytes written, and synced, after which a file's pages are let go of; records and keys stay where they are."""
 
 
 class OpenFile(Protocol):
@@ -62,14 +66,22 @@ class Files(Protocol):
 
 
 class _DiskFile:
+    """A file of which the system keeps little in memory, however much is written.
+
+    Models are read from the disk when they are used. Kept in memory behind the writer, one of several gigabytes would
+    push out what the device is working with.
+    """
+
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._written = 0
 
     def read(self, offset: int, length: int) -> bytes:
         return os.pread(self._fd, length, offset)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         view = memoryview(data)
+        self._written += len(view)
         while view:
             written = os.pwrite(self._fd, view, offset)
             offset += written
@@ -80,6 +92,9 @@ class _DiskFile:
 
     def sync(self) -> None:
         os.fsync(self._fd)
+        if self._written >= LET_GO_FROM:
+            self._written = 0
+            let_go(self._fd)
 
     def close(self) -> None:
         os.close(self._fd)

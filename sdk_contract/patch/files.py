@@ -68,11 +68,11 @@ class NewFile(FileRange):
         end = offset + len(data)
         if end - self._told >= BEHIND:
             self._told = end
-            _let_go(self._fd, end)
+            let_go(self._fd, end)
 
 
-def _let_go(fd: int, end: int) -> None:
-    """Begin to write the file's front, and drop what was written of it since the last time.
+def let_go(fd: int, end: int = 0) -> None:
+    """Begin to write the file's front up to `end` (0: all of it), and drop from memory what is on the disk already.
 
     Linux starts to write dirty pages at this advice and drops clean ones. It is advice: where it is not known or
     not taken, the file is as right without.
