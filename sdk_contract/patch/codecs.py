@@ -176,11 +176,8 @@ def _low_bits(cursor: Cursor, count: int, shift: int, dtype: Dtype) -> Symbols:
     """The bits under the tokens, as planes of one bit each, the lowest plane first."""
     plane = -(-count // 8)
     planes = np.frombuffer(cursor.blob(plane * shift), np.uint8).reshape(shift, plane)
-    low: Symbols = np.zeros(count, dtype)
-    for bit in range(shift):
-        ones = np.unpackbits(planes[bit], bitorder="little")[:count]
-        low |= ones.astype(dtype) << dtype.type(bit)
-    return low
+    bits = np.unpackbits(planes, axis=1, count=count, bitorder="little")
+    return np.asarray(np.einsum("ij,i->j", bits, 1 << np.arange(shift, dtype=dtype)))
 
 
 def _gaps(cursor: Cursor, count: int, dtype: Dtype, depth: int) -> Run:

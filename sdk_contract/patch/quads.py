@@ -5,7 +5,8 @@ an applier that sorts has a quarter as much to sort and to move as there are val
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate
+from operator import sub
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ CLASSES = MAX_QUAD_GROUPS**QUAD
 # What does not fit into a byte is announced by the largest number that does.
 TOKEN_ESCAPE = 255
 SIDE_BY_SIDE = np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
-Slice = tuple[int, int, int, int]
+_LATER = np.arange(1, CLASSES, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +28,17 @@ class Quads:
     """Which quad stands where.
 
     Attributes:
-        groups: how many groups the values are in.
         order: numbers of the quads, sorted by class, those of one class ascending.
-        slices: side of the quad, group, begin and end in `order`, as the tokens of each group follow each other.
+        lengths: how many of the sorted quads share a group, in ranges: of the fourth sides, then of the third, and so
+            on. The group of a range is its number modulo 4, and its tokens follow those of the range before in it.
     """
 
-    groups: int
     order: Places
-    slices: list[Slice]
+    lengths: list[int]
 
     def sizes(self) -> list[int]:
         """Values in each group."""
-        sizes = [0] * self.groups
-        for _, group, begin, end in self.slices:
-            sizes[group] += end - begin
-        return sizes
+        return [sum(self.lengths[group::MAX_QUAD_GROUPS]) for group in range(MAX_QUAD_GROUPS)]
 
     def split(self, tokens: Bytes) -> list[Bytes]:
         """The tokens of each group.
@@ -51,44 +48,21 @@ class Quads:
         """
         padded = np.zeros(QUAD * len(self.order), np.uint8)
         padded[: len(tokens)] = tokens
-        sides = np.ascontiguousarray(padded.view("<u4")[self.order].view(np.uint8).reshape(-1, QUAD).T)
-        parts: list[list[Bytes]] = [[tokens[:0]] for _ in range(self.groups)]
-        for side, group, begin, end in self.slices:
-            parts[group].append(sides[side, begin:end])
-        return [np.concatenate(part) for part in parts]
+        sides = padded.view("<u4")[self.order].view(np.uint8).reshape(-1, QUAD).T[::-1].reshape(-1)
+        ranges = np.split(sides, np.cumsum(self.lengths[:-1]))
+        return [np.concatenate(ranges[group::MAX_QUAD_GROUPS]) for group in range(MAX_QUAD_GROUPS)]
 
     def merge(self, groups: list[Bytes]) -> Bytes:
         """The inverse of `split`: a new array, with what fills up the last quad."""
-        # Of hundreds of short ranges, `memoryview` costs half of what arrays do.
-        views = [group.data for group in groups]
-        parts, taken = [], [0] * self.groups
-        for _, group, begin, end in self.slices:
-            at = taken[group]
-            taken[group] = at + end - begin
-            parts.append(views[group][at : taken[group]])
-        sides = np.frombuffer(b"".join(parts), np.uint8).reshape(QUAD, -1)
+        ranges = [memoryview(b"")] * len(self.lengths)
+        for group, members in enumerate(groups):
+            ends = list(accumulate(self.lengths[group::MAX_QUAD_GROUPS], initial=0))
+            # Of hundreds of short ranges, `memoryview` costs half of what arrays do.
+            ranges[group::MAX_QUAD_GROUPS] = map(members.data.__getitem__, map(slice, ends, ends[1:]))
+        sides = np.frombuffer(b"".join(ranges), np.uint8).reshape(QUAD, -1)
         tokens: Words = np.empty(len(self.order), "<u4")
         tokens[self.order] = _interleaved(sides[::-1])
         return tokens.view(np.uint8)
-
-
-def _slices(ends: list[int]) -> list[Slice]:
-    """Ranges of quads one of whose sides is of one group; the higher a side, the longer they are.
-
-    Args:
-        ends: where each of the 256 classes ends; a class is the groups of its four values, two bits each, those
-            of the first value lowest.
-    """
-    slices: list[Slice] = []
-    for side in reversed(range(QUAD)):
-        step = MAX_QUAD_GROUPS**side
-        bounds = [0, *ends[step - 1 :: step]]
-        slices += [
-            (side, number % MAX_QUAD_GROUPS, begin, end)
-            for number, (begin, end) in enumerate(pairwise(bounds))
-            if end > begin
-        ]
-    return slices
 
 
 def _interleaved(sides: Bytes) -> Words:
@@ -120,5 +94,18 @@ def quads_of(element: Element, old: Bytes, cuts: bytes) -> Quads:
     fours >>= np.uint32(24)
     classes = fours.astype(np.uint8)
     order = np.argsort(classes, kind="stable")
-    ends = np.searchsorted(classes, np.arange(1, CLASSES, dtype=np.uint8), sorter=order)
-    return Quads(len(cuts) + 1, order, _slices([*ends.tolist(), len(order)]))
+    ends = np.searchsorted(classes, _LATER, sorter=order)
+    return Quads(order, _lengths([0, *ends.tolist(), len(order)]))
+
+
+def _lengths(bounds: list[int]) -> list[int]:
+    """`Quads.lengths`, from where each of the 256 classes begins and the last one ends.
+
+    A class is the groups of its four values, two bits each, those of the first value lowest: ranges of higher sides
+    are longer.
+    """
+    lengths: list[int] = []
+    for side in reversed(range(QUAD)):
+        begins = bounds[:: MAX_QUAD_GROUPS**side]
+        lengths.extend(map(sub, begins[1:], begins))
+    return lengths

@@ -8,13 +8,13 @@ from sdk_contract.patch.transforms import Element, dtype_of
 
 
 def by_the_page(keys: list[int], cuts: bytes, tokens: list[int]) -> list[list[int]]:
-    """Each group's tokens, value by value, as an applier in C would think of them."""
+    """Each of four groups' tokens, value by value, as an applier in C would think of them."""
     missing = -len(keys) % 4
     groups = [sum(cut <= key for cut in cuts) for key in keys] + [0] * missing
     tokens = tokens + [0] * missing
     classes = [sum(groups[at + side] << 2 * side for side in range(4)) for at in range(0, len(groups), 4)]
     order = sorted(range(len(classes)), key=classes.__getitem__)
-    found: list[list[int]] = [[] for _ in range(len(cuts) + 1)]
+    found: list[list[int]] = [[] for _ in range(4)]
     for side in (3, 2, 1, 0):
         for quad in order:
             found[groups[4 * quad + side]].append(tokens[4 * quad + side])
