@@ -20,8 +20,8 @@ from workers.delta.align import Alignment, Piece
 from workers.delta.blocks import cut_blocks
 from workers.delta.bsdiff import SIGN, triples
 from workers.delta.build import read_or_opaque
+from workers.delta.digests import CHUNK, DigestAlong
 from workers.delta.layouts.layout import RangeReader
-from workers.delta.writer import CHUNK, SourceDigest
 
 MAGIC = b"BSDIFF40"
 
@@ -53,7 +53,7 @@ def export_bsdiff40(source: RangeReader, target: RangeReader, out: BinaryIO) -> 
     """
     started = time.perf_counter()
     alignment = Alignment(source, read_or_opaque(source), target, read_or_opaque(target))
-    source_digest, target_digest = SourceDigest(source), hashlib.sha256()
+    source_digest, target_digest = DigestAlong(source), hashlib.sha256()
     with (
         tempfile.TemporaryFile() as control,
         tempfile.TemporaryFile() as added,

@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from workers.delta.align import Alignment, Piece
 from workers.delta.blocks import BLOCK, SPARSE_BLOCK, cut_blocks
 from workers.delta.coded import Coded
 from workers.delta.cores import Cores
+from workers.delta.digests import DigestAhead, DigestAlong, SourceDigest
 from workers.delta.layouts import MalformedFile, read_layout
 from workers.delta.layouts.layout import Layout, RangeReader
 from workers.delta.notes import pack_notes
@@ -113,11 +115,16 @@ def build_patch(
     with Cores(source, target, threads) as cores:
         if target.size > WORTH_PROCESSES_S * CODED_PER_S:
             cores.start()
-        return _build(cores, out, reversible=reversible, progress=progress)
+        with closing(_source_digest(cores)) as digest:
+            return _build(cores, digest, out, reversible=reversible, progress=progress)
+
+
+def _source_digest(cores: Cores) -> SourceDigest:
+    return DigestAhead(cores.source) if cores.encoders else DigestAlong(cores.source)
 
 
 def _build(
-    cores: Cores, out: BinaryIO, *, reversible: bool, progress: Progress | None
+    cores: Cores, digest: SourceDigest, out: BinaryIO, *, reversible: bool, progress: Progress | None
 ) -> BuiltPatch | NotWorthIt:
     started, source, target = time.perf_counter(), cores.source, cores.target
     old, new = read_or_opaque(source), read_or_opaque(target)
@@ -133,7 +140,7 @@ def _build(
     if _searched_seconds(blocks) > WORTH_PROCESSES_S:
         cores.start()
     with tempfile.TemporaryFile() as spool:
-        writer = PatchWriter(source, spool, block_size)
+        writer = PatchWriter(source, digest, spool, block_size)
         done = 0
         for block in cores.encode(blocks, known, reversible=reversible):
             writer.add(block)

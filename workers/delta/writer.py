@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 from sdk_contract.patch.container import DIGEST_SIZE, EMPTY_DIGEST, Header, Op, Record
 from workers.delta.coded import EncodedBlock, EncodedPiece
+from workers.delta.digests import SourceDigest
 from workers.delta.encode import joined, read_sources
 from workers.delta.layouts.layout import RangeReader
 
-CHUNK = 1 << 20
 MAX_COPY = 1 << 30
 # Payload, source, target, symbols and positions of one block in the reference applier, per byte of target.
 WORKING_SET_PER_BYTE = 40
@@ -37,40 +37,12 @@ class TensorChange:
     ops: dict[str, int]
 
 
-class SourceDigest:
-    """SHA-256 of the whole source, from the pieces that are read anyway and whatever lies between them."""
-
-    def __init__(self, source: RangeReader) -> None:
-        """Nothing is read yet."""
-        self._source, self._at = source, 0
-        self._digest = hashlib.sha256()
-
-    def add(self, offset: int, data: memoryview) -> None:
-        """Bytes that were read at `offset`; what was hashed before is left out, gaps are read."""
-        if offset + len(data) <= self._at:
-            return
-        self.read_to(offset)
-        self._digest.update(data[self._at - offset :])
-        self._at = offset + len(data)
-
-    def finish(self) -> bytes:
-        """Digest of the whole file."""
-        self.read_to(self._source.size)
-        return self._digest.digest()
-
-    def read_to(self, end: int) -> None:
-        """Bytes up to `end` that nobody brings."""
-        while self._at < end:
-            data = self._source.read(self._at, min(CHUNK, end - self._at))
-            self._digest.update(data)
-            self._at += len(data)
-
-
 @dataclass(slots=True)
 class PatchWriter:
     """Takes blocks in order and keeps what the index says of them."""
 
     source: RangeReader
+    source_digest: SourceDigest
     spool: BinaryIO
     block_size: int
     records: list[Record] = field(default_factory=list)
@@ -80,11 +52,6 @@ class PatchWriter:
     _payload_size: int = 0
     _target_digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     _copied: "hashlib._Hash | None" = None
-    _source_digest: SourceDigest = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Start to hash the source."""
-        self._source_digest = SourceDigest(self.source)
 
     def add(self, block: EncodedBlock) -> None:
         """The next block."""
@@ -106,7 +73,7 @@ class PatchWriter:
             reversible=all(record.reversible for record in self.records) and self._covers_source(),
             source_size=self.source.size,
             target_size=target_size,
-            source_sha256=self._source_digest.finish(),
+            source_sha256=self.source_digest.finish(),
             target_sha256=self._target_digest.digest(),
             payload_size=self._payload_size,
             block_count=len(self.records),
@@ -138,11 +105,11 @@ class PatchWriter:
             if piece.reads:
                 begin, size = piece.piece.source_offset, piece.piece.source_size
                 if data is not None:
-                    self._source_digest.add(begin, data[at : at + size])
+                    self.source_digest.add(begin, data[at : at + size])
                 at += size
                 end = max(end, begin + size)
                 self._covered.append((begin, size))
-        self._source_digest.read_to(end)  # of what another process read; in long reads, whatever the pieces
+        self.source_digest.read_to(end)  # of what another process read; in long reads, whatever the pieces
 
     def _covers_source(self) -> bool:
         end = 0
