@@ -88,7 +88,7 @@ async def _service_error(_request: Request, error: Exception) -> JSONResponse:
     return render(error)
 
 
-async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError | ValidationError):
         raise error
     fault = error.errors()[0]
@@ -97,6 +97,9 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     where = [str(part) for part in fault["loc"][skipped:]]
     unknown = fault["type"] == "extra_forbidden"
     said = f"there is no {where[-1]!r} here; is it misspelt?" if unknown and where else str(fault["msg"])
+    sent_as = request.headers.get("Content-Type", "application/json")
+    if not where and "json" not in sent_as:
+        said = f"send it as Content-Type: application/json, not {sent_as}"
     return render(Invalid(said, field=".".join(where) or "body"))
 
 

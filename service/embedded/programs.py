@@ -22,10 +22,13 @@ def wheel(package: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that are free now, each with port + 10000 free too (SeaweedFS takes both)."""
+    """Loopback ports that are free now, each with port + 10000 free too (SeaweedFS takes both).
+
+    All below 32768, where systems begin to take ports for connections that go out: one of those might come first.
+    """
     found: list[int] = []
     while len(found) < count:
-        port = 20000 + secrets.randbelow(20000)
+        port = 10000 + secrets.randbelow(12000)
         if port not in found and _is_free(port) and _is_free(port + 10000):
             found.append(port)
     return found

@@ -101,3 +101,7 @@ def test_a_port_is_taken_while_somebody_listens_and_not_by_connections_that_have
 
 def test_ports_are_free_and_never_the_same_twice():
     assert len(set(free_ports(8))) == 8
+
+
+def test_ports_are_none_that_a_connection_may_be_given_at_any_moment():
+    assert max(free_ports(200)) + 10_000 < 32768

@@ -81,3 +81,13 @@ def test_every_problem_of_the_served_description_has_a_body_that_is_described(li
                 assert (schemas and all(schemas)) or status == "204" or path == "/metrics", (path, status)
                 if status in {"429", "503"} and path != "/ready":
                     assert "Retry-After" in answer["headers"], (path, status)
+
+
+def test_a_body_that_is_not_said_to_be_json_is_told_how_to_be_sent(live):
+    headers = {
+        "Authorization": f"Bearer {live.tokens['admin']}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    refused = live.client.post("/v1/admin/uploads", content=b'{"sha256": "00"}', headers=headers)
+    assert refused.status_code == 422
+    assert "Content-Type: application/json" in refused.json()["detail"]
