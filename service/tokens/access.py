@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import jwt
-
-from service.tokens.compact import Jwt, hs256, own_claims
+from service.tokens.compact import Jwt, hs256, hs256_writer, own_claims
 from service.tokens.reading import AUDIENCE, check_times, text_of
 
 ACCESS_TYPE = "graylag-access+jwt"
@@ -38,7 +36,7 @@ class AccessTokens:
         """
         if len(secret) < 32:
             raise ValueError("GRAYLAG_ACCESS_TOKEN_SECRET needs at least 32 bytes")
-        self._secret, self._check = secret, hs256(secret)
+        self._sign, self._check = hs256_writer(secret, ACCESS_TYPE), hs256(secret)
         self.lifetime_s = lifetime_s
 
     def issue(
@@ -61,7 +59,7 @@ class AccessTokens:
             claims["attrs"] = attributes
         if models is not None:
             claims["models"] = list(models)
-        return jwt.encode(claims, self._secret, algorithm="HS256", headers={"typ": ACCESS_TYPE})
+        return self._sign(claims)
 
     def verify(self, token: str | Jwt, now: datetime) -> DeviceClaims:
         """Who is behind a token.

@@ -83,6 +83,19 @@ def test_a_token_is_good_until_its_last_second():
         TOKENS.verify(token, NOW + 3600 * SECOND)
 
 
+def test_a_token_of_ours_is_one_that_any_library_reads():
+    token = TOKENS.issue("gerät", {"region": "cn-east"}, NOW, models=["assistant"])
+    claims = jwt.decode(
+        token, SECRET, algorithms=["HS256"], audience="graylag", options={"verify_exp": False}
+    )
+    assert (claims["sub"], claims["attrs"], claims["models"]) == (
+        "gerät",
+        {"region": "cn-east"},
+        ["assistant"],
+    )
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": ACCESS_TYPE}
+
+
 def test_an_expired_token_tells_a_device_with_a_wrong_clock_the_time():
     with pytest.raises(TokenExpired) as refusal:
         TOKENS.verify(TOKENS.issue("dev_1", {}, NOW), NOW + 7200 * SECOND)

@@ -24,12 +24,12 @@ SECRET = "the benchmark's own secret, 32 bytes or more"  # noqa: S105 - guards n
 
 
 @contextmanager
-def servers() -> Iterator[tuple[Path, Endpoints]]:
-    """PostgreSQL, Valkey and SeaweedFS in a directory that goes with them."""
+def servers(**postgres: str) -> Iterator[tuple[Path, Endpoints]]:
+    """PostgreSQL, Valkey and SeaweedFS in a directory that goes with them; `postgres` are settings of the first."""
     directory = Path(tempfile.mkdtemp(prefix="graylag-bench-"))
     directory.chmod(0o755)
     try:
-        with Stack(directory, postgres={"shared_buffers": "256MB"}) as stack:
+        with Stack(directory, postgres={"shared_buffers": "256MB"} | postgres) as stack:
             yield directory, stack.start_servers()
             stack.stop()
             stack.remove()

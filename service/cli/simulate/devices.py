@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from uuid import UUID
 
 from service.cli.simulate.scenario import Network, Scenario
 
@@ -67,15 +66,18 @@ def fleet(scenario: Scenario, count: int, rng: random.Random, *, prefix: str = "
         name: rng.choices(list(values), list(values.values()), k=count)
         for name, values in scenario.attributes.items()
     }
+    # One object for all devices that say the same of themselves.
+    same: dict[tuple[str, ...], dict[str, str]] = {}
     made = []
     for index in range(count):
+        values = tuple(drawn[index] for drawn in traits.values())
         old = rng.choice(recorded()) if rng.random() < scenario.old_clients else None
         made.append(
             Virtual(
                 id=f"{prefix}_{index:07d}",
                 version=runs[index],
                 network=connected[index],
-                attributes={name: values[index] for name, values in traits.items()},
+                attributes=same.setdefault(values, dict(zip(traits, values, strict=True))),
                 skew_s=rng.uniform(-scenario.clock_skew_s, scenario.clock_skew_s),
                 old=old,
             )
@@ -122,4 +124,5 @@ def report(device: Virtual, attempt_id: str, end: str, size: int, now_s: float, 
 
 def _event_id(now_s: float, rng: random.Random) -> str:
     stamp = int(now_s * 1000) << 80
-    return str(UUID(int=stamp | 7 << 76 | rng.getrandbits(12) << 64 | 2 << 62 | rng.getrandbits(62)))
+    digits = f"{stamp | 7 << 76 | rng.getrandbits(12) << 64 | 2 << 62 | rng.getrandbits(62):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

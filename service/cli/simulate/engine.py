@@ -1,22 +1,25 @@
-"""The simulation itself: what is due next happens next, in simulated time or in the real one."""
+"""The simulation itself: what is due, what happens when it is its time, and what has happened so far.
 
-import asyncio
+Time passes elsewhere: in `stepping` as fast as the application answers, in `remote` at a steady rate.
+"""
+
 import heapq
 import json
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from pydantic_core import from_json
 
 from service.cli.simulate.devices import Virtual, outcome, report
 from service.cli.simulate.scenario import Scenario
 
 POLL, EVENTS = "/v1/model/update", "/v1/model/events"
-AT_ONCE = 200
-"""Requests under way at the same time, and how many due ones are taken together."""
-TOGETHER_S = 1.0
-"""Things due within so many simulated seconds happen at the same moment."""
+PATIENCE = 0.2
+"""Devices come up to so much later than told, in proportion, as the contract says ("Time")."""
+MEAN_PATIENCE = 1 + PATIENCE / 2
 
 
 class Line(Protocol):
@@ -37,8 +40,9 @@ class Time(Protocol):
     def epoch_s(self) -> float:
         """The same moment in seconds since 1970, as the server sees it."""
 
-    async def reach(self, at_s: float) -> None:
-        """Come to a moment: by setting the clock, or by waiting."""
+    @property
+    def speed(self) -> float:
+        """Seconds of the devices' time in one of the server's."""
 
 
 @dataclass(slots=True)
@@ -47,12 +51,17 @@ class Tally:
 
     Attributes:
         minutes: polls in each minute of simulated time.
+        replayed: polls of devices that send what earlier releases sent, as far as they were answered.
+        unanswered: requests that the scenario lost on their way.
+        unreachable: requests that the server did not answer, and nobody wanted that.
     """
 
     polls: int = 0
+    replayed: int = 0
     offers: int = 0
     bytes: int = 0
     unanswered: int = 0
+    unreachable: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -66,13 +75,14 @@ class Tally:
         return max(self.minutes.values()) / (sum(self.minutes.values()) / (max(self.minutes) + 1))
 
 
-@dataclass(order=True, slots=True)
-class _Due:
+class Due(NamedTuple):
+    """A request that a device is going to send; a tuple, since a fleet's heap compares them all the time."""
+
     at_s: float
     number: int
-    device: Virtual = field(compare=False)
-    path: str = field(compare=False)
-    body: bytes = field(compare=False, default=b"")
+    device: Virtual
+    path: str
+    body: bytes = b""
 
 
 class Simulation:
@@ -102,50 +112,45 @@ class Simulation:
         self._pause_s = pause_s
         self.devices = devices
         self.tally = Tally()
-        self._queue: list[_Due] = []
-        self._number = 0
-        first = pause_s or scenario.poll_s
-        for device in devices:
-            self._due(rng.random() * first, device, POLL)
+        self._versions = Counter(device.version for device in devices)
+        first = (pause_s or scenario.poll_s) * MEAN_PATIENCE
+        self._number = len(devices)
+        self._queue = [
+            Due(rng.random() * first, number, device, POLL) for number, device in enumerate(devices)
+        ]
+        heapq.heapify(self._queue)
 
-    async def run(
-        self, until_s: float, looks: Sequence[tuple[float, Callable[[], Awaitable[None]]]] = ()
-    ) -> None:
-        """Let everything happen that is due until a moment.
+    @property
+    def next_s(self) -> float:
+        """When something is due next."""
+        return self._queue[0].at_s
 
-        Args:
-            until_s: the end, seconds of simulated time.
-            looks: (pause in seconds, what to do again and again): gates, progress.
-        """
-        next_looks = [pause for pause, _ in looks]
-        while self._queue and self._queue[0].at_s < until_s:
-            batch = self._take()
-            await self._time.reach(batch[0].at_s)
-            await asyncio.gather(*(self._happen(due) for due in batch))
-            for index, (pause, look) in enumerate(looks):
-                if self._time.now_s >= next_looks[index]:
-                    next_looks[index] = self._time.now_s + pause
-                    await look()
+    @property
+    def now_s(self) -> float:
+        """How far it has come."""
+        return self._time.now_s
 
-    def _take(self) -> list[_Due]:
-        batch = [heapq.heappop(self._queue)]
-        while self._queue and len(batch) < AT_ONCE and self._queue[0].at_s < batch[0].at_s + TOGETHER_S:
-            batch.append(heapq.heappop(self._queue))
-        return batch
+    def take(self, before_s: float, most: int) -> list[Due]:
+        """What is due before a moment, the earliest first, at most so many; it is to be given to `happen`."""
+        taken: list[Due] = []
+        while self._queue and len(taken) < most and self._queue[0].at_s < before_s:
+            taken.append(heapq.heappop(self._queue))
+        return taken
 
-    def _due(self, at_s: float, device: Virtual, path: str, body: bytes = b"") -> None:
-        self._number += 1
-        heapq.heappush(self._queue, _Due(at_s, self._number, device, path, body))
-
-    async def _happen(self, due: _Due) -> None:
+    async def happen(self, due: Due) -> None:
+        """One request, its answer, and what follows from that."""
         device, body = due.device, due.body or due.device.poll(self._scenario.model)
         if due.path == POLL:
             self.tally.polls += 1
             self.tally.minutes[int(self._time.now_s // 60)] += 1
-        try:
-            status, answer = await self._reach(device, due.path, body)
-        except OSError:
+        if self._lost(device):
             self.tally.unanswered += 1
+            self._again(due, body)
+            return
+        try:
+            status, answer = await self._line.post(device, due.path, body)
+        except OSError:
+            self.tally.unreachable += 1
             self._again(due, body)
             return
         self.tally.statuses[status] += 1
@@ -153,21 +158,23 @@ class Simulation:
             self._refused(due, body, status, answer)
         elif due.path == POLL:
             device.waited_s = 0.0
-            self._answered(device, json.loads(answer))
+            self._answered(device, from_json(answer))
 
-    async def _reach(self, device: Virtual, path: str, body: bytes) -> tuple[int, bytes]:
+    def _due(self, at_s: float, device: Virtual, path: str, body: bytes = b"") -> None:
+        self._number += 1
+        heapq.heappush(self._queue, Due(at_s, self._number, device, path, body))
+
+    def _lost(self, device: Virtual) -> bool:
         hour = self._time.now_s / 3600
         down = any(one.from_hour <= hour < one.from_hour + one.minutes / 60 for one in self._scenario.outages)
-        if down or self._rng.random() < device.network.loss:
-            raise ConnectionError
-        return await self._line.post(device, path, body)
+        return down or self._rng.random() < device.network.loss
 
-    def _again(self, due: _Due, body: bytes, retry_after_s: float = 0.0) -> None:
-        wait = due.device.back_off_s(self._rng.random(), retry_after_s)
+    def _again(self, due: Due, body: bytes, retry_after_s: float = 0.0) -> None:
+        wait = due.device.back_off_s(self._rng.random(), retry_after_s * self._time.speed)
         self._due(self._time.now_s + wait, due.device, due.path, body if due.path == EVENTS else b"")
 
-    def _refused(self, due: _Due, body: bytes, status: int, answer: bytes) -> None:
-        problem = json.loads(answer)
+    def _refused(self, due: Due, body: bytes, status: int, answer: bytes) -> None:
+        problem = _problem(answer)
         if status in {429, 503}:
             self._again(due, body, float(problem.get("retry_after_s") or 0))
             return
@@ -177,8 +184,8 @@ class Simulation:
 
     def _answered(self, device: Virtual, answer: dict[str, Any]) -> None:
         self.tally.reasons[answer["reason"]] += 1
-        # Up to a fifth longer than told, as the contract says ("Time").
-        pause = (self._pause_s or float(answer["next_poll_s"])) * (1 + 0.2 * self._rng.random())
+        self.tally.replayed += device.old is not None
+        pause = (self._pause_s or float(answer["next_poll_s"])) * (1 + PATIENCE * self._rng.random())
         if answer["need_update"]:
             pause = max(pause, self._obey(device, answer) + 1)
         self._due(self._time.now_s + pause, device, POLL)
@@ -196,7 +203,9 @@ class Simulation:
             return seconds
         self.tally.bytes += size
         if end == "committed":
+            self._versions[device.version] -= 1
             device.version = answer["target_version"]
+            self._versions[device.version] += 1
         body = report(device, attempt, end, size, self._time.epoch_s + seconds, self._rng)
         self._due(self._time.now_s + seconds, device, EVENTS, body)
         return seconds
@@ -208,14 +217,25 @@ class Simulation:
             "devices": len(self.devices),
             "simulated_hours": round(self._time.now_s / 3600, 2),
             "polls": tally.polls,
+            "replayed": tally.replayed,
             "unanswered": tally.unanswered,
+            "unreachable": tally.unreachable,
             "offers": tally.offers,
             "bytes": tally.bytes,
             "outcomes": dict(tally.outcomes),
             "reasons": dict(tally.reasons),
             "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
             "faults": dict(tally.faults),
-            "versions": dict(Counter(device.version for device in self.devices)),
+            "versions": {label: count for label, count in self._versions.items() if count},
             "busiest_minute": max(tally.minutes.values(), default=0),
             "spike": round(tally.spike(), 2),
         }
+
+
+def _problem(answer: bytes) -> dict[str, Any]:
+    """What a refusal says; nothing where something in between has answered in our server's place."""
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -2,23 +2,25 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 
-from service import database
+from service import database, store
 from service.cli.bench import world
 from service.cli.bench.asgi import send
 from service.cli.bench.fleet import bearer_call
 from service.cli.bench.stage import SECRET, empty_database, running, servers, settings_for
 from service.cli.http import CliError
+from service.cli.simulate import bounds
 from service.cli.simulate.devices import Virtual
 from service.cli.simulate.scenario import Scenario
+from service.cli.simulate.stepping import Look, SetTime
 from service.config import Settings
+from service.domain.policy import parse_policy
 from service.operations import access, attempts, cohorts, rollout_gates, rollouts
 from service.store import versions
 from service.tokens import AccessTokens
@@ -26,37 +28,11 @@ from service.tokens import AccessTokens
 GATES_EVERY_S = 300.0
 SWEEP_EVERY_S = 900.0
 ROLLOUT = "simulated"
+TOKEN_S = 3600
 _INSERT = text(
     """insert into devices (id, status, attributes)
        select id, 'accepted', '{}'::jsonb from unnest(cast(:ids as text[])) as one(id)"""
 )
-
-
-class SetTime:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        """Begin now."""
-        self._began = datetime.now(UTC)
-        self._now_s = 0.0
-
-    @property
-    def now_s(self) -> float:
-        """Seconds since the beginning."""
-        return self._now_s
-
-    @property
-    def epoch_s(self) -> float:
-        """Seconds since 1970."""
-        return self.moment().timestamp()
-
-    async def reach(self, at_s: float) -> None:
-        """Be there at once; time never goes back."""
-        self._now_s = max(self._now_s, at_s)
-
-    def moment(self) -> datetime:
-        """The clock of the application."""
-        return self._began + timedelta(seconds=self._now_s)
 
 
 @dataclass(slots=True)
@@ -68,26 +44,31 @@ class Inside:
     scenario: Scenario
     time: SetTime
     admin: str
+    tokens: AccessTokens
+    fleet: int
     started: bool = False
+    most_open: int = 0
 
     async def post(self, device: Virtual, path: str, body: bytes) -> tuple[int, bytes]:
         """One request of a device."""
-        token = AccessTokens(SECRET.encode(), 3600).issue(device.id, {}, self.time.moment())
+        token = self.tokens.issue(device.id, {}, self.time.moment())
         reply = await send(self.app, bearer_call(path, body, token))
         return reply.status, reply.body
 
-    def looks(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
+    def looks(self) -> list[Look]:
         """What happens again and again."""
         return [(GATES_EVERY_S, self._gates), (SWEEP_EVERY_S, self._sweep)]
 
-    async def state(self) -> str:
-        """Of the rollout, empty where there is none."""
-        return await asyncio.to_thread(self._read_state)
+    async def findings(self) -> dict[str, Any]:
+        """What became of the rollout: its state, how it came to that, and whether it kept within its bounds."""
+        return await asyncio.to_thread(self._read) if self.started else {}
 
     async def _gates(self) -> None:
         if not self.started and self.scenario.target and self.time.now_s >= self.scenario.rollout_hour * 3600:
             await self._start()
         await asyncio.to_thread(self._evaluate)
+        if self.started and self.scenario.pacing.open_downloads is not None:
+            await asyncio.to_thread(self._count_open)
         await asyncio.to_thread(self.app.state.process.snapshots.refresh)
 
     async def _start(self) -> None:
@@ -106,9 +87,21 @@ class Inside:
             "model": self.scenario.model,
             "version": self.scenario.target,
             "stages": stages,
+            "policy": {"pacing": self._pacing()},
         }
         await self._ask("/v1/admin/rollouts", body)
         await self._ask(f"/v1/admin/rollouts/{ROLLOUT}/start", {"reason": "simulation"})
+
+    def _pacing(self) -> dict[str, int]:
+        """The scenario's shares of the fleet as what a rollout is told."""
+        pacing, size = self.scenario.pacing, self.scenario.megabytes * 1_000_000
+        told: dict[str, int] = {}
+        if pacing.open_downloads is not None:
+            told["open_downloads"] = max(1, round(pacing.open_downloads * self.fleet))
+        if pacing.an_hour is not None:
+            # Less than one whole device is no pace: the server would refuse it.
+            told["bytes_per_hour"] = max(2, round(pacing.an_hour * self.fleet)) * size
+        return told
 
     async def _ask(self, path: str, body: dict[str, Any]) -> None:
         reply = await send(self.app, bearer_call(path, json.dumps(body).encode(), self.admin))
@@ -130,25 +123,43 @@ class Inside:
 
         await asyncio.to_thread(expire)
 
-    def _read_state(self) -> str:
-        if not self.started:
-            return ""
+    def _count_open(self) -> None:
         with database.read_only(self.app.state.process.engine) as session:
             row = rollouts.require(session, ROLLOUT)
-            return f"{row.state}, stage {row.stage + 1} of {len(self.scenario.stages)}"
+            self.most_open = max(self.most_open, bounds.open_downloads(session, row))
+
+    def _read(self) -> dict[str, Any]:
+        with database.read_only(self.app.state.process.engine) as session:
+            row = rollouts.require(session, ROLLOUT)
+            told = [
+                {
+                    "hour": round(self.time.seconds_at(event.at) / 3600, 1),
+                    "what": event.kind,
+                    "why": event.reason,
+                }
+                for event in store.rollouts.history(session, row.id)
+            ]
+            pacing = parse_policy(row.policy).pacing
+            return {
+                "rollout": f"{row.state}, stage {row.stage + 1} of {len(row.stages)}",
+                "story": told,
+                "bounds": bounds.kept(session, row, pacing, self.most_open),
+            }
 
 
 @asynccontextmanager
 async def inside(scenario: Scenario, devices: Sequence[Virtual]) -> AsyncIterator[Inside]:
     """Servers of this simulation's own, a filled database, and the application over it."""
-    with servers() as (directory, endpoints):
+    # What a simulation writes is gone with it: nothing waits for a disk.
+    with servers(fsync="off") as (directory, endpoints):
         settings = _settings(
             settings_for(endpoints, empty_database(endpoints, "simulation"), directory), scenario
         )
         time = SetTime()
+        tokens = AccessTokens(SECRET.encode(), TOKEN_S)
         admin = await asyncio.to_thread(_fill, settings, scenario, devices, time)
         async with running(settings, time.moment) as app:
-            yield Inside(app, settings, scenario, time, admin)
+            yield Inside(app, settings, scenario, time, admin, tokens, len(devices))
 
 
 def _settings(base: Settings, scenario: Scenario) -> Settings:
@@ -157,6 +168,8 @@ def _settings(base: Settings, scenario: Scenario) -> Settings:
         update={
             "poll_interval_s": min(86_400, round(scenario.poll_s)),
             "attempt_lease_s": lease_s,
+            # Nobody makes patches here, so nobody waits for one.
+            "patch_limit": 0,
             "rate_per_device": "off",
             "rate_per_address": "off",
         }

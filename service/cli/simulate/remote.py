@@ -2,17 +2,31 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sdk_contract.client.identity import DeviceKey
 from sdk_contract.wire import TokenAnswer
-from service.cli.bench.fleet import bearer_call, handset
+from service.cli.bench.fleet import bearer_call
 from service.cli.bench.wire import Wire
 from service.cli.http import CliError
 from service.cli.simulate.devices import Virtual
+from service.cli.simulate.engine import POLL, Simulation
 
 ENROLL = "/v1/device/enroll"
 CONNECTIONS = 50
+
+
+TICK_S = 0.005
+"""Pause between two looks at what is due."""
+MOST_BEHIND_S = 1.0
+"""What could not be sent in time is made up for as far as this; the rest is not: nobody wants a burst."""
+UNDER_WAY = 500
+PATIENCE_S = 30.0
+"""How long an answer may take."""
 
 
 class RealTime:
@@ -20,22 +34,46 @@ class RealTime:
 
     def __init__(self, speed: float) -> None:
         """Simulated seconds for each real one."""
-        self._speed = speed
+        self.speed = speed
         self._started = time.monotonic()
 
     @property
     def now_s(self) -> float:
         """Seconds of the devices' time since the beginning."""
-        return (time.monotonic() - self._started) * self._speed
+        return (time.monotonic() - self._started) * self.speed
 
     @property
     def epoch_s(self) -> float:
         """What the server's clock says."""
         return time.time()
 
-    async def reach(self, at_s: float) -> None:
-        """Wait until then."""
-        await asyncio.sleep(max(0.0, at_s - self.now_s) / self._speed)
+
+async def run(simulation: Simulation, rate: float, seconds: float, stop: asyncio.Event) -> None:
+    """Send what is due when it is due, whatever became of the requests before, for so long.
+
+    Args:
+        simulation: the fleet, on a `RealTime`.
+        rate: polls a second that are never exceeded.
+        seconds: how long.
+        stop: ends it before that.
+    """
+    began, allowed = time.monotonic(), 0.0
+    under_way = 0
+
+    def over(_task: object) -> None:
+        nonlocal under_way
+        under_way -= 1
+
+    async with asyncio.TaskGroup() as tasks:
+        past = 0.0
+        while past < seconds and not stop.is_set():
+            for due in simulation.take(simulation.now_s, min(int(allowed), UNDER_WAY - under_way)):
+                allowed -= due.path == POLL
+                under_way += 1
+                tasks.create_task(simulation.happen(due)).add_done_callback(over)
+            await asyncio.sleep(TICK_S)
+            before, past = past, time.monotonic() - began
+            allowed = min(allowed + (past - before) * rate, max(1.0, MOST_BEHIND_S * rate))
 
 
 class HttpLine:
@@ -55,7 +93,8 @@ class HttpLine:
         self._free: asyncio.LifoQueue[Wire | None] = asyncio.LifoQueue()
         for _ in range(CONNECTIONS):
             self._free.put_nowait(None)
-        self.seconds: list[float] = []
+        self.url = url
+        self.seconds: deque[float] = deque(maxlen=100_000)
 
     async def post(self, device: Virtual, path: str, body: bytes) -> tuple[int, bytes]:
         """One request; a connection that broke is made anew for the next one.
@@ -65,8 +104,11 @@ class HttpLine:
         """
         wire, started = await self._free.get(), time.perf_counter()
         try:
-            wire = wire or await Wire.open(self._port, self._host, tls=self._tls)
-            answer = await wire.send(bearer_call(path, body, device.token, host=f"{self._host}:{self._port}"))
+            async with asyncio.timeout(PATIENCE_S):
+                wire = wire or await Wire.open(self._port, self._host, tls=self._tls)
+                answer = await wire.send(
+                    bearer_call(path, body, device.token, host=f"{self._host}:{self._port}")
+                )
         except (OSError, EOFError, asyncio.LimitOverrunError) as error:
             if wire is not None:
                 wire.close()
@@ -74,8 +116,7 @@ class HttpLine:
             raise ConnectionError(str(error)) from error
         finally:
             self._free.put_nowait(wire)
-        if len(self.seconds) < 100_000:
-            self.seconds.append(time.perf_counter() - started)
+        self.seconds.append(time.perf_counter() - started)
         return answer
 
     def close(self) -> None:
@@ -86,23 +127,33 @@ class HttpLine:
                 wire.close()
 
 
-async def enrol(line: HttpLine, devices: Sequence[Virtual], enrolment_token: str) -> None:
-    """Let every device in, with a key of its own.
+async def enrol(
+    line: HttpLine, devices: Sequence[Virtual], enrolment_token: str, stop: asyncio.Event
+) -> None:
+    """Let every device in, with a key of its own; `stop` ends it before the last one.
 
     Raises:
-        CliError: the server refuses.
+        CliError: the server refuses, or is not there.
     """
-
-    async def one(number: int, device: Virtual) -> None:
-        request = handset(number).key.enrolment(device.id, enrolment_token, dict(device.attributes))
-        status, answer = await line.post(device, ENROLL, request.model_dump_json().encode())
-        if status != 201:
-            raise CliError(f"{device.id} was not let in: {answer.decode(errors='replace')[:200]}")
-        token = TokenAnswer.model_validate_json(answer).access_token
-        if token is None:
-            raise CliError(f"{device.id} waits for an operator; set GRAYLAG_AUTO_ACCEPT=true for simulations")
-        device.token = token
-
     for start in range(0, len(devices), CONNECTIONS):
+        if stop.is_set():
+            return
         part = devices[start : start + CONNECTIONS]
-        await asyncio.gather(*(one(start + index, device) for index, device in enumerate(part)))
+        await asyncio.gather(*(_let_in(line, device, enrolment_token) for device in part))
+
+
+async def _let_in(line: HttpLine, device: Virtual, enrolment_token: str) -> None:
+    key = DeviceKey(Ed25519PrivateKey.generate())
+    request = key.enrolment(device.id, enrolment_token, dict(device.attributes))
+    try:
+        status, answer = await line.post(device, ENROLL, request.model_dump_json().encode())
+    except OSError as error:
+        raise CliError(
+            f"no server answers at {line.url} ({error}); is `graylag up` running there?"
+        ) from error
+    if status != 201:
+        raise CliError(f"{device.id} was not let in: {answer.decode(errors='replace')[:200]}")
+    token = TokenAnswer.model_validate_json(answer).access_token
+    if token is None:
+        raise CliError(f"{device.id} waits for an operator; set GRAYLAG_AUTO_ACCEPT=true for simulations")
+    device.token = token

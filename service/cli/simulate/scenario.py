@@ -1,11 +1,13 @@
 """What a virtual fleet is like: a YAML file with these fields, all of them optional."""
 
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from service.cli.http import CliError
 
@@ -61,6 +63,18 @@ class Stage(_Part):
     max_failures: Share = 0.02
 
 
+class Paced(_Part):
+    """Bounds of the rollout, as shares of the fleet, so that they mean the same for any number of devices.
+
+    Attributes:
+        open_downloads: devices that may be on their way at the same time.
+        an_hour: devices whose whole download fits into the bytes of an hour.
+    """
+
+    open_downloads: Annotated[float, Field(gt=0, le=1)] | None = None
+    an_hour: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
 class Scenario(_Part):
     """A fleet and what happens to it.
 
@@ -71,6 +85,7 @@ class Scenario(_Part):
         versions: label -> share of the fleet that runs it in the beginning.
         target: the version of the rollout, inside this process.
         rollout_hour: when it is started.
+        pacing: bounds of the rollout, inside this process.
         attributes: name -> value -> weight.
         fates: version -> what becomes of attempts at it; `*` for all others.
         clock_skew_s: devices' clocks are off by up to this.
@@ -85,6 +100,7 @@ class Scenario(_Part):
     target: str | None = "v2"
     rollout_hour: Annotated[float, Field(ge=0)] = 1.0
     stages: tuple[Stage, ...] = (Stage(percent=1), Stage(percent=10), Stage(percent=100))
+    pacing: Paced = Paced()
     attributes: dict[str, Weights] = {"region": {"cn-east": 2, "eu-west": 1}}
     networks: Annotated[dict[str, Network], Field(min_length=1)] = {"wifi": Network()}
     fates: dict[str, Fate] = {}
@@ -114,8 +130,23 @@ def load(place: str) -> Scenario:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CliError(f"{place}: {error}") from error
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise CliError(f"{place}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+        raise CliError(f"{place}: {_told(error.errors()[0])}") from error
+
+
+def _told(fault: ErrorDetails) -> str:
+    """What is wrong, and with which field; where there is no such field, those that there are."""
+    where = ".".join(map(str, fault["loc"])) or "the file"
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg']}"
+    parts = (Scenario, Network, Fate, Outage, Stage, Paced)
+    known = (
+        Scenario.model_fields if len(fault["loc"]) == 1 else [n for p in parts[1:] for n in p.model_fields]
+    )
+    close = get_close_matches(str(fault["loc"][-1]), known, n=1)
+    hint = (
+        f"did you mean {close[0]}?" if close else f"take it out; there are {', '.join(dict.fromkeys(known))}"
+    )
+    return f"{where}: there is no such field; {hint}"
 
 
 def names() -> list[str]:
@@ -124,6 +155,3 @@ def names() -> list[str]:
     return sorted(
         entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
     )
-
-
-Kind = Literal["poll", "report"]

@@ -9,8 +9,8 @@ from sdk_contract.wire import Event, PollRequest
 from service.cli.http import CliError
 from service.cli.simulate.devices import fleet, outcome, recorded, report
 from service.cli.simulate.engine import POLL, Simulation
-from service.cli.simulate.inside import SetTime
 from service.cli.simulate.scenario import Fate, Outage, Scenario, load, names
+from service.cli.simulate.stepping import SetTime, run
 from service.domain.load import Load, come_back_s, next_poll_s
 
 HOUR = 3600
@@ -51,7 +51,7 @@ def simulate(scenario, count, hours, **server):
     rng, time = random.Random(7), SetTime()
     line = Server(time, rng, **server)
     running = Simulation(scenario, fleet(scenario, count, rng), line, time, rng)
-    asyncio.run(running.run(hours * HOUR))
+    asyncio.run(run(running, time, hours * HOUR))
     return running, line
 
 
@@ -116,7 +116,10 @@ def test_every_scenario_of_ours_can_be_read():
     [
         ("hours: -1", "hours"),
         ("fates: {v2: {failed: 2}}", "fates.v2.failed"),
-        ("colour: red", "colour"),
+        ("colour: red", "colour: there is no such field; take it out; there are model, hours, poll_s"),
+        ("pol_s: 60", r"pol_s: there is no such field; did you mean poll_s\?"),
+        ("networks: {wifi: {los: 0.1}}", r"networks.wifi.los: .*did you mean loss\?"),
+        ("- 1", "the file: "),
         ("[", "one.yaml"),
     ],
 )
