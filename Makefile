@@ -8,7 +8,7 @@ ARGS ?=
 .PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants caps conformance clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## Make .venv/ from requirements.lock
 
@@ -43,9 +43,11 @@ bench: setup  ## Polls and reports against an empty handler, small fleet against
 	@$(BIN)/graylag bench intake $(ARGS)
 
 bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files; 4.2 GB: ARGS="--ours --only full.int8 --tiles 333")
+	@test -d "$(PAIRS)" || { echo "PAIRS= is a folder of base.* and full.* files" >&2; exit 2; }
 	$(BIN)/python -m workers.delta.bench $(PAIRS) $(ARGS)
 
 bench-release: setup  ## OLD and NEW (TILES= times) from CI to a device as a patch, over real servers: seconds and memory (4.2 GB: 50 GB of disk)
+	@test -f "$(OLD)" -a -f "$(NEW)" || { echo "OLD= and NEW= are two files of weights" >&2; exit 2; }
 	GRAYLAG_RELEASE_PAIR=$(abspath $(OLD)),$(abspath $(NEW)) GRAYLAG_RELEASE_TILES=$(or $(TILES),1) GRAYLAG_PATIENCE_S=3600 \
 	  $(BIN)/python -m pytest -q --timeout 0 tests/journeys/test_release_by_patch.py
 

@@ -26,7 +26,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         sdk = CommandSdk(options.sdk)
-    except ValueError as error:
+        if options.report is not None:  # before minutes have gone into what could not be kept
+            options.report.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     started = time.monotonic()

@@ -161,10 +161,13 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.lose:
             self.close_connection = True
             return
+        self._deliver(status, {}, body, fault)
+
+    def _deliver(self, status: int, headers: Mapping[str, str], body: bytes, fault: Fault) -> None:
         self.send_response(status)
         if not fault.endless:
             self.send_header("Content-Length", str(len(body) + fault.claim))
-        for name, text in fault.headers.items():
+        for name, text in {**headers, **fault.headers}.items():
             self.send_header(name, text)
         self.end_headers()
         self._pour(body, fault)
@@ -182,16 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
         first, last = self._range(len(data), fault)
         body = bytes(data[first : last + 1])
         partial = "Range" in self.headers and not fault.ignore_range
-        self.send_response(206 if partial else 200)
-        if partial:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-        if not fault.endless:
-            self.send_header("Content-Length", str(len(body) + fault.claim))
-        for name, text in fault.headers.items():
-            self.send_header(name, text)
-        self.end_headers()
-        self._pour(body, fault)
-        self.close_connection = True
+        where = {"Content-Range": f"bytes {first}-{last}/{len(data)}"} if partial else {}
+        self._deliver(206 if partial else 200, where, body, fault)
 
     def _range(self, size: int, fault: Fault) -> tuple[int, int]:
         asked = self.headers.get("Range")

@@ -73,6 +73,13 @@ def test_what_cannot_be_started_is_not_played(command, capsys):
     assert shown.err
 
 
+def test_a_place_where_no_report_can_be_is_told_before_anything_is_played(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["--sdk", "false", "--only", "everyday.*", "--report", str(place)]) == 2
+    assert not capsys.readouterr().out
+
+
 def test_wrong_use_is_told(capsys):
     assert main(["--only", "everyday.*"]) == 2
     assert main(["--sdk", "true", "--only", "no.such"]) == 2
