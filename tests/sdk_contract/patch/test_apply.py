@@ -17,24 +17,10 @@ from sdk_contract.patch import (
 )
 from sdk_contract.patch.apply import PIECE
 from sdk_contract.patch.container import Header, Op, Record, pack_head
+from tests.sdk_contract.patch.memory import Memory
 
 OLD = bytes(range(256)) * 10_000
 NOTHING = bytes(16)
-
-
-class Memory:
-    """A file in memory, read and written by range."""
-
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = bytearray(data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        if length > len(self.data) - offset:
-            raise EOFError(offset)
-        return bytes(self.data[offset : offset + length])
-
-    def write(self, offset: int, data: bytes) -> None:
-        self.data[offset : offset + len(data)] = data
 
 
 def short(data: bytes) -> bytes:

@@ -9,6 +9,7 @@ import zstandard
 from sdk_contract.patch import PatchCorrupt, PatchError
 from sdk_contract.patch.block import make_source, make_target, read_block_plan
 from sdk_contract.patch.container import Op, Record
+from tests.sdk_contract.patch.memory import Memory
 from workers.delta.align import Piece
 from workers.delta.encode import encode_block
 from workers.delta.lanes import BSDIFF, LITERAL, delta_lane
@@ -27,27 +28,13 @@ LANES = {
 }
 
 
-class Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        if offset < 0 or length > len(self.data) - offset:
-            raise EOFError
-        return self.data[offset : offset + length]
-
-
 def stored(values: np.ndarray, width: int) -> np.ndarray:
     """Values as float32, or as the upper halves of that."""
     words = values.astype("<f4").view("<u4")
     return (words if width == 4 else (words >> 16).astype("<u2")).view(np.uint8)
 
 
-def coded(name: str) -> tuple[bytes, Record, Bytes, bytes]:
+def coded(name: str) -> tuple[bytes, Record, Memory, bytes]:
     """A payload, its record, the source and the target."""
     lane = LANES[name]
     rng = np.random.default_rng(len(name))
@@ -59,7 +46,7 @@ def coded(name: str) -> tuple[bytes, Record, Bytes, bytes]:
         weights = rng.normal(0, 0.05, size // lane.stride)
         moved = weights + rng.normal(0, 2e-4, len(weights))
         old, new = (stored(values, lane.stride) for values in (weights, moved))
-    source, target = Bytes(old.tobytes()), Bytes(new.tobytes())
+    source, target = Memory(old.tobytes()), Memory(new.tobytes())
     piece = Piece(lane, 0, size, 0, 0 if lane == LITERAL else size)
     block = encode_block((piece,), source, target)
     span = 0 if lane == LITERAL else size
@@ -84,7 +71,7 @@ def test_a_lane_that_makes_nothing_is_refused(grouping):
     record = Record(Op.CODED, False, 10, len(payload), 0, 0, 0, *[bytes(16)] * 3)
     decompressor = zstandard.ZstdDecompressor()
     with pytest.raises(PatchCorrupt):
-        make_target(payload, record, Bytes(b"").read, decompressor)
+        make_target(payload, record, Memory(b"").read, decompressor)
     with pytest.raises(PatchCorrupt):
         make_source(payload, record, np.zeros(10, np.uint8), decompressor)
 

@@ -6,28 +6,12 @@ import numpy as np
 import pytest
 
 from sdk_contract.patch import Applier
+from tests.sdk_contract.patch.memory import Memory
 from workers.delta import align
 from workers.delta.align import Alignment
 from workers.delta.build import BuiltPatch, build_patch
 from workers.delta.layouts.layout import Layout
 from workers.delta.ranges import LocalFile
-
-
-class Memory:
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = bytearray(data)
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        if offset < 0 or length > len(self.data) - offset:
-            raise EOFError
-        return bytes(self.data[offset : offset + length])
-
-    def write(self, offset: int, data: bytes) -> None:
-        self.data[offset : offset + len(data)] = data
 
 
 def patched(old: bytes, new: bytes) -> tuple[BuiltPatch, bytes]:

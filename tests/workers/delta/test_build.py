@@ -19,26 +19,8 @@ from sdk_contract.patch import (
     reverse_patch,
 )
 from sdk_contract.patch.reverse import read_index
+from tests.sdk_contract.patch.memory import Memory
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
-
-
-class Memory:
-    """A file in memory, read and written by range."""
-
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = bytearray(data)
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        if length > len(self.data) - offset:
-            raise EOFError
-        return bytes(self.data[offset : offset + length])
-
-    def write(self, offset: int, data: bytes) -> None:
-        self.data[offset : offset + len(data)] = data
 
 
 def safetensors(tensors: dict[str, tuple[str, np.ndarray]]) -> bytes:

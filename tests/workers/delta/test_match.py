@@ -2,31 +2,20 @@
 
 import numpy as np
 
+from tests.sdk_contract.patch.memory import Memory
 from workers.delta.layouts.layout import Layout, Tensor
 from workers.delta.match import match_tensors
 
 
-class Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self.data[offset : offset + length]
-
-
-def file(**tensors: bytes) -> tuple[Bytes, Layout]:
+def file(**tensors: bytes) -> tuple[Memory, Layout]:
     found, at = [], 0
     for name, data in tensors.items():
         found.append(Tensor(name, "i8", (len(data),), at, len(data)))
         at += len(data)
-    return Bytes(b"".join(tensors.values())), Layout("safetensors", at, tuple(found))
+    return Memory(b"".join(tensors.values())), Layout("safetensors", at, tuple(found))
 
 
-def matches(old: tuple[Bytes, Layout], new: tuple[Bytes, Layout]) -> dict[str, str]:
+def matches(old: tuple[Memory, Layout], new: tuple[Memory, Layout]) -> dict[str, str]:
     found = match_tensors(old[0], old[1], new[0], new[1])
     return {name: tensor.name for name, tensor in found.items()}
 

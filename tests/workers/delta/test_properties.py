@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdk_contract.patch import Applier, PatchError
+from tests.sdk_contract.patch.memory import Memory
 from workers.delta.bsdiff40 import export_bsdiff40
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 
@@ -28,25 +29,6 @@ WIDTHS = {
     "F8_E4M3": 1,
 }
 Tensors = dict[str, tuple[str, np.ndarray]]
-
-
-class Memory:
-    """A file in memory, read and written by range."""
-
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = bytearray(data)
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        if length > len(self.data) - offset:
-            raise EOFError
-        return bytes(self.data[offset : offset + length])
-
-    def write(self, offset: int, data: bytes) -> None:
-        self.data[offset : offset + len(data)] = data
 
 
 def saved(tensors: Tensors, metadata: str = "") -> bytes:

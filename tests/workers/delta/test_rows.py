@@ -3,26 +3,15 @@
 import numpy as np
 import pytest
 
+from tests.sdk_contract.patch.memory import Memory
 from workers.delta.lanes import delta_lane
 from workers.delta.layouts.layout import Tensor
 from workers.delta.rows import RowRun, by_position, match_rows
 
 
-class Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self.data[offset : offset + length]
-
-
 def matched(old: np.ndarray, new: np.ndarray) -> list[RowRun]:
     tensors = [Tensor("t", "i8", array.shape, 0, array.size) for array in (old, new)]
-    files = [Bytes(array.tobytes()) for array in (old, new)]
+    files = [Memory(array.tobytes()) for array in (old, new)]
     return match_rows(files[0], tensors[0], files[1], tensors[1], delta_lane("i8"))
 
 
