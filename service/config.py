@@ -66,7 +66,10 @@ class Settings(BaseSettings):
     signing worker the publisher's.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+    # What is refused may be a secret: a message names it and never shows it.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     database_url: str = Field(
         default="postgresql+psycopg://graylag@127.0.0.1:5432/graylag",
@@ -98,7 +101,7 @@ class Settings(BaseSettings):
         default=None, description="Key URI for manifests. The `signing` queue's worker only."
     )
     access_token_secret: SecretStr | None = Field(
-        default=None, description="32 bytes or more; signs device access tokens. API only."
+        default=None, min_length=32, description="32 bytes or more; signs device access tokens. API only."
     )
     access_token_ttl_s: int = Field(default=3600, ge=60, le=86400, description="Life of an access token.")
     device_auth: list[Literal["access", "device_key", "idp", "hmac"]] = Field(
@@ -258,7 +261,9 @@ class Settings(BaseSettings):
     def _with_driver(cls, url: str) -> str:
         """Take the plain `postgresql://` that other tools use, too."""
         scheme, _, rest = url.partition("://")
-        return f"postgresql+psycopg://{rest}" if scheme in {"postgres", "postgresql"} else url
+        if scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
+            raise ValueError("it has to look like postgresql://user:password@host:port/database")
+        return f"postgresql+psycopg://{rest}"
 
 
 @cache

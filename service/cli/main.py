@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from service.errors import Refusal
+from service.cli.faults import explained
 
 GROUP = "graylag.commands"
 
@@ -42,21 +42,6 @@ def run() -> None:
             raise
         typer.secho(f"graylag: {line}", err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None
-
-
-def explained(error: Exception) -> str | None:
-    """The line for a person whom this machine, a file or the database has failed; None for a fault of ours."""
-    if isinstance(error, Refusal):
-        return str(error)
-    if isinstance(error, OSError):
-        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
-    if isinstance(error, UnicodeError):
-        return f"not UTF-8: {error.object!r:.200}" if hasattr(error, "object") else str(error)
-    # Loaded, where it raised this: most commands need no database, and would wait for its library.
-    library = sys.modules.get("sqlalchemy.exc")
-    if library is not None and isinstance(error, library.OperationalError):
-        return f"the database does not answer: {' '.join(str(error.orig).split())}"
-    return None
 
 
 def _whole() -> None:
