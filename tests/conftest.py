@@ -99,14 +99,15 @@ def empty_database_url(endpoints) -> Iterator[str]:
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
     """A directory that other accounts can reach, as PostgreSQL needs when the tests run as root."""
-    directory = Path(tempfile.mkdtemp(prefix="graylag-test-"))
+    directory = Path(tempfile.mkdtemp(prefix="graylag test "))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def _start() -> tuple[Stack, Endpoints]:
-    directory = Path(tempfile.mkdtemp(prefix="graylag-servers-"))
+    """The servers; a person's folders have blanks and quotes in their names, so all tests run in one that has."""
+    directory = Path(tempfile.mkdtemp(prefix="graylag 'servers' "))
     stack = Stack(directory, postgres=_POSTGRES).__enter__()
     try:
         found = stack.start_servers()

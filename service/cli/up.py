@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -195,7 +196,7 @@ def _credentials(directory: Path, database_url: str, key_directory: Path) -> tup
 def credentials(running: Running) -> list[str]:
     """Lines for a shell in which `graylag` speaks to this service."""
     return [
-        f"  export PATH={Path(sys.executable).parent}:$PATH",
+        f"  export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
         f"  export GRAYLAG_URL={running.api_url} GRAYLAG_TOKEN={running.admin_token}",
     ]
 
@@ -214,7 +215,7 @@ def welcome(console: Console, running: Running) -> None:
         "  graylag rollout create --name first --model phone --version v1.0 --stage everyone:100",
         "  graylag rollout start first",
         "",
-        f"  graylag-agent enroll --dir device --server {running.api_url} --trust {running.trust} \\",
+        f"  graylag-agent enroll --dir device --server {running.api_url} --trust {shlex.quote(str(running.trust))} \\",
         f"    --token {running.enrolment_token}",
         "  graylag-agent update --dir device",
         "",

