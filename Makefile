@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants caps conformance clean
+.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants caps glp1-apply conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -68,6 +68,10 @@ invariants: setup  ## A hundred thousand operations on rollouts from four racing
 caps: setup  ## A hundred thousand polls of four API processes over sockets: no offer beyond a cap or a byte budget (POLLS=)
 	GRAYLAG_CAP_POLLS=$(or $(POLLS),100000) \
 	  $(BIN)/python -m pytest -q -s --timeout 0 tests/journeys/test_caps_over_http.py
+
+glp1-apply:  ## The applier of patches in C, for devices: build/glp1-apply (a C compiler, libzstd, libcrypto; CC= CFLAGS=)
+	@mkdir -p build
+	$(CC) -std=c11 $(or $(CFLAGS),-O3) -Wall -Wextra -Werror -pedantic sdk_contract/patch/c/*.c -lzstd -lcrypto -o build/glp1-apply
 
 conformance: setup  ## The reference client against every scenario of the contract
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)

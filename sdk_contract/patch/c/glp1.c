@@ -12,7 +12,7 @@ enum { REVERSIBLE = 1 };
 enum { PAYLOAD_EXTRA = 64 << 10, ARENA_BLOCKS = 16, ARENA_EXTRA = 1 << 20 };
 
 static const uint8_t MAGIC[8] = {0x89, 'G', 'L', 'P', 0x0D, 0x0A, 0x1A, 0x0A};
-const glp1_limits GLP1_DEFAULT_LIMITS = {1u << 20, 16u << 20, 1u << 30};
+const glp1_limits GLP1_DEFAULT_LIMITS = {((64u << 20) - FIXED) / RECORD, 4u << 20, 96u << 20};
 
 struct glp1 {
     glp1_io io;
@@ -75,9 +75,8 @@ static glp1_status hash_of(glp1 *p, const uint8_t *bytes, size_t size, uint8_t d
 static glp1_status size_head(glp1 *p) {
     const uint8_t *h = p->head_bytes;
     MUST(memcmp(h, MAGIC, sizeof MAGIC) == 0);
-    if (glp1_get(h, 4, 2) != 1) return GLP1_PATCH_UNSUPPORTED;
-    MUST(glp1_get(h, 5, 2) == FIXED);
-    if (u32(h + 12) & ~(uint32_t)REVERSIBLE) return GLP1_PATCH_UNSUPPORTED;
+    bool known = glp1_get(h, 4, 2) == 1 && glp1_get(h, 5, 2) == FIXED; /* version, where the records start */
+    if (!known || (u32(h + 12) & ~(uint32_t)REVERSIBLE) || u32(h + 60)) return GLP1_PATCH_UNSUPPORTED;
     uint32_t blocks = u32(h + 40);
     if (blocks > p->limits.blocks) return GLP1_PATCH_TOO_LARGE;
     p->head_size = FIXED + (size_t)RECORD * blocks;
@@ -111,16 +110,10 @@ static void read_record(const uint8_t *r, glp1_record *record) {
     memcpy(record->target_digest, r + 64, DIGEST);
 }
 
-static bool all_zero(const uint8_t *bytes, size_t size) {
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i]) return false;
-    return true;
-}
-
 static glp1_status check_record(const glp1_head *head, const uint8_t *bytes, glp1_record *r) {
     read_record(bytes, r);
-    if (r->operation > CODED) return GLP1_PATCH_UNSUPPORTED;
-    MUST(r->target_size > 0 && r->reversible <= 1 && bytes[30] == 0 && bytes[31] == 0);
+    if (r->operation > CODED || r->reversible > 1 || bytes[30] || bytes[31]) return GLP1_PATCH_UNSUPPORTED;
+    MUST(r->target_size > 0);
     MUST(r->source_offset <= head->source_size && r->source_span <= head->source_size - r->source_offset);
     MUST(r->reversible || !(head->flags & REVERSIBLE));
     if (r->operation == CODED) {
@@ -128,9 +121,8 @@ static glp1_status check_record(const glp1_head *head, const uint8_t *bytes, glp
         MUST(r->payload_size <= (uint64_t)head->block_limit + PAYLOAD_EXTRA);
         return GLP1_OK;
     }
-    MUST(r->payload_size == 0 && all_zero(r->payload_digest, DIGEST));
     uint32_t reads = r->operation == COPY ? r->target_size : 0;
-    MUST(r->source_span == reads && r->source_size == reads);
+    MUST(r->payload_size == 0 && r->source_span == reads && r->source_size == reads);
     return GLP1_OK;
 }
 
@@ -154,7 +146,6 @@ static glp1_status check_head(glp1 *p) {
     read_head(p->head_bytes, &p->head);
     if (p->head.block_limit > p->limits.block_limit || p->head.working_set > p->limits.working_set)
         return GLP1_PATCH_TOO_LARGE;
-    MUST(all_zero(p->head_bytes + 60, 4));
     return check_records(p);
 }
 

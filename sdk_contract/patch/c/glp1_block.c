@@ -41,11 +41,13 @@ static glp1_status read_fields(glp1_decoder *d, lane_head *lane) {
     TRY(number_in(d, 1, GLP1_LANE_FIELDS, &lane->fields));
     for (uint32_t i = 0; i < lane->fields; i++) {
         glp1_field *field = &lane->field[i];
-        TRY(number_in(d, 1, lane->stride - offset, &field->length));
+        uint64_t length;
+        TRY(glp1_varint(d, &length));
         TRY(glp1_byte(d, &field->element));
         unsigned width = glp1_element_width(field->element);
         if (width == 0) return GLP1_PATCH_UNSUPPORTED;
-        MUST(field->length % width == 0);
+        MUST(length > 0 && length <= lane->stride - offset && length % width == 0);
+        field->length = (uint32_t)length;
         field->offset = offset;
         offset += field->length;
     }

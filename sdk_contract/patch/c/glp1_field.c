@@ -194,7 +194,6 @@ static glp1_status by_exponent_in_quads(glp1_decoder *d, const values *v, uint8_
     if (v->element == F32) classify(first, n, &g, classes, counts, F32, 4);
     TRY(read_tokens(d, &g, counts, &table));
     take_tokens(&table, classes, quads, tokens);
-    for (size_t i = n; i < 4 * quads; i++) MUST(tokens[i] == 0);
     return glp1_escaped(d, symbols, tokens, n, ESCAPE, v->width, 0);
 }
 
@@ -237,17 +236,16 @@ GLP1_INLINE void add(const values *v, const uint8_t *symbols, unsigned width) {
     }
 }
 
-/* The same modulo 16, low half first. A symbol above 15 is no symbol. */
+/* The same modulo 16, low half first. A byte above 15 is no symbol. */
 static glp1_status add_halves(const values *v, const uint8_t *symbols) {
-    uint8_t all = 0;
+    unsigned all = 0;
     for (size_t row = 0; row < v->rows; row++, symbols += v->row_values) {
         uint8_t *old = v->first + row * v->row_bytes;
         for (size_t j = 0; j < v->row_values / 2; j++) {
-            unsigned low = symbols[2 * j], high = symbols[2 * j + 1];
-            all |= (uint8_t)(low | high);
-            low = old[j] + (low >> 1 ^ (0u - (low & 1)));
-            high = (old[j] >> 4) + (high >> 1 ^ (0u - (high & 1)));
+            unsigned s = symbols[2 * j], t = symbols[2 * j + 1];
+            unsigned low = old[j] + (s >> 1 ^ (0u - (s & 1))), high = (old[j] >> 4) + (t >> 1 ^ (0u - (t & 1)));
             old[j] = (uint8_t)((low & 15) | (high & 15) << 4);
+            all |= s | t;
         }
     }
     MUST(all < 16);

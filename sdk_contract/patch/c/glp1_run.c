@@ -201,11 +201,11 @@ static glp1_status palette_run(glp1_decoder *d, uint8_t *out, size_t n, unsigned
     TRY(glp1_bytes(d, (uint64_t)colours * width, &palette));
     TRY(glp1_take_memory(d, n, &ranks));
     TRY(glp1_run(d, ranks, n, 1, depth + 1));
+    for (size_t i = 0; i < n; i++) MUST(ranks[i] <= colours);
     size_t count = count_byte(ranks, n, colours), next = 0;
     TRY(glp1_take_memory(d, count * width, &others));
     TRY(glp1_run(d, others, count, width, depth + 1));
     for (size_t i = 0; i < n; i++) {
-        MUST(ranks[i] <= colours);
         bool other = ranks[i] == colours;
         glp1_put(out, i, width, other ? glp1_get(others, next, width) : glp1_get(palette, ranks[i], width));
         next += other;
@@ -228,8 +228,8 @@ static glp1_status run_by_mode(glp1_decoder *d, uint8_t *out, size_t n, unsigned
 }
 
 glp1_status glp1_run(glp1_decoder *d, uint8_t *out, size_t n, unsigned width, unsigned depth) {
-    if (n == 0) return GLP1_OK;
     MUST(depth <= MAX_DEPTH);
+    if (n == 0) return GLP1_OK;
     size_t mark = d->arena->used;
     TRY(run_by_mode(d, out, n, width, depth));
     d->arena->used = mark;

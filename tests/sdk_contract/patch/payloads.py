@@ -1,0 +1,285 @@
+"""Random coded payloads, written by the page alone: the target is computed here, by none of our own code."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import zstandard
+
+INT8, INT4, BF16, F16, F32, INT16, INT32, XOR8 = range(1, 9)
+WIDTH = {INT8: 1, INT4: 1, BF16: 2, F16: 2, F32: 4, INT16: 2, INT32: 4, XOR8: 1}
+EXPONENT = {BF16: (7, 0xFF), F16: (10, 0x1F), F32: (23, 0xFF)}
+COPY, ZERO, LITERAL, DELTA, BSDIFF = range(5)
+DEEPEST = 4
+Random = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a record says of a block, the bytes that code it, and what it makes of `source`."""
+
+    source: bytes
+    source_offset: int
+    source_span: int
+    source_size: int
+    data: bytes
+    target: bytes
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes((*out, number))
+
+
+def signed(number: int) -> bytes:
+    return varint(number << 1 if number >= 0 else (-number << 1) - 1)
+
+
+class Unframed:
+    """Randomness that compresses nothing, for who compares what becomes of damaged blobs: a damaged frame may be
+    decoded to other bytes by another version of Zstandard."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def __getattr__(self, name: str):
+        return getattr(self._rng, name)
+
+
+def blob(rng: Random, data: bytes) -> bytes:
+    if not data or isinstance(rng, Unframed) or rng.random() < 0.5:
+        return b"\0" + data
+    frame = zstandard.ZstdCompressor(write_checksum=bool(rng.integers(2))).compress(data)[4:]
+    return b"\1" + varint(len(frame)) + frame
+
+
+def run(rng: Random, numbers: np.ndarray, width: int, depth: int = 0) -> bytes:
+    """A run of unsigned numbers (as uint64) in any mode that can hold them."""
+    if len(numbers) == 0:
+        return b""
+    modes = [_plain] if depth == DEEPEST else [_plain, _packed, _packed, _gaps, _shifted, _palette]
+    if not numbers.any():
+        modes.append(_zero)
+    return modes[int(rng.integers(len(modes)))](rng, numbers, width, depth)
+
+
+def _zero(rng: Random, numbers: np.ndarray, width: int, depth: int) -> bytes:
+    return b"\0"
+
+
+def _plain(rng: Random, numbers: np.ndarray, width: int, depth: int) -> bytes:
+    return b"\1" + blob(rng, numbers.astype(f"<u{width}").tobytes())
+
+
+def _packed(rng: Random, numbers: np.ndarray, width: int, depth: int) -> bytes:
+    per, shift = int(rng.choice([1, 2, 4, 8])), int(rng.choice([0, 0, 1, 3, 8 * width - 1]))
+    bits = 8 // per
+    top = (1 << bits) - 1
+    high = numbers >> np.uint64(shift)
+    tokens = np.minimum(high, top).astype(np.uint8)
+    filled = np.concatenate([tokens, np.zeros(-len(tokens) % per, np.uint8)]).reshape(-1, per)
+    packed = (filled << (np.arange(per, dtype=np.uint8) * bits)).sum(axis=1).astype(np.uint8)
+    planes = b"".join(
+        np.packbits((numbers >> np.uint64(bit) & np.uint64(1)).astype(np.uint8), bitorder="little").tobytes()
+        for bit in range(shift)
+    )
+    out = b"\2" + bytes((per, shift)) + blob(rng, packed.tobytes())
+    out += blob(rng, planes) if shift else b""
+    return out + run(rng, high[tokens == top] - np.uint64(top), width, depth + 1)
+
+
+def _gaps(rng: Random, numbers: np.ndarray, width: int, depth: int) -> bytes:
+    places = np.flatnonzero(numbers)
+    gaps = np.diff(places, prepend=-1).astype(np.uint64) - np.uint64(1)
+    values = numbers[places] - np.uint64(1)
+    return b"\3" + varint(len(places)) + run(rng, gaps, 4, depth + 1) + run(rng, values, width, depth + 1)
+
+
+def _shifted(rng: Random, numbers: np.ndarray, width: int, depth: int) -> bytes:
+    shift = 0
+    while shift < 8 * width - 1 and not (numbers & np.uint64((2 << shift) - 1)).any():
+        shift += 1
+    return b"\4" + bytes((shift,)) + run(rng, numbers >> np.uint64(shift), width, depth + 1)
+
+
+def _palette(rng: Random, numbers: np.ndarray, width: int, depth: int) -> bytes:
+    values = np.unique(numbers)
+    rng.shuffle(values)
+    values = values[: int(rng.integers(10))]
+    ranks = np.full(len(numbers), len(values), np.uint64)
+    for rank, value in enumerate(values):
+        ranks[numbers == value] = rank
+    out = b"\5" + bytes((len(values),)) + values.astype(f"<u{width}").tobytes()
+    return out + run(rng, ranks, 1, depth + 1) + run(rng, numbers[ranks == len(values)], width, depth + 1)
+
+
+def _symbols(rng: Random, element: int, count: int) -> np.ndarray:
+    most = 16 if element == INT4 else 1 << (8 * WIDTH[element])
+    scale = float(rng.choice([0.0, 0.2, 2, 40, 300, 1e6]))
+    return np.minimum(np.abs(rng.normal(0, 1, count)) * scale, most - 1).astype(np.uint64)
+
+
+def _cuts(rng: Random, most: int, keys: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Cuts as they stand in the payload, and the group of each key."""
+    some = np.concatenate([keys, np.arange(256)])
+    cuts = np.unique(rng.choice(some, int(rng.integers(1, most + 1)))).astype(np.uint8)
+    return bytes((len(cuts), *cuts)), np.searchsorted(cuts, keys, side="right")
+
+
+def _quads(rng: Random, width: int, groups: np.ndarray, count: int, symbols: np.ndarray) -> bytes:
+    filling = -len(symbols) % 4
+    tokens = np.concatenate([np.minimum(symbols, 255), np.zeros(filling, np.uint64)]).reshape(-1, 4)
+    sides = np.concatenate([groups, np.zeros(filling, np.int64)]).reshape(-1, 4)
+    classes = sides @ np.array([1, 4, 16, 64])
+    order = np.argsort(classes, kind="stable")
+    out = b""
+    for group in range(count):
+        parts = [tokens[order, side][sides[order, side] == group] for side in (3, 2, 1, 0)]
+        out += run(rng, np.concatenate(parts), 1)
+    return out + run(rng, symbols[symbols >= 255] - np.uint64(255), width)
+
+
+@dataclass
+class _Field:
+    offset: int
+    length: int
+    element: int
+    keys: np.ndarray | None = None
+
+
+def _grouped(rng: Random, fields: list[_Field], field: _Field, old: np.ndarray, symbols: np.ndarray) -> bytes:
+    """A field's data. `old` are its values as unsigned numbers, `symbols` what is added to them."""
+    width = WIDTH[field.element]
+    leaders = [number for number, each in enumerate(fields) if each.keys is not None]
+    grouping = int(rng.choice([0, *([1, 3] if field.element in EXPONENT else []), *([2] if leaders else [])]))
+    if grouping == 0:
+        return b"\0" + run(rng, symbols, width)
+    if grouping == 2:
+        leader = int(rng.choice(leaders))
+        keys = fields[leader].keys
+        cuts, groups = _cuts(rng, 31, keys)
+        groups, head = np.repeat(groups, len(symbols) // len(keys)), bytes((2, leader))
+    else:
+        shift, mask = EXPONENT[field.element]
+        cuts, groups = _cuts(rng, 31 if grouping == 1 else 3, old.astype(np.int64) >> shift & mask)
+        head = bytes((grouping,))
+    if grouping == 3:
+        return head + cuts + _quads(rng, width, groups, cuts[0] + 1, symbols)
+    return head + cuts + b"".join(run(rng, symbols[groups == group], width) for group in range(cuts[0] + 1))
+
+
+def _changed(element: int, old: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+    if element == XOR8:
+        return old ^ symbols
+    return old + ((symbols >> np.uint64(1)) ^ (np.uint64(0) - (symbols & np.uint64(1))))
+
+
+def _delta(rng: Random, fields: list[_Field], bytes_: np.ndarray) -> bytes:
+    """The data of a delta lane; `bytes_` (units, stride) become the new ones."""
+    data = b""
+    for field in sorted(fields, key=lambda each: each.element not in EXPONENT):
+        raw = np.ascontiguousarray(bytes_[:, field.offset : field.offset + field.length])
+        width, half = WIDTH[field.element], field.element == INT4
+        old = raw.reshape(-1).view(f"<u{width}").astype(np.uint64)
+        if half:
+            old = np.stack([old & np.uint64(15), old >> np.uint64(4)], axis=1).reshape(-1)
+        symbols = _symbols(rng, field.element, len(old))
+        data += _grouped(rng, fields, field, old, symbols)
+        new = _changed(field.element, old, symbols)
+        if half:
+            new = (new[::2] & np.uint64(15)) | (new[1::2] & np.uint64(15)) << np.uint64(4)
+        stored = (new & np.uint64((1 << 8 * width) - 1)).astype(f"<u{width}").view(np.uint8)
+        bytes_[:, field.offset : field.offset + field.length] = stored.reshape(len(bytes_), -1)
+        if field.element in EXPONENT:
+            largest = symbols.reshape(len(bytes_), -1).max(axis=1)
+            field.keys = np.array([min(int(each).bit_length(), 15) for each in largest])
+    return data
+
+
+def _bsdiff(rng: Random, source: bytes, size: int) -> tuple[bytes, bytes]:
+    """The data of a segment, and its target."""
+    control, added, inserted, target, position, count = b"", b"", b"", b"", 0, 0
+    while len(target) < size:
+        add = min(int(rng.integers(40)), len(source) - position, size - len(target))
+        insert = min(int(rng.integers(9)), size - len(target) - add)
+        differences, fresh = rng.bytes(add), rng.bytes(insert)
+        old = source[position : position + add]
+        target += bytes((one + other) & 255 for one, other in zip(old, differences, strict=True)) + fresh
+        seek = int(rng.integers(len(source) + 1)) - position - add
+        control += varint(add) + varint(insert) + signed(seek)
+        added, inserted, position, count = (
+            added + differences,
+            inserted + fresh,
+            position + add + seek,
+            count + 1,
+        )
+    front = varint(count) + varint(len(control))
+    return front + blob(rng, control) + blob(rng, added) + blob(rng, inserted), target
+
+
+def _fields(rng: Random) -> list[_Field]:
+    fields, offset = [], 0
+    for _ in range(int(rng.integers(1, 5))):
+        element = int(rng.integers(INT8, XOR8 + 1))
+        length = WIDTH[element] * int(rng.choice([1, 1, 2, 7]))
+        fields.append(_Field(offset, length, element))
+        offset += length
+    return fields[:1] if rng.random() < 0.3 else fields
+
+
+def any_payload(rng: Random) -> Payload:
+    """A block of one to four lanes of any kinds, each with one to three segments."""
+    source = rng.bytes(int(rng.integers(3000, 6000)))
+    kinds = [
+        int(kind)
+        for kind in rng.choice([COPY, ZERO, LITERAL, DELTA, DELTA, DELTA, BSDIFF], rng.integers(1, 5))
+    ]
+    fields = [_fields(rng) if kind == DELTA else [] for kind in kinds]
+    strides = [sum(field.length for field in each) or 1 for each in fields]
+    order = rng.permutation(np.repeat(np.arange(len(kinds)), rng.integers(1, 4, len(kinds))))
+    lanes = varint(len(kinds))
+    for kind, stride, each in zip(kinds, strides, fields, strict=True):
+        lanes += bytes((kind,))
+        if kind == DELTA:
+            lanes += varint(stride) + varint(len(each))
+            lanes += b"".join(varint(field.length) + bytes((field.element,)) for field in each)
+    segments, position = varint(len(order)), 0
+    ranges: list[tuple[int, int]] = []
+    parts: list[tuple[int, bytes, int]] = []  # lane, source bytes, target size
+    for lane in order:
+        size = int(rng.integers(1, 600 // strides[lane] + 2)) * strides[lane]
+        segments += varint(int(lane)) + varint(size)
+        read = b""
+        if kinds[lane] in (COPY, DELTA, BSDIFF):
+            length = int(rng.integers(1, 500)) if kinds[lane] == BSDIFF else size
+            begin = int(rng.integers(len(source) - length + 1))
+            segments += signed(begin - position if ranges else 0)
+            begin = begin if ranges else 0
+            segments += varint(length) if kinds[lane] == BSDIFF else b""
+            position, read = begin + length, source[begin : begin + length]
+            ranges.append((begin, length))
+        parts.append((int(lane), read, size))
+    data, made = b"", {}
+    for lane, kind in enumerate(kinds):
+        own = [number for number, part in enumerate(parts) if part[0] == lane]
+        sizes = [parts[number][2] for number in own]
+        if kind == BSDIFF:
+            coded = [_bsdiff(rng, parts[number][1], parts[number][2]) for number in own]
+            data += b"".join(each[0] for each in coded)
+            made |= dict(zip(own, (each[1] for each in coded), strict=True))
+            continue
+        whole = b"".join(parts[number][1] for number in own) or bytes(sum(sizes))
+        if kind == LITERAL:
+            whole = rng.bytes(sum(sizes))
+            data += blob(rng, whole)
+        if kind == DELTA:
+            array = np.frombuffer(whole, np.uint8).copy().reshape(-1, strides[lane])
+            data += _delta(rng, fields[lane], array)
+            whole = array.tobytes()
+        ends = np.cumsum(sizes)
+        made |= {number: whole[end - size : end] for number, end, size in zip(own, ends, sizes, strict=True)}
+    target = b"".join(made[number] for number in range(len(parts)))
+    span = max((begin + length for begin, length in ranges), default=0)
+    return Payload(source, 0, span, sum(length for _, length in ranges), lanes + segments + data, target)
