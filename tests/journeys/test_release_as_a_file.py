@@ -121,7 +121,7 @@ def test_a_bad_version_halts_itself_and_the_team_is_told_why(up: Up, shared_dir,
     weights.write_bytes(os.urandom(50_000))
     done(up, "graylag", "publish", "filed", "v2", "--component", f"weights={weights}")
     names = ("--name", "filed-v2", "--model", "filed", "--version", "v2", "--template", "filed-careful")
-    assert "draft of 1 stages" in done(up, "graylag", "rollout", "create", *names, token=manager)
+    assert "draft of 1 stage;" in done(up, "graylag", "rollout", "create", *names, token=manager)
     up.api.call("POST", "/v1/admin/rollouts/filed-v2/start", {"reason": "release 5.5"})
     with httpx2.Client(base_url=up.facts["api_url"], trust_env=False, timeout=30) as client:
         live = SimpleNamespace(client=client, enrolment_token=up.facts["enrolment_token"])
