@@ -80,7 +80,7 @@ def test_a_hostile_file_is_rejected_by_name_and_nothing_of_it_is_served(up: Up, 
 def test_a_component_that_is_not_there_is_named_before_anything_is_sent(up: Up):
     done = publish(up, "absent", "v1", "weights=/no/such/file")
     assert done.returncode == 1
-    assert "no file" in done.stderr
+    assert "does not exist" in done.stderr
 
 
 def test_without_a_server_it_says_which_variables_to_set(up: Up, shared_dir):

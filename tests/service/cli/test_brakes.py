@@ -67,5 +67,5 @@ def test_status_tells_what_is_left(graylag):
     device.poll()
     flush(graylag.live)
     roll_out(graylag.live, "r", "v1", policy={"pacing": {"bytes_per_hour": 10**6}})
-    assert "left: 1 devices" in graylag("rollout", "status", "r")
+    assert "left: 1 device," in graylag("rollout", "status", "r")
     assert graylag.json("rollout", "status", "r")["outlook"]["limited_by"] == "bytes_per_hour"
