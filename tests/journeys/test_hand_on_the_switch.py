@@ -23,7 +23,7 @@ def test_testers_by_list_and_a_hand_on_the_switch(up: Up, shared_dir):
     assert "20,001 listed" in say(up, "cohort", "put", "testers", "--devices", str(ids))
     nested = {"all": [{"cohort": "testers"}, {"not": {"attr": "user_group", "eq": "press"}}]}
     say(up, "cohort", "put", "careful", "--rule", json.dumps(nested))
-    assert "careful: 1 devices" in say(up, "cohort", "size", "careful")
+    assert "careful: 1 device," in say(up, "cohort", "size", "careful")
     stages = [{"cohort": "careful", "percent": 100, "hold": {"reports": 9}}]
     line.write_down("switch-v1", "v1", stages=stages)
     line.say("start", "switch-v1")
