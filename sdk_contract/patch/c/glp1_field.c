@@ -34,8 +34,8 @@ static values values_of(const glp1_lane *lane, const glp1_field *field) {
     unsigned width = glp1_element_width(field->element);
     size_t row = field->element == INT4 ? 2 * (size_t)field->length : field->length / width;
     values v = {lane->bytes + field->offset, lane->units, lane->stride, row, row * lane->units, field->element, width};
-    if (field->length == lane->stride && field->element != INT4) {
-        v.rows = lane->units ? 1 : 0;
+    if (field->length == lane->stride) {
+        v.rows = 1;
         v.row_values = v.values;
     }
     return v;
@@ -210,17 +210,14 @@ static glp1_status read_symbols(glp1_decoder *d, const glp1_lane *lane, const va
     return by_exponent(d, v, symbols, F32, 4);
 }
 
-/* Of each unit: the bit length of its largest symbol, at most 15. */
-static void note_keys(const values *v, const uint8_t *symbols, size_t units, uint8_t *keys) {
+/* Of each unit: the bit length of its largest symbol, at most 15. The bits of all of them together are as long. */
+GLP1_INLINE void note_keys(const values *v, const uint8_t *symbols, size_t units, uint8_t *keys, unsigned width) {
     size_t each = v->values / units;
-    for (size_t unit = 0; unit < units; unit++) {
-        uint32_t largest = 0;
+    for (size_t unit = 0; unit < units; unit++, symbols += each * width) {
+        uint32_t bits = 0;
         uint8_t length = 0;
-        for (size_t i = unit * each; i < (unit + 1) * each; i++) {
-            uint32_t symbol = glp1_get(symbols, i, v->width);
-            if (symbol > largest) largest = symbol;
-        }
-        for (; largest && length < TOP_KEY; largest >>= 1) length++;
+        for (size_t i = 0; i < each; i++) bits |= glp1_get(symbols, i, width);
+        for (; bits && length < TOP_KEY; bits >>= 1) length++;
         keys[unit] = length;
     }
 }
@@ -236,19 +233,27 @@ GLP1_INLINE void add(const values *v, const uint8_t *symbols, unsigned width) {
     }
 }
 
-/* The same modulo 16, low half first. A byte above 15 is no symbol. */
+GLP1_INLINE unsigned add_half(unsigned old, unsigned s) { return (old + (s >> 1 ^ (0u - (s & 1)))) & 15; }
+
+/* The same modulo 16, low half first. Most symbols are 0: eight at a time are looked at. A byte above 15 is no symbol. */
 static glp1_status add_halves(const values *v, const uint8_t *symbols) {
-    unsigned all = 0;
+    uint64_t all = 0;
     for (size_t row = 0; row < v->rows; row++, symbols += v->row_values) {
         uint8_t *old = v->first + row * v->row_bytes;
-        for (size_t j = 0; j < v->row_values / 2; j++) {
-            unsigned s = symbols[2 * j], t = symbols[2 * j + 1];
-            unsigned low = old[j] + (s >> 1 ^ (0u - (s & 1))), high = (old[j] >> 4) + (t >> 1 ^ (0u - (t & 1)));
-            old[j] = (uint8_t)((low & 15) | (high & 15) << 4);
-            all |= s | t;
+        for (size_t from = 0; from < v->row_values; from += 8) {
+            size_t left = v->row_values - from, size = left < 8 ? left : 8;
+            uint64_t eight = 0;
+            if (left < 8) memcpy(&eight, symbols + from, left);
+            else memcpy(&eight, symbols + from, 8);
+            if (eight == 0) continue;
+            all |= eight;
+            for (size_t i = from; i < from + size; i += 2) {
+                uint8_t *both = old + i / 2;
+                *both = (uint8_t)(add_half(*both, symbols[i]) | add_half(*both >> 4, symbols[i + 1]) << 4);
+            }
         }
     }
-    MUST(all < 16);
+    MUST((all & UINT64_C(0xF0F0F0F0F0F0F0F0)) == 0);
     return GLP1_OK;
 }
 
@@ -267,7 +272,8 @@ glp1_status glp1_field_decode(glp1_decoder *d, glp1_lane *lane, uint32_t number)
     size_t mark = d->arena->used;
     TRY(glp1_take_memory(d, v.values * v.width, &symbols));
     TRY(read_symbols(d, lane, &v, symbols));
-    if (keys) note_keys(&v, symbols, lane->units, keys);
+    if (keys && v.width == 2) note_keys(&v, symbols, lane->units, keys, 2);
+    if (keys && v.width == 4) note_keys(&v, symbols, lane->units, keys, 4);
     field->keys = keys;
     if (v.element == INT4) TRY(add_halves(&v, symbols));
     else if (v.element == XOR8) exclusive_or(&v, symbols);

@@ -220,8 +220,9 @@ def test_mutated_payloads_end_as_they_do_in_the_reference(driver):
     """A named error in both, or the same bytes in both: the target digest is the one of what the reference makes."""
     rng = np.random.default_rng(2)
     made = 0
-    for _ in range(MUTATIONS):
-        case = any_payload(Unframed(rng))
+    for number in range(MUTATIONS):
+        if number % 8 == 0:
+            case = any_payload(Unframed(rng))
         record, changed = record_of(case), mutated(rng, case.data)
         wanted = by_the_reference(changed, record, case.source)
         patch = one_block(case.source, record, changed, wanted[1] or case.target)
