@@ -158,7 +158,7 @@ def one_block(source: bytes, record: Record, payload: bytes, target: bytes) -> b
         short(payload), NOTHING, short(target),
     )  # fmt: skip
     whole = [hashlib.sha256(each).digest() for each in (source, target)]
-    header = Header(False, len(source), len(target), *whole, len(payload), 1, 1 << 20, 40 << 20)
+    header = Header(False, len(source), len(target), *whole, len(payload), 1, 1 << 15, 2 << 20)
     return pack_head(header, [record]) + payload
 
 
