@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants caps glp1-apply conformance clean
+.PHONY: help setup demo up test check lint format lock bench overload bench-delta bench-release torture fuzz invariants caps glp1-apply conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ format: setup  ## Let ruff put the code in order
 bench: setup  ## Polls and reports against an empty handler, small fleet against big, and over sockets (10 minutes)
 	@$(BIN)/graylag bench poll $(ARGS)
 	@$(BIN)/graylag bench intake $(ARGS)
+
+overload: setup  ## Ten times what an API process can answer, at a rate that does not wait for answers (2 minutes, Linux; ARGS="--seconds 30 --json")
+	@$(BIN)/graylag bench overload $(ARGS)
 
 bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files; 4.2 GB: ARGS="--ours --only full.int8 --tiles 333")
 	@test -d "$(PAIRS)" || { echo "PAIRS= is a folder of base.* and full.* files" >&2; exit 2; }

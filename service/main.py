@@ -75,11 +75,11 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     """
     # The one key that signs at every poll.
     director = signing.quick(signing.signer_from(settings.director_key, "director"))
-    access_tokens = _access_tokens(settings)
+    access_tokens, pressure = _access_tokens(settings), Pressure()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, director, access_tokens, clock) as held:
+        async with _running(settings, director, access_tokens, pressure, clock) as held:
             app.state.process = held
             yield
 
@@ -97,7 +97,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     app.state.draining = False
     problems.install(app)
     app.add_middleware(BodyLimit)
-    app.add_middleware(DeviceDoor, shortcuts=device.SHORTCUTS)
+    app.add_middleware(DeviceDoor, shortcuts=device.SHORTCUTS, pressure=pressure)
     for module in (
         health,
         device,
@@ -120,7 +120,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, director: Signer, access_tokens: AccessTokens, clock: Clock
+    settings: Settings, director: Signer, access_tokens: AccessTokens, pressure: Pressure, clock: Clock
 ) -> AsyncIterator[Process]:
     """Everything that lives as long as the process; background loops end with it."""
     engine = database.engine_for(settings.database_url)
@@ -137,7 +137,6 @@ async def _running(
     take_in = Intake(Measurements(snapshots)).take_in
     intake: GroupCommit[Report, Receipt] = GroupCommit(async_engine, take_in)
     brakes = Brakes(engine, clock, pause_s=settings.brakes_pause_s)
-    pressure = Pressure()
     held = Process(
         settings=settings,
         engine=engine,

@@ -31,7 +31,7 @@ LIBRARY_HOMES = {
     "typer": r"service\.cli\..+|workers\.(processes|cli|commands\..+)|sdk_contract\.client\.cli",
     "alembic": r"migrations(\..+)?",
     "jwt": r"service\.tokens(\..*)?",
-    "uvicorn": r"service\.cli\.processes",
+    "uvicorn": r"service\.cli\.(processes|reception)",
 }
 """Library -> the modules that may know it; whoever wants to swap it has to look nowhere else."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import sys
 from types import FrameType
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 import uvicorn
 
 import migrations
+from service.cli.reception import Reception, Room, Visitor
 from service.config import settings
 from service.main import create_app
 from service.observability import configure_logging
@@ -60,6 +62,30 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain_s = drain_s
         self._draining = False
+        self._reception: Reception | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections in by ourselves; see `reception`."""
+        del sockets
+        listening = self.config.bind_socket()
+        await super().startup(sockets=[])
+        room = Room(
+            self.config.app.state.process.pressure,  # type: ignore[union-attr]  # as below
+            lambda: len(self.server_state.tasks),
+        )
+
+        def visitor(let_in: bool) -> Visitor:
+            parts = {"server_state": self.server_state, "app_state": self.lifespan.state}
+            return Visitor(room, let_in=let_in, config=self.config, **parts)
+
+        self._reception = Reception(listening, room, visitor)
+        self._reception.open()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nobody in any more, then end what is under way."""
+        if self._reception is not None:
+            self._reception.close()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain at the first signal; stop after that, or at the second one."""

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 BUSY = 0.7
 """Share of the time at work above which devices are asked to come less often."""
 MAX_STRETCH = 4.0
-LATE_S, HOPELESS_S = 0.25, 2.0
-"""From the first lateness on some requests are turned away, from the second on nearly all."""
-MOST = 0.95
-"""Some are always let in: else nobody would notice that it is over."""
+LATE_S = 0.25
+"""How late a process is that asks devices to come as seldom as possible."""
+PROMPT_S = 0.1
+"""How late a process may be at its requests; from the room for those that wait follows how late it is."""
+LEAST_ROOM, FIRST_ROOM, MOST_ROOM = 32, 500, 5000
+ONE_IN = 12
+"""Of so many that find no room one is let in: at a twelfth of what answering costs, turning the others away never takes
+more time than answering."""
 SHED_RETRY_S = 15
 RETRY_SPREAD = 3.0
 """The last device that was turned away comes back so many times later than the first."""
@@ -34,9 +38,22 @@ def stretch(load: Load) -> float:
     return 1 + (MAX_STRETCH - 1) * min(1.0, max(by_work, by_lateness))
 
 
-def turned_away(load: Load) -> float:
-    """The share of requests to turn away: none while things are on time, at most `MOST`."""
-    return MOST * min(1.0, max(0.0, load.late_s - LATE_S) / (HOPELESS_S - LATE_S))
+def room(past: int, late_s: float, most_waited: int) -> int:
+    """How many requests may wait for their turn from now on.
+
+    Bounded by time, as it is not the number that hurts: what stands in the queue is answered late, and as late as the
+    process is already.
+
+    Args:
+        past: how many were allowed until now.
+        late_s: how late the process was with them.
+        most_waited: at the same time, as long as that was allowed.
+    """
+    if late_s > PROMPT_S and most_waited > LEAST_ROOM:
+        return max(LEAST_ROOM, int(min(past, most_waited) * PROMPT_S / late_s))
+    if past < FIRST_ROOM or most_waited >= past:
+        return min(MOST_ROOM, past + past // 4)
+    return past
 
 
 def next_poll_s(base_s: float, load: Load, chance: float) -> int:

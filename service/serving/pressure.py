@@ -1,10 +1,9 @@
 """How loaded this process is, measured on itself: time at work, and how late its event loop wakes."""
 
 import asyncio
-import random
 import time
 
-from service.domain.load import Load, come_back_s, turned_away
+from service.domain.load import FIRST_ROOM, ONE_IN, Load, come_back_s, room
 from service.errors import Unavailable
 
 LOOK_EVERY_S = 0.1
@@ -19,29 +18,42 @@ class Pressure:
 
     Attributes:
         load: as of the last look.
+        inside: requests that have had their first turn and are not answered yet.
     """
 
     def __init__(self) -> None:
         """Start idle."""
         self.load = Load()
+        self.inside = 0
         self._pinned = False
         self._came = 0
+        self._room, self._most_waited, self._without_room = FIRST_ROOM, 0, 0
 
     def pin(self, load: Load) -> None:
         """Believe this from now on, whatever is measured: for simulations, which are always busy."""
         self.load, self._pinned = load, True
 
-    def admit(self) -> None:
-        """Turn some away while we are late: a quick no, so that the others are answered in time.
-
-        Raises:
-            Unavailable: come back later; the time is another for each device.
-        """
+    def enter(self) -> None:
+        """A request has its first turn."""
         self._came += 1
-        share = turned_away(self.load)
-        if share and random.random() < share:  # noqa: S311 - timing, not a secret
-            again = come_back_s(random.random())  # noqa: S311 - the same
-            raise Unavailable("more requests than this server can answer in time", retry_after_s=again)
+        self.inside += 1
+
+    def leave(self) -> None:
+        """It has been answered, whatever became of it."""
+        self.inside -= 1
+
+    def is_full(self, waiting: int) -> bool:
+        """Whether a request that has arrived finds no room, and is to be turned away before it costs anything.
+
+        Args:
+            waiting: how many have arrived before it and not had their first turn.
+        """
+        self._most_waited = max(self._most_waited, waiting)
+        if waiting < self._room or self._pinned:
+            return False
+        self._came += 1
+        self._without_room += 1
+        return self._without_room % ONE_IN != 0
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -63,9 +75,15 @@ class Pressure:
         if came < CROWD:
             wall_s, cpu_s = LOOK_EVERY_S, 0.0
         late = max(0.0, wall_s - LOOK_EVERY_S)
+        self._room, self._most_waited = room(self._room, late, self._most_waited), 0
         # A long delay counts at once; that it is over has to be seen a few times.
         smoothed = late if late > self.load.late_s else _mix(self.load.late_s, late)
         self.load = Load(min(1.0, _mix(self.load.busy, cpu_s / max(wall_s, 1e-9))), smoothed)
+
+
+def no_room(chance: float) -> Unavailable:
+    """The refusal; it may be sent again after a time that `chance`, 0 to 1, chooses."""
+    return Unavailable("more requests than this server can answer in time", retry_after_s=come_back_s(chance))
 
 
 def _mix(past: float, present: float) -> float:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.bench.command import intake, poll
+from service.cli.bench.overload.command import overload
 from workers.delta.bench import HEAD, measured, rows
 from workers.delta.measure import Measurement
 
@@ -18,6 +19,7 @@ ExistingFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, reada
 
 app.command()(poll)
 app.command()(intake)
+app.command()(overload)
 
 
 @app.callback()

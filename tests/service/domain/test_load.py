@@ -2,14 +2,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.load import (
+    FIRST_ROOM,
+    LEAST_ROOM,
     MAX_STRETCH,
-    MOST,
+    MOST_ROOM,
+    PROMPT_S,
     Load,
     come_back_s,
     first_after_outage_s,
     next_poll_s,
+    room,
     stretch,
-    turned_away,
 )
 
 loads = st.builds(Load, st.floats(0, 1), st.floats(0, 60))
@@ -27,19 +30,34 @@ def test_a_busy_server_asks_for_up_to_four_times_the_pause():
     assert stretch(Load(late_s=3)) == MAX_STRETCH
 
 
-def test_nobody_is_turned_away_by_a_server_that_is_on_time():
-    assert turned_away(Load(busy=1.0, late_s=0.25)) == 0
+def test_the_room_follows_how_late_those_were_who_had_waited():
+    assert room(1000, late_s=2 * PROMPT_S, most_waited=1000) == 500
+    assert room(1000, late_s=2 * PROMPT_S, most_waited=400) == 200
+    assert room(1000, late_s=1000, most_waited=1000) == LEAST_ROOM
 
 
-def test_a_hopelessly_late_server_still_lets_some_in():
-    assert turned_away(Load(late_s=60)) == MOST < 1
+def test_lateness_without_a_queue_takes_no_room_away():
+    assert room(FIRST_ROOM, late_s=5, most_waited=LEAST_ROOM) == FIRST_ROOM
+
+
+def test_the_room_comes_back_by_itself_and_grows_beyond_that_only_where_it_is_needed():
+    grown = LEAST_ROOM
+    for _ in range(20):
+        grown = room(grown, late_s=0, most_waited=0)
+    assert FIRST_ROOM <= grown < 1.25 * FIRST_ROOM
+    assert room(grown, late_s=0, most_waited=grown) > grown
+    assert room(MOST_ROOM, late_s=0, most_waited=MOST_ROOM) == MOST_ROOM
+
+
+@given(st.integers(LEAST_ROOM, MOST_ROOM), st.floats(0, 60), st.integers(0, 100_000))
+def test_there_is_always_some_room_and_never_without_bound(past, late_s, most_waited):
+    assert LEAST_ROOM <= room(past, late_s, most_waited) <= MOST_ROOM
 
 
 @given(loads, loads, chances)
-def test_more_load_never_brings_devices_sooner_nor_lets_more_in(one, other, chance):
+def test_more_load_never_brings_devices_sooner(one, other, chance):
     heavier = Load(max(one.busy, other.busy), max(one.late_s, other.late_s))
     assert next_poll_s(3600, heavier, chance) >= next_poll_s(3600, one, chance)
-    assert turned_away(heavier) >= turned_away(one)
 
 
 @given(chances)
