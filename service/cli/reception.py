@@ -24,7 +24,7 @@ from service.serving.pressure import Pressure, no_room
 
 DEVICES = b"POST /v1/model/"
 """How requests begin that may be turned away here; operators and probes are few."""
-BACKLOG, ROUND = 1024, 256
+BACKLOG, ROUND = 1024, 512
 """Connections that wait outside, and that are taken in one round of the loop. Small: who waits long is answered too late
 to hear it. Who finds the queue full tries again a second later, by the rules of TCP."""
 PAUSE_S = 0.1

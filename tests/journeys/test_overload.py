@@ -17,7 +17,7 @@ from tests.journeys.fleet_servers import fleet_servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DEVICES = 200
-TIMES, CALM_S = 4, 12
+TIMES, CALM_S = 4, 8
 
 
 @pytest.fixture(scope="module")

@@ -143,3 +143,29 @@ def test_a_report_is_one_that_the_contract_takes():
     events = [Event.model_validate(one) for one in json.loads(report(device, "a", "failed", 9, 1e9, rng))]
     assert [event.state for event in events][-1] == "failed"
     assert [event.seq for event in events] == list(range(len(events)))
+
+
+def test_a_restart_of_the_api_makes_no_spike():
+    """Who comes while it is away tries again spread out; the others do not notice."""
+    scenario = Scenario(poll_s=HOUR, outages=(Outage(from_hour=3, minutes=1),))
+    running, _ = simulate(scenario, 3000, 8)
+    assert 0 < running.tally.unanswered < 3000 * 8 / 60
+    assert spike(running, 3 * 60) < 2.5
+
+
+def test_devices_that_were_started_at_the_same_moment_drift_apart():
+    """Jitter: after a day of hourly polls, a fleet that began in one minute is spread over an hour and more."""
+    rng = random.Random(7)
+    moments = [0.0] * 3000
+    for _ in range(48):
+        moments = [at + next_poll_s(HOUR, Load(), rng.random()) for at in moments]
+    busiest = Counter(int(at % HOUR) // 60 for at in moments).most_common(1)[0][1]
+    # One minute of an hour has a sixtieth of an even load; together they began with all of it.
+    assert busiest / 3000 < 0.1
+
+
+def test_a_whole_fleet_that_is_turned_away_at_once_comes_back_evenly():
+    rng = random.Random(7)
+    seconds = Counter(come_back_s(rng.random()) for _ in range(30_000))
+    assert max(seconds.values()) < 1.3 * 30_000 / len(seconds)
+    assert len(seconds) >= 30
