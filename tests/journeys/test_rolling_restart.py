@@ -38,10 +38,11 @@ class Proxy:
     async def _is_ready(self, port):
         with suppress(OSError, EOFError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-            answer = await reader.read()
-            writer.close()
-            return answer.startswith(b"HTTP/1.1 200")
+            try:
+                writer.write(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                return (await reader.read()).startswith(b"HTTP/1.1 200")
+            finally:
+                writer.close()
         return False
 
 
