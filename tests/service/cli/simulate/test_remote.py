@@ -66,6 +66,19 @@ def test_a_pause_that_the_server_asks_for_is_one_of_its_own_seconds():
     assert simulation.tally.polls == simulation.tally.statuses[503] <= 100
 
 
+class Gone:
+    """A server that has been there."""
+
+    async def post(self, _device, _path, _body):
+        raise ConnectionError
+
+
+def test_a_server_that_goes_away_is_told_from_what_the_scenario_loses_and_is_not_stormed():
+    tally = driven(Gone(), rate=50, seconds=1).tally
+    assert 0 < tally.unreachable == tally.polls <= 52
+    assert tally.unanswered == 0
+
+
 def test_who_stops_it_waits_for_no_more_than_the_answers_that_are_under_way():
     stop = asyncio.Event()
     stop.set()
