@@ -10,8 +10,8 @@ LATE_S = 0.25
 PROMPT_S = 0.1
 """How late a process may be at its requests; from the room for those that wait follows how late it is."""
 LEAST_ROOM, FIRST_ROOM, MOST_ROOM = 32, 500, 5000
-ONE_IN = 12
-"""Of so many that find no room one is let in: at a twelfth of what answering costs, turning the others away never takes
+ONE_IN = 6
+"""Of so many that find no room one is let in: at a seventh of what answering costs, turning the others away never takes
 more time than answering."""
 SHED_RETRY_S = 15
 RETRY_SPREAD = 3.0
