@@ -358,11 +358,12 @@ def test_memory_does_not_grow_with_the_file(command, tmp_path: Path):
     most = []
     for size in (4_000_000, 24_000_000):
         rng = np.random.default_rng(7)
-        old = np.frombuffer(rng.bytes(size), np.uint8)
-        new = (old + (rng.random(size, np.float32) < 0.1)).astype(np.uint8)
+        weights = np.frombuffer(rng.bytes(size), np.uint8)
+        moved = (weights + (rng.random(size, np.float32) < 0.1)).astype(np.uint8)
+        old, new = (safetensors({"w": ("I8", part.tobytes())}, "") for part in (weights, moved))
         (tmp_path / "old").write_bytes(old)
-        (tmp_path / "patch").write_bytes(build(old.tobytes(), new.tobytes())[0])
+        (tmp_path / "patch").write_bytes(build(old, new)[0])
         watched = [sys.executable, "-c", WATCH, str(command), "old", "patch", "new"]
         most.append(int(subprocess.run(watched, cwd=tmp_path, check=True, capture_output=True).stdout))
-        assert (tmp_path / "new").read_bytes() == new.tobytes()
+        assert (tmp_path / "new").read_bytes() == new
     assert most[1] < most[0] + 2048
