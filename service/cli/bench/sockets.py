@@ -120,8 +120,17 @@ async def while_rebuilding(port: int, calls: Sequence[Call], per_second: float, 
 
 def rss_mb(pid: int) -> float:
     """The most memory that a process has held so far, MiB."""
+    return _memory_mb(pid, "VmHWM:")
+
+
+def rss_now_mb(pid: int) -> float:
+    """The memory that a process holds now, MiB."""
+    return _memory_mb(pid, "VmRSS:")
+
+
+def _memory_mb(pid: int, name: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
-    kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name))
     return round(kib / 1024, 1)
 
 

@@ -18,8 +18,6 @@ from service.cli.simulate.engine import POLL, Simulation
 
 ENROLL = "/v1/device/enroll"
 CONNECTIONS = 50
-
-
 TICK_S = 0.005
 """Pause between two looks at what is due."""
 MOST_BEHIND_S = 1.0

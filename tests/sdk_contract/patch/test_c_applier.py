@@ -25,6 +25,7 @@ from sdk_contract.patch.block import make_target, read_block_plan
 from sdk_contract.patch.container import Header, Op, Record, pack_head
 from sdk_contract.patch.transforms import Element
 from sdk_contract.vectors import load
+from tests.sdk_contract.patch.memory import Memory
 from tests.sdk_contract.patch.payloads import Payload, Unframed, any_payload
 from tests.sdk_contract.patch.test_block import LANES, coded, mutated
 from workers.delta.build import BuiltPatch, build_patch
@@ -134,17 +135,6 @@ def driver(folder: Path) -> Iterator[Driver]:
 @pytest.fixture(scope="module")
 def command(folder: Path) -> Path:
     return compile_c(folder, "glp1-apply", SOURCES, "-O2")
-
-
-class Memory:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size = len(data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        if length > len(self._data) - offset:
-            raise EOFError
-        return self._data[offset : offset + length]
 
 
 def short(data: bytes) -> bytes:

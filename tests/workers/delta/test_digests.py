@@ -6,17 +6,8 @@ from contextlib import closing
 
 import pytest
 
+from tests.sdk_contract.patch.memory import Memory
 from workers.delta.digests import LONG_CHUNK, DigestAhead, DigestAlong
-
-
-class Memory:
-    """A file in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = data, len(data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self.data[offset : offset + length]
 
 
 @pytest.mark.parametrize("kind", [DigestAlong, DigestAhead])

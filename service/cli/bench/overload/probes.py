@@ -4,10 +4,9 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from service.cli.bench.overload.small import rss_now_mb
 from service.cli.bench.overload.tally import percentiles_ms
+from service.cli.bench.sockets import rss_now_mb
 
 EVERY_S = 0.25
 PATIENCE_S = 5.0
@@ -80,8 +79,3 @@ async def get(port: int, path: str, token: str = "") -> str:
         return (await reader.readuntil(b"\r\n"))[9:12].decode()
     finally:
         writer.close()
-
-
-def log_tail(path: Path) -> str:
-    """The last lines of a log, for whoever wonders."""
-    return path.read_text(errors="replace")[-2000:]

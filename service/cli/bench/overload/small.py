@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,14 +62,11 @@ async def small_api(
         share: one of `NICE`.
         where: the cores.
     """
-    with bound(where.server):
-        serving = api_process(settings, directory)
-        pid, port = await serving.__aenter__()
-    try:
-        async with _companion(pid, share, where):
-            yield pid, port
-    finally:
-        await serving.__aexit__(None, None, None)
+    async with AsyncExitStack() as ended:
+        with bound(where.server):
+            pid, port = await ended.enter_async_context(api_process(settings, directory))
+        await ended.enter_async_context(_companion(pid, share, where))
+        yield pid, port
 
 
 @asynccontextmanager
@@ -92,13 +89,6 @@ def _make_nice(pid: int, by: int) -> None:
     """Niceness belongs to threads; those to come inherit it."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.setpriority(os.PRIO_PROCESS, int(thread.name), os.getpriority(os.PRIO_PROCESS, 0) + by)
-
-
-def rss_now_mb(pid: int) -> float:
-    """The memory that a process holds now, MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-    return round(kib / 1024, 1)
 
 
 class CpuClock:

@@ -61,8 +61,10 @@ async def overload(
     probes = Probes(pid, port, {"/health": "", "/ready": "", "/v1/admin/models": token})
     stored = events_in(database_url)
     looking = asyncio.create_task(probes.run())
-    told = await generate(Plan(pid, port, shape, phases))
-    looking.cancel()
+    try:
+        told = await generate(Plan(pid, port, shape, phases))
+    finally:
+        looking.cancel()
     stored = events_in(database_url) - stored
     return {
         "shape": str(shape),
