@@ -1,88 +1,88 @@
-# Everything a newcomer needs. `make setup` is implied by each of the others.
+# All development tasks. Each target runs `make setup` first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+PACKAGES := sdk_contract service workers migrations
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench overload bench-delta bench-release torture fuzz invariants caps glp1-apply conformance clean
+.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants pacing glp1-apply conformance clean
 
-help:  ## Show this list
+help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-setup: $(STAMP)  ## Make .venv/ from requirements.lock
+setup: $(STAMP)  ## Create .venv/ from requirements.lock
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; where $(PYTHON) is older: make PYTHON=python3.12 ..." >&2; exit 2; }
+	  { echo "Python 3.11 or newer is required; choose another interpreter with: make PYTHON=python3.12 ..." >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-demo: setup  ## The main job on real servers: two versions, 200 devices, one staged rollout (ARGS="--devices 50")
+demo: setup  ## Demo on real servers: two versions, 200 devices, one staged rollout (ARGS="--devices 50")
 	@$(BIN)/graylag demo $(ARGS)
 
-up: setup  ## The whole service in one terminal, data in .graylag/
+up: setup  ## Run the whole service in one terminal; data in .graylag/
 	@$(BIN)/graylag up $(ARGS)
 
-test: setup lint  ## All tests, against the real servers
+test: setup lint  ## All tests, on real servers
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-check: setup lint  ## Lint, types, import contracts, fast tests
+check: setup lint  ## Lint, types, import rules, fast tests
 	$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
+	@found=$$($(BIN)/deptry --no-ansi $(PACKAGES) 2>&1) || { echo "$$found" >&2; exit 1; }
+	@found=$$($(BIN)/deptry --no-ansi --ignore DEP002,DEP004 $(PACKAGES) tests 2>&1) || { echo "$$found" >&2; exit 1; }
 
-format: setup  ## Let ruff put the code in order
+format: setup  ## Format and fix the code with ruff
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-bench: setup  ## Polls and reports against an empty handler, small fleet against big, and over sockets (10 minutes)
+bench: setup  ## Cost of polls and events relative to an empty handler, by fleet size, and over sockets (10 minutes)
 	@$(BIN)/graylag bench poll $(ARGS)
-	@$(BIN)/graylag bench intake $(ARGS)
+	@$(BIN)/graylag bench events $(ARGS)
 
-overload: setup  ## Ten times what an API process can answer, at a rate that does not wait for answers (2 minutes, Linux; ARGS="--seconds 30 --json")
-	@$(BIN)/graylag bench overload $(ARGS)
+bench-delta: setup  ## Compare patch engines: ours, bsdiff4, zstd and others (PAIRS=folder with base.* and full.* files; 4.2 GB: ARGS="--ours --only full.int8 --repeat 333")
+	@test -d "$(PAIRS)" || { echo "Set PAIRS= to a folder with base.* and full.* files" >&2; exit 2; }
+	$(BIN)/python -m workers.delta.benchmark $(PAIRS) $(ARGS)
 
-bench-delta: setup  ## Patches against bsdiff4, zstd and others (PAIRS=folder of base.*/full.* files; 4.2 GB: ARGS="--ours --only full.int8 --tiles 333")
-	@test -d "$(PAIRS)" || { echo "PAIRS= is a folder of base.* and full.* files" >&2; exit 2; }
-	$(BIN)/python -m workers.delta.bench $(PAIRS) $(ARGS)
-
-bench-release: setup  ## OLD and NEW (TILES= times) from CI to a device as a patch, over real servers: seconds and memory (4.2 GB: 50 GB of disk)
-	@test -f "$(OLD)" -a -f "$(NEW)" || { echo "OLD= and NEW= are two files of weights" >&2; exit 2; }
-	GRAYLAG_RELEASE_PAIR=$(abspath $(OLD)),$(abspath $(NEW)) GRAYLAG_RELEASE_TILES=$(or $(TILES),1) GRAYLAG_PATIENCE_S=3600 \
+bench-release: setup  ## Time and memory of a release from CI to a device as a patch (OLD= NEW= files, REPEAT= copies; 4.2 GB needs 50 GB of disk)
+	@test -f "$(OLD)" -a -f "$(NEW)" || { echo "Set OLD= and NEW= to two weight files" >&2; exit 2; }
+	GRAYLAG_RELEASE_PAIR=$(abspath $(OLD)),$(abspath $(NEW)) GRAYLAG_RELEASE_REPEAT=$(or $(REPEAT),1) GRAYLAG_TEST_TIMEOUT_S=3600 \
 	  $(BIN)/python -m pytest -q --timeout 0 tests/journeys/test_release_by_patch.py
 
-torture: setup  ## The device client against every crash point, fault and cut (20 minutes, 6 GB of memory, 8 GB of disk)
+torture: setup  ## Test the device client at every crash point, fault and disconnect (20 minutes, 6 GB of memory, 8 GB of disk)
 	GRAYLAG_TORTURE=1 $(BIN)/python -m pytest tests/sdk_contract/client $(ARGS)
 
-fuzz: setup  ## An hour of mutated documents, tokens and requests: only named errors (SECONDS= and EXAMPLES= per case)
+fuzz: setup  ## Fuzz documents, tokens and requests for an hour (SECONDS= and EXAMPLES= per case)
 	GRAYLAG_FUZZ_SECONDS=$(or $(SECONDS),200) GRAYLAG_FUZZ_EXAMPLES=$(or $(EXAMPLES),150) \
-	  $(BIN)/python -m pytest -q --timeout 0 --capture=sys -p tests.service.fuzzing \
-	  tests/service/test_mutations.py tests/service/api/test_fuzz.py
+	  $(BIN)/python -m pytest -q --timeout 0 --capture=sys -p tests.service.support.fuzzing \
+	  tests/service/tokens/test_mutations.py tests/service/api/test_fuzz.py
 
-invariants: setup  ## A hundred thousand operations on rollouts from four racing processes: no promise is broken (OPERATIONS=)
+invariants: setup  ## Check the rollout invariants under 100,000 operations of four concurrent processes (OPERATIONS=)
 	GRAYLAG_INVARIANTS=$(or $(OPERATIONS),100000) \
-	  $(BIN)/python -m pytest -q -s --timeout 0 tests/service/serving/test_invariants.py
+	  $(BIN)/python -m pytest -q -s --timeout 0 tests/service/serving/invariants/test_invariants.py
 
-caps: setup  ## A hundred thousand polls of four API processes over sockets: no offer beyond a cap or a byte budget (POLLS=)
-	GRAYLAG_CAP_POLLS=$(or $(POLLS),100000) \
-	  $(BIN)/python -m pytest -q -s --timeout 0 tests/journeys/test_caps_over_http.py
+pacing: setup  ## Check the pacing limits under 100,000 polls of four API processes over sockets (POLLS=)
+	GRAYLAG_PACING_POLLS=$(or $(POLLS),100000) \
+	  $(BIN)/python -m pytest -q -s --timeout 0 tests/journeys/test_pacing_over_http.py
 
-glp1-apply:  ## The applier of patches in C, for devices: build/glp1-apply (a C compiler, libzstd, libcrypto; CC= CFLAGS=)
+glp1-apply:  ## Build the C patch applier for devices, build/glp1-apply (needs a C compiler, libzstd, libcrypto; CC= CFLAGS=)
 	@mkdir -p build
 	$(CC) -std=c11 $(or $(CFLAGS),-O3) -Wall -Wextra -Werror -pedantic sdk_contract/patch/c/*.c -lzstd -lcrypto -o build/glp1-apply
 
-conformance: setup  ## The reference client against every scenario of the contract
+conformance: setup  ## Run the conformance scenarios against the reference client
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)
 
-lock: setup  ## Pin every dependency anew, with hashes and without index addresses
+lock: setup  ## Update requirements.lock: all dependencies, with hashes and without index URLs
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --extra embedded --group dev pyproject.toml deploy/build-requirements.in -o requirements.lock
 
-clean:  ## Remove the environment and the embedded data
+clean:  ## Delete the virtual environment and the local data
 	rm -rf $(VENV) .graylag build *.egg-info

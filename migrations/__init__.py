@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from service.errors import Refusal
+from service.errors import UserFacingError
 
 
 def config(url: str) -> Config:
@@ -53,7 +53,7 @@ def head() -> str | None:
     return ScriptDirectory(str(Path(__file__).parent)).get_current_head()
 
 
-class StaleSchema(Refusal):
+class StaleSchema(UserFacingError):
     """The database is not at the revision that the code asks for."""
 
 

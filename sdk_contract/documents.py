@@ -1,8 +1,10 @@
-"""The four signed documents, their fields, and the one way to open each.
+"""The four signed documents: their fields and how to verify each.
 
-Times are strings `YYYY-MM-DDTHH:MM:SSZ`, always UTC and always of this length, so that a client in
-C compares them with `strcmp`. Digests are 64 lower-case hex digits. Unknown fields are refused but
-under `ext`, where anything may stand that an older client can ignore.
+Formats that all documents share:
+
+- Times are strings `YYYY-MM-DDTHH:MM:SSZ`, always in UTC. The length is fixed, so a C client compares them with `strcmp`.
+- Digests are 64 lowercase hex digits.
+- An unknown field is an error, except below `ext`, where a newer server may put what an older client can ignore.
 """
 
 import base64
@@ -12,47 +14,48 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from sdk_contract import strict_json
-from sdk_contract.envelope import Role, key_id, peek, unseal
+from sdk_contract.envelope import Role, key_id, unverified_payload, verify_envelope
 from sdk_contract.errors import Expired, Malformed, TrustChainBroken
-from sdk_contract.fields import Checked, Rule, length, number, read_object, text, within
-from sdk_contract.writing import Written
+from sdk_contract.formats import PatchFormat
+from sdk_contract.signing import SignedDocument
+from sdk_contract.validation import Constraint, Validated, between, length, parse_object, pattern
 
-Sha256 = Annotated[str, text(r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, pattern(r"^[0-9a-f]{64}$")]
 Timestamp = Annotated[
     str,
-    # Not `\d`, which is any digit of any script here, and only 0 to 9 elsewhere. Years 2000 to 2999: adding a
-    # few seconds to the last moment of 9999, or reading one before 1970, fails in half of all libraries.
-    text(r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"),
-    # 30 February would be one string to compare and another failure in every library.
-    Rule(datetime.fromisoformat, {}),
+    # `[0-9]`, because Python's `\d` also matches digits of other scripts. Only the years 2000 to 2999, because many
+    # libraries fail on times before 1970 or on sums that pass the year 9999.
+    pattern(r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"),
+    # Rejects dates that do not exist, such as 30 February, because libraries disagree about them.
+    Constraint(datetime.fromisoformat, {}),
 ]
-Name = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Label = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")]
-FileName = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-DeviceId = Annotated[str, text(r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
-KeyId = Annotated[str, text(r"^[0-9a-f]{16}$")]
-PublicKey = Annotated[str, text(r"^[A-Za-z0-9+/]{43}=$")]
-Counter = Annotated[int, number(0, 2**53)]
-Size = Annotated[int, number(0, 2**53)]
-Short = Annotated[str, length(0, 64)]
+Name = Annotated[str, pattern(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Label = Annotated[str, pattern(r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")]
+FileName = Annotated[str, pattern(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+DeviceId = Annotated[str, pattern(r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
+KeyId = Annotated[str, pattern(r"^[0-9a-f]{16}$")]
+PublicKey = Annotated[str, pattern(r"^[A-Za-z0-9+/]{43}=$")]
+Counter = Annotated[int, between(0, strict_json.MAX_INTEGER)]
+Size = Annotated[int, between(0, strict_json.MAX_INTEGER)]
+ShortText = Annotated[str, length(0, 64)]
 
 RoleName = Literal["root", "publisher", "director", "patcher"]
-Action = Literal["install", "rollback", "hold", "none"]
+Action = Literal["install", "rollback", "pause", "none"]
 
 
-def timestamp(moment: datetime) -> str:
-    """`moment` in the one spelling of the documents, cut to the second."""
+def format_timestamp(moment: datetime) -> str:
+    """`moment` as documents write it, in UTC, truncated to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Document(Written):
-    """Base of the four: frozen, exact, with one byte form.
+class Document(SignedDocument):
+    """Base of the four documents.
 
     Attributes:
-        payload_type: what the envelope says it holds.
-        role: whose signature counts.
-        limit: bound of the envelope in bytes.
+        payload_type: media type of the payload, as the envelope states it.
+        role: the role that must sign the document.
+        limit: maximum size of the envelope in bytes.
         ext: additions that an older client may ignore.
     """
 
@@ -63,36 +66,36 @@ class Document(Written):
     ext: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, envelope: bytes, role: Role) -> Self:
-        """The document in `envelope`, once `role` vouches for it; expiry is the caller's question.
+    def from_envelope(cls, envelope: bytes, role: Role) -> Self:
+        """Verify the signatures of `envelope` by `role`, then parse its payload. Does not check the expiry.
 
         Raises:
-            ContractError: any of `envelope.unseal`, and `Malformed` for wrong fields.
+            ContractError: an error of `envelope.verify_envelope`, or `Malformed` for invalid fields.
         """
-        return cls.from_payload(unseal(envelope, cls.payload_type, role, limit=cls.limit))
+        return cls.from_payload(verify_envelope(envelope, cls.payload_type, role, limit=cls.limit))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
-        """Parse bytes that have been verified already.
+        """Parse a payload whose signatures have already been verified.
 
         Raises:
-            Malformed: not strict JSON, or not the fields of this document.
+            Malformed: the payload is not strict JSON, or its fields are invalid.
         """
-        found: Self = read_object(cls, strict_json.loads(payload, limit=cls.limit))
-        return found
+        document: Self = parse_object(cls, strict_json.loads(payload, limit=cls.limit))
+        return document
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoleKeys(Checked):
-    """The keys of a role and how many different ones must sign."""
+class RoleKeys(Validated):
+    """The keys of a role, and how many different ones must sign."""
 
     keys: Annotated[list[KeyId], length(1, 16)]
-    threshold: Annotated[int, within(1, 16)]
+    threshold: Annotated[int, between(1, 16)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key(Checked):
-    """One public key, raw bytes in base64."""
+class Key(Validated):
+    """One public key: raw bytes in base64."""
 
     alg: Literal["ed25519"] = "ed25519"
     public: PublicKey
@@ -100,7 +103,7 @@ class Key(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class TrustBundle(Document):
-    """Who may sign what; N+1 is believed when the roots of N and of N+1 have signed it."""
+    """The keys and thresholds of every role. A device accepts version N+1 if the roots of N and of N+1 signed it."""
 
     payload_type: ClassVar[str] = "application/vnd.graylag.trust.v1+json"
     role: ClassVar[RoleName] = "root"
@@ -112,52 +115,54 @@ class TrustBundle(Document):
     roles: dict[RoleName, RoleKeys]
 
     def for_role(self, name: RoleName) -> Role:
-        """The keys and threshold that count for documents of a role.
+        """The keys and the threshold that verify documents of role `name`.
 
         Raises:
-            Malformed: the bundle has no such role, or names a key that it does not hold.
+            Malformed: the bundle lacks the role or one of its keys.
         """
         try:
             entry = self.roles[name]
-            held = {keyid: base64.b64decode(self.keys[keyid].public) for keyid in entry.keys}
+            keys = {keyid: base64.b64decode(self.keys[keyid].public) for keyid in entry.keys}
         except KeyError as error:
             raise Malformed(f"the trust bundle lacks {error} for role {name}") from error
-        return Role(held, entry.threshold)
+        return Role(keys, entry.threshold)
 
     @classmethod
-    def open_first(cls, envelope: bytes) -> Self:
-        """The bundle that came with the app: it vouches for itself, so its channel must be trusted.
+    def from_initial_envelope(cls, envelope: bytes) -> Self:
+        """Verify the trust bundle that shipped with the app.
+
+        The bundle is verified with its own root keys, so it must arrive through a trusted channel.
 
         Raises:
-            ContractError: as `open`.
+            ContractError: any error of `from_envelope`.
         """
-        claimed = cls.from_payload(peek(envelope, limit=cls.limit))
-        return cls.open(envelope, claimed.for_role("root"))
+        claimed = cls.from_payload(unverified_payload(envelope, limit=cls.limit))
+        return cls.from_envelope(envelope, claimed.for_role("root"))
 
-    def open_next(self, envelope: bytes) -> Self:
-        """The successor of this bundle.
+    def verify_successor(self, envelope: bytes) -> Self:
+        """Verify the trust bundle that follows this one.
 
         Raises:
-            TrustChainBroken: not version N+1.
-            ContractError: not signed by the threshold of N's root and of N+1's root.
+            TrustChainBroken: its version is not N+1.
+            ContractError: the root threshold of N or of N+1 is not met.
         """
-        successor = self.open(envelope, self.for_role("root"))
-        self.open(envelope, successor.for_role("root"))
+        successor = self.from_envelope(envelope, self.for_role("root"))
+        self.from_envelope(envelope, successor.for_role("root"))
         if successor.version != self.version + 1:
             raise TrustChainBroken(f"version {successor.version} does not follow {self.version}")
         return successor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Component(Checked):
+class Component(Validated):
     """One file of a variant.
 
     Attributes:
-        name: what it is: `backbone`, `vision`, `tokenizer`, ...
-        path: file name that the runtime sees; a base name, never a path.
-        size: bytes; a hard stop for every download.
-        sha256: of the file.
-        format: what the server found inside; for information.
+        name: role of the file, for example `backbone`, `vision` or `tokenizer`.
+        path: file name that the runtime opens; never contains a folder.
+        size: bytes; a hard limit for every download.
+        sha256: digest of the file.
+        format: file format that the server detected; informational.
     """
 
     name: Name
@@ -168,12 +173,12 @@ class Component(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant(Checked):
-    """One build of a version for a class of device.
+class Variant(Validated):
+    """One build of a version for a class of devices.
 
     Attributes:
-        selector: cohort-rule JSON over device attributes; empty matches every device.
-        priority: the highest that matches wins.
+        selector: cohort rule (JSON) over device attributes; empty matches every device.
+        priority: the matching variant with the highest priority wins.
     """
 
     name: Name
@@ -184,7 +189,12 @@ class Variant(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(Document):
-    """What a version is: the publisher's word, valid on every device and for ever addressed by digest."""
+    """The content of a version, signed by the publisher. The same for every device; addressed by its digest.
+
+    Attributes:
+        counter: rises with every version of the model; rollback protection compares it.
+        floor: minimum counter that a device accepts after it installed this version.
+    """
 
     payload_type: ClassVar[str] = "application/vnd.graylag.manifest.v1+json"
     role: ClassVar[RoleName] = "publisher"
@@ -200,23 +210,23 @@ class Manifest(Document):
     expires: Timestamp
 
     def __post_init__(self) -> None:
-        """Read the fields; a directive names a variant, so a name has to mean one.
+        """Validate the fields, and that variant names are unique, because a directive names a variant.
 
         Raises:
-            Malformed: a field is not as its annotation says, or two variants have one name.
+            Malformed: a field is invalid, or two variants share a name.
         """
         super().__post_init__()
         if len({variant.name for variant in self.variants}) != len(self.variants):
-            raise Malformed("variants: two have the same name")
+            raise Malformed("variants: two variants share a name")
 
     def variant(self, name: str) -> Variant | None:
-        """The variant of that name, if the manifest has it."""
+        """The variant called `name`, or None."""
         return next((variant for variant in self.variants if variant.name == name), None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bytes(Checked):
-    """A file by its content."""
+class FileDigest(Validated):
+    """Digest and size of a file."""
 
     sha256: Sha256
     size: Size
@@ -224,16 +234,21 @@ class Bytes(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class PatchDescriptor(Document):
-    """A patch as its builder proved it; the target still has to be one that a manifest names."""
+    """A patch and the files that it connects, signed by the patcher. The manifest must still name the target file.
+
+    Attributes:
+        index_sha256: digest of the patch's header and index; absent for formats without an index.
+        working_set: bytes of memory that applying the patch takes.
+    """
 
     payload_type: ClassVar[str] = "application/vnd.graylag.patch.v1+json"
     role: ClassVar[RoleName] = "patcher"
     limit: ClassVar[int] = 16 * 1024
 
-    format: Literal["glp1", "bsdiff40"]
-    source: Bytes
-    target: Bytes
-    patch: Bytes
+    format: PatchFormat
+    source: FileDigest
+    target: FileDigest
+    patch: FileDigest
     index_sha256: Sha256 | None = None
     working_set: Size
     issued: Timestamp
@@ -241,15 +256,17 @@ class PatchDescriptor(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Directive(Document):
-    """What one device shall do now, in answer to one request.
+    """What one device must do now; the signed response to one poll.
 
     Attributes:
-        nonce: echo of the request's nonce, or empty where it sent none.
-        request_sha256: of the request body, byte for byte.
-        manifest_sha256: digest of the manifest's payload; with `install` and `rollback`.
-        variant: which build of it.
-        ext: `activation: hold` stops the device at `STAGED` until a later directive for the attempt lacks it; only
-            clients that announce the feature `hold` are told so. `retry: true` lets a version be tried again.
+        nonce: the poll's nonce; empty if the poll had none.
+        request_sha256: digest of the poll's body, byte for byte.
+        action: `install` or `rollback` to the named version, `pause` (change nothing, also no open attempt), or `none`.
+        manifest_sha256: digest of the manifest's payload; present with `install` and `rollback`.
+        variant: the variant of the manifest that this device installs.
+        ext: `activation: deferred` makes the device wait in `STAGED` until a directive for the same attempt comes
+            without it; only sent to clients that announce the feature `deferred_activation`. `retry: true` allows
+            a version that failed on this device before.
     """
 
     payload_type: ClassVar[str] = "application/vnd.graylag.directive.v1+json"
@@ -258,37 +275,38 @@ class Directive(Document):
 
     device_id: DeviceId
     model: Name
-    nonce: Short = ""
+    nonce: ShortText = ""
     request_sha256: Sha256
     action: Action
-    reason: Short
+    reason: ShortText
     manifest_sha256: Sha256 | None = None
     variant: Name | None = None
-    attempt_id: Short | None = None
-    next_poll_s: Annotated[int, within(0, 7 * 86400)]
+    attempt_id: ShortText | None = None
+    next_poll_s: Annotated[int, between(0, 7 * 86400)]
     issued: Timestamp
     expires: Timestamp
 
 
-def require_fresh(document: TrustBundle | Manifest | Directive, now: datetime) -> None:
-    """Refuse a document whose time is over, for new installs only: what runs keeps running.
+def check_not_expired(document: TrustBundle | Manifest | Directive, now: datetime) -> None:
+    """Reject an expired document. Expiry blocks new installs only; the running version is never affected.
 
     Raises:
         Expired: `now` is at or after `expires`.
     """
-    if timestamp(now) >= document.expires:
+    if format_timestamp(now) >= document.expires:
         raise Expired(f"{type(document).__name__} expired at {document.expires}")
 
 
 def public_key_entry(public_key: bytes) -> tuple[str, Key]:
-    """A raw public key as the trust bundle lists it: its id and its entry."""
+    """The key id and the trust bundle's entry of a raw public key."""
     return key_id(public_key), Key(public=base64.b64encode(public_key).decode())
 
 
 def payload_digest(envelope: bytes, *, limit: int = Manifest.limit) -> str:
-    """SHA-256 of an envelope's payload, hex: how a directive names a manifest. Proves nothing alone.
+    """SHA-256 of an envelope's payload in hex, as a directive names a manifest. Does not verify the envelope.
 
     Raises:
-        Oversize, Malformed: as `envelope.peek`.
+        Oversize: the envelope is longer than `limit`.
+        Malformed: the bytes are not an envelope.
     """
-    return hashlib.sha256(peek(envelope, limit=limit)).hexdigest()
+    return hashlib.sha256(unverified_payload(envelope, limit=limit)).hexdigest()

@@ -1,8 +1,8 @@
-"""DSSE envelopes: bytes, their type, and who vouches for both.
+"""DSSE envelopes: a payload, its type, and signatures over both.
 
-The signature covers PAE(type, payload) (DSSE 1.0.2), so the payload is never canonicalised, and it
-is checked before any parser sees the payload. A threshold counts unique *public keys*: one key
-listed under two ids is one voice.
+The signatures cover PAE(type, payload) (DSSE 1.0.2), so the payload needs no canonical form, and the signatures are
+verified before any parser reads the payload. Thresholds count unique public *keys*: one key listed under two ids
+counts once.
 """
 
 import base64
@@ -22,7 +22,7 @@ MAX_SIGNATURES = 16
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Who may sign a kind of document.
+    """The keys that may sign a kind of document.
 
     Attributes:
         keys: key id -> raw Ed25519 public key, 32 bytes.
@@ -34,95 +34,94 @@ class Role:
 
 
 def key_id(public_key: bytes) -> str:
-    """Short name of a key: the first 16 hex digits of its SHA-256. A hint, never a proof."""
+    """The first 16 hex digits of the key's SHA-256. Finds a key in a bundle; proves nothing."""
     return hashlib.sha256(public_key).hexdigest()[:16]
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Pre-authentication encoding, the bytes that are signed (DSSE 1.0.2, protocol.md)."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    """Pre-authentication encoding: the bytes that are signed (DSSE 1.0.2, protocol.md)."""
+    encoded_type = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(encoded_type), encoded_type, len(payload), payload)
 
 
-def unseal(envelope: bytes, payload_type: str, role: Role, *, limit: int) -> bytes:
-    """The payload of `envelope`, once `role` is known to vouch for it.
+def verify_envelope(envelope: bytes, payload_type: str, role: Role, *, limit: int) -> bytes:
+    """Verify the signatures of `envelope` by `role`; return the payload.
 
     Args:
-        envelope: JSON bytes from outside.
-        payload_type: the only kind of document that is welcome here.
-        role: whose signatures count, and how many are needed.
-        limit: bound of the envelope in bytes.
+        envelope: JSON bytes from an untrusted source.
+        payload_type: the only accepted type.
+        role: the accepted keys and their threshold.
+        limit: maximum size of the envelope in bytes.
 
     Raises:
         Oversize: the envelope is longer than `limit`.
-        Malformed: not an envelope.
-        WrongPayloadType: an envelope of another kind.
+        Malformed: the bytes are not an envelope.
+        WrongPayloadType: the envelope has another type.
         UnknownKey: no signature is by a key of the role.
-        SignatureInvalid: a signature by a key of the role does not fit.
-        ThresholdNotMet: too few different keys.
+        SignatureInvalid: a signature by a key of the role does not verify.
+        ThresholdNotMet: too few different keys have signed.
     """
-    kind, payload, signatures = _parse(envelope, limit)
-    if kind != payload_type:
-        raise WrongPayloadType(f"expected {payload_type}, got {kind[:100]}")
-    _count_voices(pae(kind, payload), signatures, role)
+    claimed_type, payload, signatures = _parse(envelope, limit)
+    if claimed_type != payload_type:
+        raise WrongPayloadType(f"expected {payload_type}, got {claimed_type[:100]}")
+    _check_threshold(pae(claimed_type, payload), signatures, role)
     return payload
 
 
-def peek(envelope: bytes, *, limit: int) -> bytes:
-    """The payload, **unverified**: for its digest, or to find which keys to ask about.
+def unverified_payload(envelope: bytes, *, limit: int) -> bytes:
+    """The payload, **unverified**: for its digest, or to find the keys that should have signed it.
 
     Raises:
         Oversize: the envelope is longer than `limit`.
-        Malformed: not an envelope.
+        Malformed: the bytes are not an envelope.
     """
     return _parse(envelope, limit)[1]
 
 
-def _count_voices(message: bytes, signatures: list[tuple[str, bytes]], role: Role) -> None:
-    voices: set[bytes] = set()
-    known = False
+def _check_threshold(message: bytes, signatures: list[tuple[str, bytes]], role: Role) -> None:
+    signed_by: set[bytes] = set()
     for keyid, signature in signatures:
         public_key = role.keys.get(keyid)
-        if public_key is None:
-            continue
-        known = True
-        _verify(public_key, signature, message)
-        voices.add(public_key)
-    if not known:
+        if public_key is not None:
+            _verify_signature(public_key, signature, message)
+            signed_by.add(public_key)
+    if not signed_by:
         raise UnknownKey("no signature is by a key of this role")
-    if len(voices) < max(1, role.threshold):
-        raise ThresholdNotMet(f"{len(voices)} of {role.threshold} different keys have signed")
+    if len(signed_by) < max(1, role.threshold):
+        raise ThresholdNotMet(f"{len(signed_by)} different keys have signed, {role.threshold} are required")
 
 
-def _verify(public_key: bytes, signature: bytes, message: bytes) -> None:
+def _verify_signature(public_key: bytes, signature: bytes, message: bytes) -> None:
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except (InvalidSignature, ValueError) as error:
-        raise SignatureInvalid(f"signature by {key_id(public_key)} does not fit") from error
+        raise SignatureInvalid(f"the signature by key {key_id(public_key)} does not verify") from error
 
 
 def _parse(envelope: bytes, limit: int) -> tuple[str, bytes, list[tuple[str, bytes]]]:
+    """Payload type, payload and (key id, signature) pairs."""
     outer = strict_json.loads(envelope, limit=limit)
     try:
-        kind, payload, entries = outer["payloadType"], outer["payload"], outer["signatures"]
+        payload_type, payload, entries = outer["payloadType"], outer["payload"], outer["signatures"]
         if not isinstance(entries, list):
-            raise Malformed("signatures are a list")
-        signatures = [(entry["keyid"], _decode(entry["sig"])) for entry in entries]
-        parsed = kind, _decode(payload), signatures
+            raise Malformed("signatures must be a list")
+        signatures = [(entry["keyid"], _decode_base64(entry["sig"])) for entry in entries]
+        parsed = payload_type, _decode_base64(payload), signatures
     except (KeyError, TypeError, AttributeError) as error:
         raise Malformed("an envelope is {payloadType, payload, signatures: [{keyid, sig}]}") from error
-    if not isinstance(kind, str) or not all(isinstance(keyid, str) for keyid, _ in signatures):
-        raise Malformed("payloadType and keyid are strings")
+    if not isinstance(payload_type, str) or not all(isinstance(keyid, str) for keyid, _ in signatures):
+        raise Malformed("payloadType and keyid must be strings")
     if len(signatures) > MAX_SIGNATURES:
         raise Malformed(f"{len(signatures)} signatures, at most {MAX_SIGNATURES} are allowed")
     return parsed
 
 
-def _decode(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         decoded = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError) as error:
         raise Malformed("not base64") from error
+    # Libraries disagree on unused bits in the last character, so only one spelling is accepted.
     if base64.b64encode(decoded).decode() != text:
-        raise Malformed("base64 with stray bits at its end: libraries differ on it")
+        raise Malformed("base64 whose last character has unused bits set")
     return decoded

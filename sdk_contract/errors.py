@@ -1,27 +1,27 @@
-"""Every way in which a device refuses: a stable code, a class that decides what to do next."""
+"""The errors of the contract. Every error has a stable code and the reaction that a client must show."""
 
 from enum import StrEnum
 
 
 class Reaction(StrEnum):
-    """What a client does after an error of a class (`README.md`, "Errors")."""
+    """What a client does after an error (`README.md`, section 13)."""
 
     RETRY = "retry"
-    FULL = "full"
+    FULL_DOWNLOAD = "full_download"
     STOP = "stop"
     ROLL_BACK = "roll_back"
     WAIT = "wait"
 
 
 class ContractError(Exception):
-    """A named refusal.
+    """Base of all errors that a device reports.
 
     Attributes:
-        code: stable string, for example `signature_invalid`; SDKs in every language use the same.
-        number: the same as an integer, 1xxx network and storage, 2xxx security, 3xxx patch,
-            4xxx activation, 5xxx policy.
+        code: stable string, for example `signature_invalid`; the same in the SDKs of all languages.
+        number: the code as an integer: 1xxx network and storage, 2xxx security, 3xxx patch, 4xxx activation,
+            5xxx policy.
         reaction: what the client does next.
-        detail: a sentence for people; never needed to decide.
+        detail: one sentence for people; code must not depend on it.
     """
 
     code = "contract"
@@ -29,55 +29,55 @@ class ContractError(Exception):
     reaction = Reaction.STOP
 
     def __init__(self, detail: str = "") -> None:
-        """Keep the sentence; the code belongs to the class."""
+        """Store `detail`; the code belongs to the class."""
         super().__init__(f"{self.code}: {detail}" if detail else self.code)
         self.detail = detail
 
 
 class SignatureInvalid(ContractError):
-    """A signature by a known key does not fit the bytes."""
+    """A signature by a known key does not verify."""
 
     code, number = "signature_invalid", 2001
 
 
 class ThresholdNotMet(ContractError):
-    """Fewer unique keys than the role asks for have signed."""
+    """Fewer different keys have signed than the role requires."""
 
     code, number = "threshold_not_met", 2002
 
 
 class UnknownKey(ContractError):
-    """None of the signatures is by a key of the role."""
+    """No signature is by a key of the role."""
 
     code, number = "unknown_key", 2003
 
 
 class WrongPayloadType(ContractError):
-    """The envelope says that it holds another kind of document."""
+    """The envelope holds another kind of document."""
 
-    code, number = "payload_type", 2004
+    code, number = "wrong_payload_type", 2004
 
 
 class RollbackRefused(ContractError):
-    """The version is older than what the device runs, or below its floor, and nobody allowed that."""
+    """The version is below the floor, or older than the running one without an order to roll back."""
 
-    code, number = "rollback", 2005
+    code, number = "rollback_refused", 2005
 
 
 class Expired(ContractError):
-    """The document's time is over; it starts no new install."""
+    """The document has expired; it cannot start a new install."""
 
     code, number = "expired", 2006
 
 
 class MixedVersions(ContractError):
-    """Parts of different versions were offered as one."""
+    """Parts of different versions were offered as one version."""
 
     code, number = "mixed_versions", 2007
 
 
 class Oversize(ContractError):
-    """More bytes than were signed or than the bound of the document's kind."""
+    """More bytes than were signed, or than the limit of this kind of document."""
 
     code, number = "oversize", 2008
 
@@ -89,7 +89,7 @@ class WrongDevice(ContractError):
 
 
 class WrongNonce(ContractError):
-    """The directive does not answer this poll: a replay."""
+    """The directive does not carry the nonce of this poll: a replay."""
 
     code, number = "wrong_nonce", 2010
 
@@ -101,48 +101,48 @@ class WrongRequest(ContractError):
 
 
 class InputHashMismatch(ContractError):
-    """Downloaded bytes are not those that were signed."""
+    """The downloaded bytes do not have the signed digest."""
 
-    code, number, reaction = "input_hash_mismatch", 2012, Reaction.FULL
+    code, number, reaction = "input_hash_mismatch", 2012, Reaction.FULL_DOWNLOAD
 
 
 class OutputHashMismatch(ContractError):
-    """A patch gave other bytes than the manifest names."""
+    """The patch produced bytes that do not have the manifest's digest."""
 
-    code, number, reaction = "output_hash_mismatch", 2013, Reaction.FULL
+    code, number, reaction = "output_hash_mismatch", 2013, Reaction.FULL_DOWNLOAD
 
 
 class WrongVariant(ContractError):
-    """The variant is not for this class of device."""
+    """The manifest does not have the variant that the directive names."""
 
     code, number = "wrong_variant", 2014
 
 
 class Malformed(ContractError):
-    """Not the JSON, or not the fields, that the document's kind asks for."""
+    """The bytes are not valid JSON, or a field does not match its schema."""
 
     code, number = "malformed", 2015
 
 
 class TrustChainBroken(ContractError):
-    """A trust bundle does not follow from the one before it."""
+    """A trust bundle's version does not follow the version before it."""
 
-    code, number = "trust_chain", 2016
+    code, number = "trust_chain_broken", 2016
 
 
 class WrongManifest(ContractError):
-    """The manifest is not the one that the directive names."""
+    """The manifest is missing, or is not the one that the directive names."""
 
     code, number = "wrong_manifest", 2017
 
 
 class WrongModel(ContractError):
-    """A document speaks of another model than was asked for."""
+    """A document is for another model than the device asked for."""
 
     code, number = "wrong_model", 2018
 
 
 class FastForward(ContractError):
-    """The floor leaps so far that nothing genuine might ever be above it."""
+    """The manifest raises the floor so far that it could lock out every later version."""
 
     code, number = "fast_forward", 2019

@@ -1,7 +1,7 @@
-"""JSON as all SDKs must read it: no duplicate key, no float, bounded size and depth.
+"""JSON that every library parses alike: no duplicate keys, no floats, bounded size and depth.
 
-Libraries differ on the corners (Python keeps the last of two equal keys, others the first), and a
-difference between two readers of one signed document is a hole. So the corners are refused.
+Libraries disagree on corner cases: Python keeps the last of two equal keys, others keep the first. If two readers
+parse one signed document differently, an attacker can use the difference. So this module rejects those cases.
 """
 
 import json
@@ -14,19 +14,19 @@ MAX_DEPTH = 8
 MAX_INTEGER = 2**53 - 1
 """Largest integer that every JSON library keeps exactly."""
 
-# Possessive, and content with a missing end: else a long string that never ends is read once per quote in it.
+# Possessive, and the closing quote is optional: else an unterminated string is scanned once per quote in it.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes, *, limit: int) -> Any:
-    """Parse `data`, at most `limit` bytes of UTF-8.
+    """Parse `data`: at most `limit` bytes of UTF-8.
 
     Raises:
-        Oversize: longer than `limit`.
-        Malformed: not JSON, or JSON with a duplicate key, a float, an integer beyond 2^53 - 1,
-            half a surrogate pair, or deeper than 8 levels.
+        Oversize: `data` is longer than `limit`.
+        Malformed: `data` is not JSON, or has a duplicate key, a float, an integer beyond 2^53 - 1, an unpaired
+            surrogate, or more than 8 levels.
     """
     if len(data) > limit:
         raise Oversize(f"{len(data)} bytes, at most {limit} are allowed")
@@ -34,7 +34,7 @@ def loads(data: bytes, *, limit: int) -> Any:
     try:
         value = _DECODER.decode(data.decode("utf-8"))
         if _ESCAPED_SURROGATE.search(data):
-            # A pair is a character; a half has no UTF-8, and every library reads it in its own way.
+            # Fails for an unpaired surrogate, which has no UTF-8 form; a pair is an ordinary character.
             dumps(value)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Malformed(str(error)) from error
@@ -42,10 +42,10 @@ def loads(data: bytes, *, limit: int) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """The one byte form in which we write: sorted keys, no blanks, UTF-8.
+    """Serialize `value` in the one form that we write: sorted keys, no whitespace, UTF-8.
 
     Raises:
-        Malformed: a number or a string in it has no such form (NaN, half a surrogate pair).
+        Malformed: `value` holds NaN, an infinity or an unpaired surrogate.
     """
     try:
         return _ENCODER.encode(value).encode()
@@ -54,7 +54,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _check_depth(data: bytes) -> None:
-    """Count brackets outside strings before the parser may recurse."""
+    """Count the brackets outside strings, before the parser can recurse."""
     depth = 0
     for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
         depth += 1 if bracket in b"[{" else -1
@@ -62,7 +62,7 @@ def _check_depth(data: bytes) -> None:
             raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise Malformed("an object has the same key twice")
@@ -78,14 +78,14 @@ def _bounded_integer(text: str) -> int:
     return value
 
 
-def _refuse_number(text: str) -> Any:
-    raise Malformed(f"{text} is a float; signed documents hold integers only")
+def _reject_float(text: str) -> Any:
+    raise Malformed(f"{text} is not an integer; signed documents allow no other numbers")
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique,
-    parse_float=_refuse_number,
+    object_pairs_hook=_reject_duplicates,
+    parse_float=_reject_float,
     parse_int=_bounded_integer,
-    parse_constant=_refuse_number,
+    parse_constant=_reject_float,
 )
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,6 +1,6 @@
-"""The JSON that a device sends and sees. `/v1` only grows: fields are added, never changed.
+"""The JSON bodies of the device API. `/v1` only grows: fields are added, never changed or removed.
 
-Unknown fields in a request are ignored, so that a newer SDK may talk to an older server.
+The server ignores unknown fields in a request, so a newer SDK works with an older server.
 """
 
 from typing import Annotated, Any, Literal
@@ -8,16 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
 from sdk_contract.documents import Action, DeviceId, Label, Name, Sha256, Size
+from sdk_contract.formats import FULL
 
 MAX_BODY = 64 * 1024
-"""Bound of every request body on the device API, bytes."""
+"""Maximum size of a request body on the device API, bytes."""
 MAX_EVENTS = 50
-"""Bound of one event batch."""
+"""Maximum number of events in one request."""
 
 DevicePublicKey = Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{87}=)$")]
 
 AttributeValue = str | int | FiniteFloat | bool
-"""Finite, because NaN and infinities are no JSON: the database would refuse the row that holds one."""
+"""Finite, because JSON has no NaN or infinity, and the database rejects a row that holds one."""
 EventState = Literal[
     "acknowledged",
     "downloading",
@@ -40,64 +41,66 @@ Reason = Literal[
     "no_rollout",
     "not_in_cohort",
     "not_in_stage",
-    "held_back",
-    "awaits_activation",
-    "stratum_held",
+    "in_holdout",
+    "awaiting_activation",
+    "device_class_paused",
     "paused",
     "halted",
     "outside_window",
-    "paced",
+    "throttled",
     "no_variant",
     "below_floor",
+    "behind_barrier",
     "patch_building",
-    "penalty",
+    "too_many_failures",
     "attempt_closed",
     "downgrade",
-    "killed",
+    "model_disabled",
     "revoked",
     "suspended",
     "degraded",
 ]
-"""Why a poll got its answer: stable codes, the same that `why` shows to an operator."""
+"""Why a poll got this response. Stable codes; `graylag device why` shows the same ones."""
 
 
-class Request(BaseModel):
-    """Base of all bodies from a device."""
+class RequestBody(BaseModel):
+    """Base of all request bodies."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Answer(BaseModel):
-    """Base of all bodies to a device."""
+class ResponseBody(BaseModel):
+    """Base of all response bodies."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class PollRequest(Request):
-    """May I have something new? Only the first two fields are needed.
+class PollRequest(RequestBody):
+    """A device's request for an update. Only the first two fields are required in practice.
 
     Attributes:
-        current_version: label of what runs now; absent on a device with no model yet.
-        model: needed only where the server has several.
-        components: name -> sha256 of what is really on disk, so that nothing is sent twice.
-        modules: the components that this device wants; absent for all.
-        attributes: facts about the device that cohort rules and variants may ask for.
-        accepts: patch formats in order of preference.
-        nonce: 16 to 32 random bytes, base64url; echoed under the directive's signature.
-        trust_version: of the trust bundle that the device holds.
-        previous_version: label of what ran before, if its files are still here: a rollback leads there first.
-        factory_version: label of what shipped inside the app.
-        staged_version: label of what is staged and waits for the word: to switch it needs no window.
-        features: what this client can do beyond the first contract: `hold` for stopping at `STAGED` when told to.
+        device_id: the id that the device enrolled with.
+        current_version: label of the running version; absent on a device without a model.
+        model: the model to ask about; may be absent if the server has only one.
+        components: name -> sha256 of the files that are really on disk, so that the server offers no file twice.
+        wanted_components: names of the components that this device wants; absent for all.
+        attributes: facts about the device that cohort rules and variant selectors can refer to.
+        accepts: download formats in order of preference.
+        nonce: 16 to 32 random bytes in base64url; the directive repeats it under its signature.
+        trust_version: version of the trust bundle that the device holds.
+        previous_version: label of the version before, if its files are still on disk; preferred by a rollback.
+        factory_version: label of the version that shipped inside the app.
+        staged_version: label of a staged version that waits for activation; activating it needs no update window.
+        features: optional capabilities of this client. `deferred_activation`: it can wait in `STAGED` on request.
     """
 
     device_id: DeviceId
     current_version: Label | None = None
     model: Name | None = None
     components: dict[Name, Sha256] = Field(default_factory=dict, max_length=64)
-    modules: list[Name] | None = Field(default=None, max_length=64)
+    wanted_components: list[Name] | None = Field(default=None, max_length=64)
     attributes: dict[Name, AttributeValue] = Field(default_factory=dict, max_length=64)
-    accepts: list[str] = Field(default_factory=lambda: ["full"], max_length=8)
+    accepts: list[str] = Field(default_factory=lambda: [FULL], max_length=8)
     nonce: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{22,43}$")
     trust_version: int | None = Field(default=None, ge=0, lt=2**53)
     previous_version: Label | None = None
@@ -106,15 +109,15 @@ class PollRequest(Request):
     features: list[Name] = Field(default_factory=list, max_length=16)
 
 
-class Way(Answer):
-    """One way to come by a component's bytes.
+class DownloadOption(ResponseBody):
+    """One way to get a component's bytes.
 
     Attributes:
         format: `glp1`, `bsdiff40` or `full`.
-        url: where to GET it, without our token; unsigned advice, the digests decide.
+        url: where to download, without the access token; unsigned, so only the digests decide.
         size: bytes to download.
-        sha256: of what is downloaded.
-        from_sha256: the file that a patch starts from.
+        sha256: digest of the downloaded bytes.
+        from_sha256: digest of the file that a patch is applied to.
         working_set: bytes of memory that applying the patch takes.
         descriptor: signed patch descriptor (DSSE envelope); absent for `full`.
     """
@@ -128,12 +131,16 @@ class Way(Answer):
     descriptor: dict[str, Any] | None = None
 
 
-class Download(Answer):
-    """What to do about one component: keep the file at hand, or try the ways in order.
+class Download(ResponseBody):
+    """How to get one component: keep the local file, or try the options in order.
 
     Attributes:
-        target_sha256: of the file in the end; equals the manifest's.
-        target_size: its bytes.
+        name: name of the component.
+        path: file name that the runtime opens.
+        target_sha256: digest of the resulting file; the same as in the manifest.
+        target_size: size of the resulting file in bytes.
+        keep: the device already has the file; `options` is empty.
+        options: download options in order of preference: patches first, the whole file last.
     """
 
     name: Name
@@ -141,19 +148,19 @@ class Download(Answer):
     target_sha256: Sha256
     target_size: Size
     keep: bool = False
-    ways: list[Way] = Field(default_factory=list)
+    options: list[DownloadOption] = Field(default_factory=list)
 
 
-class ManifestReference(Answer):
-    """A manifest by the digest of its payload, and the envelope itself."""
+class ManifestReference(ResponseBody):
+    """A manifest: the digest of its payload, its URL and its envelope."""
 
     sha256: Sha256
     url: str
     envelope: dict[str, Any]
 
 
-class Conditions(Answer):
-    """What the device shall wait for before it downloads; its own policy may ask for more."""
+class Conditions(ResponseBody):
+    """What the device waits for before it downloads. The device's own policy may require more."""
 
     network: Literal["any", "unmetered"] = "any"
     charging: bool = False
@@ -161,11 +168,24 @@ class Conditions(Answer):
     deadline: str | None = None
 
 
-class PollAnswer(Answer):
-    """The first three fields are for the simplest client; `directive` is the authority.
+class PollResponse(ResponseBody):
+    """The server's decision. The first three fields serve the simplest client; an SDK trusts only `directive`.
 
     Attributes:
-        reason: one of `Reason`, or a code that this reader does not know yet: it is for people.
+        need_update: whether there is a version to install.
+        target_version: label of that version.
+        download_url: the preferred URL if one download suffices, else the manifest's URL.
+        reason: one of `Reason`, or a newer code; for people, never needed to decide.
+        action: what the device must do; the signed directive has the same field.
+        model: the model that the response is about.
+        attempt_id: id of the install attempt, for the events.
+        rollout: name of the rollout that offers the version.
+        manifest: present if the action is `install` or `rollback`.
+        downloads: how to get each component.
+        conditions: what the device waits for before it downloads.
+        next_poll_s: seconds until the next poll, with jitter already applied.
+        directive: signed directive (DSSE envelope).
+        trust_version: version of the newest trust bundle.
     """
 
     need_update: bool
@@ -184,17 +204,23 @@ class PollAnswer(Answer):
     trust_version: int | None = None
 
 
-class Event(Request):
-    """Something that happened to an attempt, or what the model measured while it ran.
+class Event(RequestBody):
+    """A state change of an attempt, or metrics of the running version.
 
     Attributes:
-        event_id: UUID made by the device (version 7 where it can); the same on every retry.
-        attempt_id: from the poll answer; absent for metrics of a version that runs already.
-        seq: counts up within an attempt, so that late reports do not undo newer ones.
+        event_id: UUID made by the device (version 7 if possible); the same on every retry.
+        attempt_id: from the poll response; absent for metrics of a version that was installed earlier.
+        model: the model, if the event has no attempt.
+        version: label of the version that the event is about.
+        seq: rises within an attempt, so that a late event does not overwrite a newer one.
+        state: `acknowledged`, `downloading`, `downloaded`, `staged`, `activating`, `committed`, `rolled_back`,
+            `failed`, `rejected`, `cancelled`, `superseded` or `metrics`.
         code: error code of a failure, for example `output_hash_mismatch`.
+        detail: one sentence for people.
         bytes: downloaded for this attempt so far.
+        duration_ms: time that the state took.
         metrics: name -> number, for example `load_ms`, `first_token_ms`, `quality`.
-        at: the device's clock, for information only.
+        at: the device's clock; informational.
     """
 
     event_id: str = Field(
@@ -213,47 +239,49 @@ class Event(Request):
     at: str | None = Field(default=None, max_length=40)
 
 
-class TrustAnswer(Answer):
-    """Envelopes of the trust bundles above the version asked about, oldest first, at most 64."""
+class TrustResponse(ResponseBody):
+    """Envelopes of the trust bundles after the version in the query, oldest first, at most 64."""
 
     bundles: list[dict[str, Any]]
 
 
-class Health(Answer):
-    """The process is alive."""
+class Health(ResponseBody):
+    """The server process is running."""
 
     status: Literal["ok"] = "ok"
 
 
-class EventsAnswer(Answer):
-    """How many events were new, and how many we had already."""
+class EventsResponse(ResponseBody):
+    """How many events were new, and how many the server already had."""
 
     accepted: int
     duplicates: int
 
 
-class EnrolRequest(Request):
-    """A device introduces itself.
+class EnrollRequest(RequestBody):
+    """A device registers its public key.
 
     Attributes:
-        public_key: base64 of Ed25519, raw (32 bytes), or of P-256, uncompressed point (65 bytes), which is what
-            hardware key stores hold; the private half never leaves the device.
-        proof: signature over `proof_message(...)`, base64, 64 bytes: Ed25519, or ES256 as r and s.
-        enrolment_token: from the operator.
+        public_key: base64 of an Ed25519 key (32 raw bytes), or of a P-256 key (uncompressed point, 65 bytes), which
+            hardware key stores support. The private key never leaves the device.
+        proof: base64 of a signature over `proof_message(...)`, 64 bytes: Ed25519, or ES256 as r and s.
+        enrollment_token: issued by the operator.
     """
 
     device_id: DeviceId
     public_key: DevicePublicKey
     proof: str = Field(max_length=200)
-    enrolment_token: str = Field(min_length=1, max_length=200)
+    enrollment_token: str = Field(min_length=1, max_length=200)
     attributes: dict[Name, AttributeValue] = Field(default_factory=dict, max_length=64)
 
 
-class TokenAnswer(Answer):
-    """An access token (`Authorization: Bearer ...`) and its life in seconds.
+class TokenResponse(ResponseBody):
+    """An access token for `Authorization: Bearer`, and its lifetime.
 
     Attributes:
-        status: `accepted`, or `pending` until an operator accepts the device; then there is no token.
+        status: `accepted`, or `pending` until an operator accepts the device; a pending device gets no token.
+        expires_in: lifetime of the token in seconds.
+        server_time: the server's clock, seconds since 1970.
     """
 
     status: Literal["accepted", "pending"]
@@ -262,14 +290,14 @@ class TokenAnswer(Answer):
     server_time: int
 
 
-class TokenRequest(Request):
-    """A fresh access token for a device-key assertion (a JWT signed by the enrolled key)."""
+class TokenRequest(RequestBody):
+    """Exchanges an assertion (a JWT signed with the enrolled device key) for an access token."""
 
     assertion: str = Field(min_length=1, max_length=4096)
 
 
-class ModelInfo(Answer):
-    """The newest fully released version of a model."""
+class ModelInfo(ResponseBody):
+    """The newest fully released version of a model; `version` is null before the first release."""
 
     model: str
     version: str | None
@@ -277,15 +305,16 @@ class ModelInfo(Answer):
     released_at: str | None = None
 
 
-class Problem(Answer):
-    """RFC 9457, plus what a device needs to decide.
+class Problem(ResponseBody):
+    """An error (RFC 9457), with the fields that a device needs to decide.
 
     Attributes:
         code: stable; decide on this, never on `title` or `detail`.
-        field: the place at fault in the request, where there is one.
+        field: the invalid field of the request, if there is one.
         retryable: the same request may succeed later.
-        retry_after_s: how long to wait at least.
-        server_time: the server's clock, seconds since 1970; with `token_expired`, so that a wrong clock can be set.
+        retry_after_s: seconds to wait at least.
+        server_time: the server's clock, seconds since 1970; present with `token_expired`, so that a device with a
+            wrong clock can make a valid assertion.
     """
 
     type: str
@@ -299,7 +328,7 @@ class Problem(Answer):
     server_time: int | None = None
 
 
-def proof_message(device_id: str, public_key: bytes, enrolment_token: str) -> bytes:
-    """What an enrolling device signs: length-prefixed, so that no two requests share the bytes."""
-    parts = [b"graylag-enrol-v1", device_id.encode(), public_key, enrolment_token.encode()]
+def proof_message(device_id: str, public_key: bytes, enrollment_token: str) -> bytes:
+    """The bytes that a device signs to enroll. Every part has its length in front, so no two requests share bytes."""
+    parts = [b"graylag-enroll-v1", device_id.encode(), public_key, enrollment_token.encode()]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -1,8 +1,8 @@
-"""Ed25519 by libsodium, for the two places where polls spend most of their time; elsewhere OpenSSL does it.
+"""Ed25519 by libsodium, for the two places where polls spend most of their time; OpenSSL does the rest.
 
-Both make the same signatures (RFC 8032 leaves nothing to choice). libsodium takes about half the time, and in checking
-it is the stricter one: beside `S` that is not reduced, it refuses public keys and `R` of small order, and public keys
-that are not in their one canonical form. Nobody who has drawn a key has one of those.
+Both libraries make the same signatures (RFC 8032 is deterministic). libsodium takes about half the time, and its
+verification is stricter: besides an unreduced `S`, it rejects public keys and `R` of small order, and public keys in
+non-canonical form. No honestly generated key is affected.
 """
 
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.bindings import crypto_sign, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
-PUBLIC, SIGNATURE = 32, 64
-"""Bytes of a public key and of a signature."""
+PUBLIC_KEY_BYTES, SIGNATURE_BYTES = 32, 64
+"""Lengths of a public key and of a signature."""
 
 
-def fits(public_key: bytes, signature: bytes, message: bytes) -> bool:
-    """Whether the signature is by the private half of this key; false also for what is no key or no signature."""
-    # The library reads that many bytes, however many there are.
-    if len(public_key) != PUBLIC or len(signature) != SIGNATURE:
+def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether the signature is valid; False also if the key or the signature is malformed."""
+    # libsodium reads that many bytes without checking the length.
+    if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     try:
         crypto_sign_open(signature + message, public_key)
@@ -28,11 +28,11 @@ def fits(public_key: bytes, signature: bytes, message: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class QuickSigner:
-    """A private key that signs often.
+class SodiumSigner:
+    """Signs with a private key in memory.
 
-    Its 64 bytes lie in the memory of this process for as long as the signer lives, as they do in OpenSSL's own object; unlike
-    there, they are not wiped when it goes. So this is for a process that holds its key until it ends.
+    The key stays in memory as long as the signer lives, as in OpenSSL, but it is not wiped afterwards. So this is only for a
+    process that keeps its key until it ends.
 
     Attributes:
         public_key: 32 raw bytes.
@@ -42,11 +42,11 @@ class QuickSigner:
     _secret: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, key: Ed25519PrivateKey) -> "QuickSigner":
-        """The signer of that key."""
+    def of(cls, key: Ed25519PrivateKey) -> "SodiumSigner":
+        """The signer of an OpenSSL key."""
         public_key = key.public_key().public_bytes_raw()
         return cls(public_key, key.private_bytes_raw() + public_key)
 
     def sign(self, message: bytes) -> bytes:
-        """64 raw bytes, Ed25519."""
-        return crypto_sign(message, self._secret)[:SIGNATURE]
+        """The signature, 64 raw bytes."""
+        return crypto_sign(message, self._secret)[:SIGNATURE_BYTES]

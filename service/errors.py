@@ -1,36 +1,38 @@
-"""Every way in which the service says no: a stable code, an HTTP status, a sentence.
+"""Every error that the service reports on purpose: a stable code, an HTTP status, a title and a detail.
 
-Knows no framework: `api/problems.py` renders these as RFC 9457 problems.
+This module knows no framework: `api/problems.py` renders the errors as RFC 9457 problem documents.
+
+A detail says what is wrong, where, and what to do next.
 """
 
 from typing import Any
 
 
-class Refusal(Exception):
-    """A "no" that is meant for a person: the command line shows its text as one line, without a trace."""
+class UserFacingError(Exception):
+    """An error whose text is meant for the user: the command line prints it as one line, without a traceback."""
 
 
-class ServiceError(Refusal):
-    """A named refusal.
+class ServiceError(UserFacingError):
+    """An error with a stable code.
 
     Attributes:
-        code: stable string that clients decide on.
+        code: stable identifier that clients decide by.
         status: HTTP status.
-        title: what kind of refusal it is; the same for every instance.
-        detail: what is wrong here, and what to change.
-        field: the place at fault, for example `stages.1.percent`.
-        retry_after_s: when the same request may succeed; None where it never will.
+        title: the kind of error; the same for every instance of a class.
+        detail: what is wrong in this case, and what to do next.
+        field: path of the invalid field, for example `stages.1.percent`.
+        retry_after_s: when the same request may succeed, in seconds; None if it never will.
         extra: further members of the problem document.
     """
 
     code = "internal"
     status = 500
-    title = "Something went wrong on our side"
+    title = "Internal error"
 
     def __init__(
         self, detail: str = "", *, field: str | None = None, retry_after_s: int | None = None, **extra: Any
     ) -> None:
-        """Say what is wrong here; the code and status belong to the class."""
+        """Describe this case; code, status and title belong to the class."""
         super().__init__(f"{self.code}: {detail}" if detail else self.code)
         self.detail = detail
         self.field = field
@@ -39,7 +41,7 @@ class ServiceError(Refusal):
 
 
 class NotFound(ServiceError):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
     code, status, title = "not_found", 404, "Not found"
 
@@ -51,7 +53,7 @@ class UnknownModel(NotFound):
 
 
 class UnknownDevice(NotFound):
-    """The device has not been enrolled."""
+    """The device is not enrolled."""
 
     code, title = "unknown_device", "Unknown device"
 
@@ -59,151 +61,151 @@ class UnknownDevice(NotFound):
 class ModelRequired(ServiceError):
     """Several models are served, and the request names none."""
 
-    code, status, title = "model_required", 422, "Which model?"
+    code, status, title = "model_required", 422, "Model required"
 
 
 class Invalid(ServiceError):
-    """A value that makes no sense."""
+    """A value in the request is invalid."""
 
     code, status, title = "invalid", 422, "Invalid value"
 
 
 class InvalidRule(Invalid):
-    """A cohort rule or selector that cannot be read."""
+    """A cohort rule or a variant selector is invalid."""
 
     code, title = "invalid_rule", "Invalid rule"
 
 
 class InvalidStages(Invalid):
-    """Stages that do not form a staged rollout."""
+    """The stages of a rollout are invalid."""
 
     code, title = "invalid_stages", "Invalid stages"
 
 
 class InvalidPolicy(Invalid):
-    """How a rollout shall behave makes no sense."""
+    """The policy of a rollout is invalid."""
 
     code, title = "invalid_policy", "Invalid policy"
 
 
 class ReasonRequired(Invalid):
-    """What cannot be undone is done with a reason."""
+    """The action cannot be undone, so it needs a reason."""
 
-    code, title = "reason_required", "Say why"
+    code, title = "reason_required", "Reason required"
 
 
 class InvalidGate(Invalid):
-    """A gate on something that is not measured, or with bounds that make no sense."""
+    """A gate names an unknown metric, or its limits are invalid."""
 
     code, title = "invalid_gate", "Invalid gate"
 
 
 class InvalidWebhook(Invalid):
-    """A webhook on something that never happens, or at an address that messages must not go to."""
+    """A webhook names an unknown event, or an address that messages must not be sent to."""
 
     code, title = "invalid_webhook", "Invalid webhook"
 
 
 class Conflict(ServiceError):
-    """The request is well-formed and does not fit the present state."""
+    """The request is valid, but conflicts with the current state."""
 
     code, status, title = "conflict", 409, "Conflict"
 
 
 class VersionExists(Conflict):
-    """The label is taken by other content."""
+    """The label is used by a version with different content."""
 
     code, title = "version_exists", "Version label already used"
 
 
 class CounterNotRising(Conflict):
-    """A version's counter has to be above all earlier ones."""
+    """The counter of a version must be greater than those of all earlier versions."""
 
-    code, title = "counter_not_rising", "Counter must rise"
+    code, title = "counter_not_rising", "Counter must be greater"
 
 
 class FloorTooHigh(Conflict):
-    """A version cannot forbid itself."""
+    """The floor of a version must not be above its own counter, nor rise too far at once."""
 
-    code, title = "floor_too_high", "Floor above the version"
+    code, title = "floor_too_high", "Floor too high"
 
 
 class UploadIncomplete(Conflict):
-    """Parts or whole components are missing."""
+    """Parts or whole components have not been uploaded."""
 
     code, title = "upload_incomplete", "Upload incomplete"
 
 
 class VersionNotReady(Conflict):
-    """The version cannot be rolled out in its present state."""
+    """The version cannot be rolled out in its current state."""
 
     code, title = "version_not_ready", "Version not ready"
 
 
 class WrongState(Conflict):
-    """The verb does not apply in the present state."""
+    """The action is not possible in the current state."""
 
-    code, title = "wrong_state", "Not possible in this state"
-
-
-class RollbackNotRehearsed(Conflict):
-    """The ways back are still being made."""
-
-    code, title = "rollback_not_rehearsed", "Rollback not rehearsed"
+    code, title = "wrong_state", "Wrong state"
 
 
-class RolloutsFight(Conflict):
-    """Two rollouts would pull the same devices in two directions."""
+class RollbackPatchesPending(Conflict):
+    """The patches for a rollback are still being built."""
 
-    code, title = "rollouts_fight", "Rollouts would fight"
+    code, title = "rollback_patches_pending", "Rollback patches pending"
+
+
+class RolloutConflict(Conflict):
+    """Another rollout would give the same devices another version."""
+
+    code, title = "rollout_conflict", "Rollout conflict"
 
 
 class AlreadyApproved(Conflict):
-    """One person is one voice."""
+    """This person has approved the rollout before."""
 
     code, title = "already_approved", "Already approved"
 
 
 class NameTaken(Conflict):
-    """The name is used by something else."""
+    """The name is used by another object."""
 
     code, title = "name_taken", "Name already used"
 
 
 class StillInUse(Conflict):
-    """Something else depends on it."""
+    """Another object depends on this one."""
 
     code, title = "still_in_use", "Still in use"
 
 
 class ConfigChanged(ServiceError):
-    """Somebody else has changed the configuration since it was read."""
+    """The configuration has changed since it was read."""
 
     code, status, title = "config_changed", 412, "Configuration changed"
 
 
 class KeyReused(ServiceError):
-    """The idempotency key came with another request before."""
+    """The idempotency key was used for a different request."""
 
     code, status, title = "idempotency_key_reused", 422, "Idempotency key reused"
 
 
 class Unauthorized(ServiceError):
-    """No credential, or one that is not good."""
+    """The credential is missing or invalid."""
 
     code, status, title = "unauthorized", 401, "Unauthorized"
 
 
 class TokenExpired(Unauthorized):
-    """The credential was good once."""
+    """The credential has expired, or is not valid yet."""
 
     code, title = "token_expired", "Token expired"
 
 
 class Replayed(Unauthorized):
-    """The credential was good for one request, which has been made."""
+    """The credential was valid for one request only, and was used before."""
 
-    code, title = "replayed", "Already used"
+    code, title = "replayed", "Credential already used"
 
 
 class Forbidden(ServiceError):
@@ -212,43 +214,43 @@ class Forbidden(ServiceError):
     code, status, title = "forbidden", 403, "Forbidden"
 
 
-class OwnApproval(Forbidden):
-    """Whoever wrote a rollout does not approve it."""
+class SelfApproval(Forbidden):
+    """The author of a rollout must not approve it."""
 
-    code, title = "own_approval", "Not your own"
+    code, title = "self_approval", "Self-approval not allowed"
 
 
-class NotYourself(Forbidden):
-    """A device acts for itself only."""
+class DeviceMismatch(Forbidden):
+    """The request names another device than the credential."""
 
-    code, title = "not_yourself", "A device acts for itself only"
+    code, title = "device_mismatch", "Device mismatch"
 
 
 class ModelNotServed(Forbidden):
-    """The device was let in for other models."""
+    """The device is not enrolled for the model."""
 
-    code, title = "model_not_served", "Model not served to this device"
+    code, title = "model_not_served", "Model not available to this device"
 
 
 class DeviceSuspended(Forbidden):
-    """An operator has taken the device out of service."""
+    """An operator has suspended or decommissioned the device."""
 
     code, title = "device_suspended", "Device suspended"
 
 
 class TooLarge(ServiceError):
-    """The body is longer than allowed."""
+    """The request body is longer than allowed."""
 
-    code, status, title = "too_large", 413, "Body too large"
+    code, status, title = "too_large", 413, "Request body too large"
 
 
 class TooMany(ServiceError):
-    """Slow down."""
+    """The caller has exceeded a rate limit."""
 
     code, status, title = "too_many_requests", 429, "Too many requests"
 
 
 class Unavailable(ServiceError):
-    """Something that we depend on is away; try again."""
+    """A server that this one depends on does not respond; the request may be retried."""
 
     code, status, title = "unavailable", 503, "Temporarily unavailable"

@@ -1,7 +1,7 @@
-"""Every kind of background work, its queue, and the bell that wakes a worker.
+"""The kinds of background jobs, their queues, and the notification of workers.
 
-The bell is a Celery message with a job's id. It may be lost, doubled or late: the row in Postgres
-decides what is to be done, and a sweep rings again.
+A notification is a Celery message with the id of a job. It may be lost, repeated or late, because the row in PostgreSQL
+decides what is to be done and a sweep sends another one.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.observability import log
 RUN_JOB = "graylag.run_job"
 EVALUATE_ROLLOUTS = "graylag.evaluate_rollouts"
 SWEEP = "graylag.sweep"
-RING_FOR_WEBHOOKS = "graylag.ring_for_webhooks"
+DISPATCH_WEBHOOKS = "graylag.dispatch_webhooks"
 PLAN_PATCHES = "graylag.plan_patches"
 
 INGEST_VERSION = "ingest_version"
@@ -23,20 +23,20 @@ SIGN_VERSION = "sign_version"
 BUILD_PATCH = "build_patch"
 DELIVER_WEBHOOK = "deliver_webhook"
 
-# Webhooks have a queue of their own: somebody else's slow server must not keep gates waiting.
+# Webhooks have their own queue, so that a slow receiver does not delay gates.
 QUEUES = {
     INGEST_VERSION: "ingest",
     SIGN_VERSION: "signing",
     BUILD_PATCH: "delta",
     DELIVER_WEBHOOK: "webhooks",
 }
-"""Kind of job -> queue. Each queue's workers hold only the keys that its jobs need."""
+"""Kind of job -> queue. The workers of a queue hold only the keys that its jobs need."""
 HOUSEKEEPING = "housekeeping"
 ALL_QUEUES = (*dict.fromkeys(QUEUES.values()), HOUSEKEEPING)
 
 
-def broker(url: str) -> Celery:
-    """A Celery application that can send and, in a worker, receive."""
+def celery_app(url: str) -> Celery:
+    """A Celery application that sends messages and, in a worker, receives them."""
     app = Celery("graylag", broker=url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -44,7 +44,7 @@ def broker(url: str) -> Celery:
         accept_content=["json"],
         task_default_queue=HOUSEKEEPING,
         task_create_missing_queues=True,
-        # Postgres redelivers. An early acknowledgement takes Redis' visibility timeout out of the picture.
+        # The sweep redelivers, so an early acknowledgement avoids duplicates after the visibility timeout of Redis.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
@@ -62,17 +62,17 @@ def broker(url: str) -> Celery:
 
 
 @dataclass(frozen=True, slots=True)
-class Bell:
-    """Tells workers that there is something to do."""
+class JobNotifier:
+    """Notifies workers of jobs."""
 
     app: Celery
 
-    def ring(self, job_id: UUID, kind: str) -> None:
-        """Ask for a job to be run; if the broker is away, the sweep asks again."""
+    def notify(self, job_id: UUID, kind: str) -> None:
+        """Notify a worker of a job; if the broker is unavailable, the sweep notifies again."""
         self._send(RUN_JOB, [str(job_id)], QUEUES[kind])
 
     def _send(self, task: str, arguments: list[str], queue: str) -> None:
         try:
             self.app.send_task(task, args=arguments, queue=queue)
         except (OperationalError, OSError) as error:
-            log("jobs").warning("bell.unheard", task=task, queue=queue, error=type(error).__name__)
+            log("jobs").warning("job_notification.failed", task=task, queue=queue, error=type(error).__name__)

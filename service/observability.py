@@ -1,4 +1,4 @@
-"""Logs as one JSON line per fact, the same for API, workers and libraries; and the metrics registry."""
+"""Logging: one line per event, JSON or text, in the same form for the API, the workers and libraries."""
 
 import logging
 import sys
@@ -6,17 +6,17 @@ from typing import Any
 
 import structlog
 
-_SECRET = ("token", "secret", "password", "authorization", "signature", "private")
+_SECRET_FIELDS = ("token", "secret", "password", "authorization", "signature", "private")
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Send structlog's and the standard library's records through one pipe to standard error.
+    """Send the records of structlog and of the standard library to standard error, in the same form.
 
     Args:
         log_format: `json` or `console`.
-        level: least level that is shown.
+        level: lowest level that is logged.
     """
-    shared: list[structlog.typing.Processor] = [
+    processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -29,14 +29,14 @@ def configure_logging(log_format: str, level: str) -> None:
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=processors,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -47,7 +47,7 @@ def configure_logging(log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in (
+    for library in (
         "botocore",
         "urllib3",
         "uvicorn.access",
@@ -56,17 +56,17 @@ def configure_logging(log_format: str, level: str) -> None:
         "celery.app.trace",
         "celery.worker.strategy",
     ):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def log(name: str) -> Any:
-    """A logger; events are dotted facts: `version.ready`, `attempt.timed_out`."""
+    """A logger; names of events are `subject.verb`, for example `version.ready`, `attempt.timed_out`."""
     return structlog.stdlib.get_logger(name)
 
 
 def _redact(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """A secret that slipped into a field's name never reaches the log."""
+    """Hide the values of fields whose names suggest a secret."""
     for key in event:
-        if any(word in key.lower() for word in _SECRET):
+        if any(word in key.lower() for word in _SECRET_FIELDS):
             event[key] = "[redacted]"
     return event

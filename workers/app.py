@@ -1,4 +1,4 @@
-"""The Celery application: which tasks there are, on which queues, and what beat does when."""
+"""The Celery application: its tasks, and the schedule of `beat`."""
 
 from typing import Any
 
@@ -9,62 +9,62 @@ from service import jobs
 from service.config import Settings, settings
 from service.observability import configure_logging
 from workers.context import WorkerContext
-from workers.tasks import bells, ticks
+from workers.tasks import dispatch, scheduled
 
 
-def create(chosen: Settings) -> Celery:
-    """The application, with everything that arrives and everything that beat sends."""
-    app = jobs.broker(chosen.redis_url.get_secret_value())
-    process = _Process(chosen)
+def create(app_settings: Settings) -> Celery:
+    """Create the application with its tasks and its beat schedule."""
+    app = jobs.celery_app(app_settings.redis_url.get_secret_value())
+    context = _LazyContext(app_settings)
 
     def run_job(job_id: str) -> None:
-        bells.run(process.context(), job_id)
+        dispatch.run_by_id(context.get(), job_id)
 
     def evaluate_rollouts() -> None:
-        ticks.evaluate_rollouts(process.context())
+        scheduled.evaluate_rollouts(context.get())
 
     def sweep() -> None:
-        ticks.sweep(process.context())
+        scheduled.sweep(context.get())
 
-    def ring_for_webhooks() -> None:
-        ticks.ring_for_webhooks(process.context())
+    def dispatch_webhooks() -> None:
+        scheduled.dispatch_webhooks(context.get())
 
     def plan_patches() -> None:
-        ticks.plan_patches(process.context())
+        scheduled.plan_patches(context.get())
 
     app.task(run_job, name=jobs.RUN_JOB)
     app.task(evaluate_rollouts, name=jobs.EVALUATE_ROLLOUTS)
     app.task(sweep, name=jobs.SWEEP)
-    app.task(ring_for_webhooks, name=jobs.RING_FOR_WEBHOOKS)
+    app.task(dispatch_webhooks, name=jobs.DISPATCH_WEBHOOKS)
     app.task(plan_patches, name=jobs.PLAN_PATCHES)
     app.conf.beat_schedule = {
-        "rollouts": _every(jobs.EVALUATE_ROLLOUTS, chosen.rollout_tick_s),
-        "webhooks": _every(jobs.RING_FOR_WEBHOOKS, chosen.webhook_tick_s),
-        "sweep": _every(jobs.SWEEP, chosen.sweep_tick_s),
-        "patches": _every(jobs.PLAN_PATCHES, chosen.patch_plan_tick_s),
+        "rollouts": _periodic(jobs.EVALUATE_ROLLOUTS, app_settings.gate_interval_s),
+        "webhooks": _periodic(jobs.DISPATCH_WEBHOOKS, app_settings.webhook_interval_s),
+        "sweep": _periodic(jobs.SWEEP, app_settings.sweep_interval_s),
+        "patches": _periodic(jobs.PLAN_PATCHES, app_settings.patch_plan_interval_s),
     }
     return app
 
 
-class _Process:
-    """The context of this process; made after the fork, since connections do not survive one."""
+class _LazyContext:
+    """The context of this process, created on first use: connections do not survive a fork."""
 
-    def __init__(self, chosen: Settings) -> None:
-        self._settings = chosen
+    def __init__(self, app_settings: Settings) -> None:
+        self._settings = app_settings
         self._context: WorkerContext | None = None
-        worker_process_init.connect(self._forget, weak=False)
+        worker_process_init.connect(self._reset, weak=False)
 
-    def context(self) -> WorkerContext:
+    def get(self) -> WorkerContext:
         if self._context is None:
             self._context = WorkerContext.from_settings(self._settings)
         return self._context
 
-    def _forget(self, **_signal: Any) -> None:
+    def _reset(self, **_signal: Any) -> None:
         self._context = None
 
 
-def _every(task: str, seconds: float) -> dict[str, Any]:
-    """A tick that nobody took in time is dropped: the next one does the same."""
+def _periodic(task: str, seconds: float) -> dict[str, Any]:
+    """A schedule entry. A message that no worker takes in time expires, because the next one does the same."""
     return {
         "task": task,
         "schedule": seconds,
@@ -72,9 +72,9 @@ def _every(task: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _logging(**_signal: Any) -> None:
+def _configure_logging(**_signal: Any) -> None:
     configure_logging(settings().log_format, settings().log_level)
 
 
-setup_logging.connect(_logging)
+setup_logging.connect(_configure_logging)
 app = create(settings())

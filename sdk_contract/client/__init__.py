@@ -1,8 +1,16 @@
-"""The reference device client: what an SDK author reads, and what Linux-class devices run as it is."""
+"""The reference device client: Linux-class devices run it as it is, and SDK authors port it."""
 
-from sdk_contract.client.agent import Agent, Settings
-from sdk_contract.client.outcome import Outcome
-from sdk_contract.client.runtime import FilesOnly, OneShot, Runtime
-from sdk_contract.client.store import Installed
+from sdk_contract.client.agent import Agent, AgentSettings
+from sdk_contract.client.host.activator import FilesOnlyActivator, OneShotActivator, Runtime
+from sdk_contract.client.lifecycle.result import UpdateResult
+from sdk_contract.client.storage.store import InstalledVersion
 
-__all__ = ["Agent", "FilesOnly", "Installed", "OneShot", "Outcome", "Runtime", "Settings"]
+__all__ = [
+    "Agent",
+    "AgentSettings",
+    "FilesOnlyActivator",
+    "InstalledVersion",
+    "OneShotActivator",
+    "Runtime",
+    "UpdateResult",
+]

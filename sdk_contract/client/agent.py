@@ -1,4 +1,4 @@
-"""The device client as a host sees it: enrol once, update now and then, report what the model does."""
+"""The client's public interface: enroll once, update regularly, and report metrics."""
 
 import json
 import time
@@ -7,169 +7,174 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdk_contract.client import reports
-from sdk_contract.client.activation import Activation, Trial
-from sdk_contract.client.api import DeviceApi
-from sdk_contract.client.asking import Asker
-from sdk_contract.client.factory import install_shipped
-from sdk_contract.client.fetch import Limits
-from sdk_contract.client.files import DiskFiles, Files
-from sdk_contract.client.gather import Gather
-from sdk_contract.client.host import Host, PlainHost
-from sdk_contract.client.identity import Configuration, DeviceKey
-from sdk_contract.client.modules import keep_only
-from sdk_contract.client.outcome import Outcome
-from sdk_contract.client.record import Record
-from sdk_contract.client.runtime import Activator, FilesOnly, OneShot, Runtime
-from sdk_contract.client.states import State
-from sdk_contract.client.steps import Steps
-from sdk_contract.client.store import Installed, Store
-from sdk_contract.client.trust import TrustStore
-from sdk_contract.client.update import Update
+from sdk_contract.client.host.activator import Activator, FilesOnlyActivator, OneShotActivator, Runtime
+from sdk_contract.client.host.conditions import Host, StaticHost
+from sdk_contract.client.lifecycle.activation import Activation, TrialPolicy
+from sdk_contract.client.lifecycle.component_selection import drop_unwanted_components
+from sdk_contract.client.lifecycle.factory_version import install_factory_version
+from sdk_contract.client.lifecycle.result import UpdateResult
+from sdk_contract.client.lifecycle.state_machine import StateMachine
+from sdk_contract.client.lifecycle.states import UpdateState
+from sdk_contract.client.lifecycle.update import UpdateRun
+from sdk_contract.client.protocol import events
+from sdk_contract.client.protocol.device_api import DeviceApi
+from sdk_contract.client.protocol.poller import Poller
+from sdk_contract.client.protocol.trust_store import TrustStore
+from sdk_contract.client.storage.client_state import ClientState
+from sdk_contract.client.storage.file_system import FileSystem, LocalFileSystem
+from sdk_contract.client.storage.identity import DeviceConfiguration, DeviceKey
+from sdk_contract.client.storage.store import InstalledVersion, Store
+from sdk_contract.client.transfer.downloader import Downloader
+from sdk_contract.client.transfer.range_download import DownloadLimits
 from sdk_contract.wire import AttributeValue, Event
 
-SOON_S = 90.0
-"""How long a start waits for a poll that is under way in another process; a download does not hold it up."""
+LOCK_WAIT_S = 90.0
+"""Longest wait for an update in another process, seconds; a start waits only if a trial is in progress."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What a host may choose; the defaults suit a Linux machine.
+class AgentSettings:
+    """Settings of the client; `default_agent_settings` suits a Linux machine.
 
     Attributes:
-        files: the disk.
+        file_system: performs the disk operations.
         host: the platform.
-        limits: how patient downloads are.
-        pause: waits, seconds.
-        trial: how a new version proves itself.
-        low_storage: patch components inside their own files; the model cannot run meanwhile.
+        download_limits: timeouts, retries and intervals of downloads.
+        sleep: waits for a number of seconds.
+        trial: the rules for the trial of a new version.
+        low_storage: patch components in place; the model cannot run meanwhile.
     """
 
-    files: Files
+    file_system: FileSystem
     host: Host
-    limits: Limits
-    pause: Callable[[float], None] = time.sleep
-    trial: Trial = field(default_factory=Trial)
+    download_limits: DownloadLimits
+    sleep: Callable[[float], None] = time.sleep
+    trial: TrialPolicy = field(default_factory=TrialPolicy)
     low_storage: bool = False
 
 
 class Agent:
-    """One device in one directory. Holds no open file and no connection between calls.
+    """One device in one directory. It keeps no open file and no connection between calls.
 
-    Several agents may live in one process, and several threads or processes may use one directory.
+    A process may have several agents, and several threads or processes may use one directory.
     """
 
-    def __init__(self, directory: Path, settings: Settings | None = None) -> None:
-        """Open a directory that `enroll` made.
+    def __init__(self, directory: Path, settings: AgentSettings | None = None) -> None:
+        """Open a directory that `enroll` created.
 
         Raises:
-            StateDamaged: nobody enrolled here, or the files are not readable.
+            StateDamaged: no device is enrolled in the directory, or its files are not readable.
         """
-        self._settings = settings or default_settings()
-        self._store = Store(directory, self._settings.files)
-        self._configuration = Configuration.read(directory)
-        self._trust = TrustStore(directory, self._settings.files)
-        key = DeviceKey.load_or_make(directory, self._settings.files)
-        self._api = DeviceApi(self._configuration, key, timeout=self._settings.limits.timeout_s)
+        self._settings = settings or default_agent_settings()
+        self._store = Store(directory, self._settings.file_system)
+        self._configuration = DeviceConfiguration.read(directory)
+        self._trust = TrustStore(directory, self._settings.file_system)
+        key = DeviceKey.load_or_create(directory, self._settings.file_system)
+        self._api = DeviceApi(self._configuration, key, timeout=self._settings.download_limits.timeout_s)
 
     @classmethod
     def enroll(
         cls,
         directory: Path,
         server: str,
-        enrolment_token: str,
-        trust: bytes,
+        enrollment_token: str,
+        trust_envelope: bytes,
         *,
         device_id: str,
         model: str | None = None,
         attributes: Mapping[str, AttributeValue] | None = None,
-        modules: list[str] | None = None,
+        wanted_components: list[str] | None = None,
         factory: Path | None = None,
-        plain_http: bool = False,
-        settings: Settings | None = None,
+        allow_http: bool = False,
+        settings: AgentSettings | None = None,
     ) -> "Agent":
-        """Make this directory a device of a server; safe to repeat after any interruption.
+        """Enroll a device, and create its directory. The call is safe to repeat after an interruption.
 
         Args:
-            directory: made where it is missing.
-            server: base URL; https, or http to this machine.
-            enrolment_token: from the operator.
-            trust: envelope of the trust bundle, from a channel that the operator trusts.
+            directory: created if it is missing.
+            server: base URL: https, or http to this machine.
+            enrollment_token: from the operator.
+            trust_envelope: envelope of the trust bundle, from a channel that the operator trusts.
             device_id: unique in the fleet.
-            model: needed only where the server has several.
-            attributes: facts that cohort rules and variants may ask for.
-            modules: the components that this device wants; absent for all.
-            factory: directory with `manifest.json` and the files that shipped inside the app.
-            plain_http: allow http to another machine; the access token is readable on the way.
-            settings: of the host.
+            model: the model to poll for; needed only if the server has several.
+            attributes: device attributes for cohort rules and variant selectors.
+            wanted_components: names of the components to install; absent for all.
+            factory: directory with `manifest.json` and the files that shipped with the app.
+            allow_http: allow http to another machine, which exposes the access token on the network.
+            settings: of the client.
 
         Raises:
-            ContractError: the trust bundle, the factory files or the server say no.
+            ContractError: the trust bundle or the factory files are invalid, or the server rejected the enrollment.
         """
-        chosen = settings or default_settings()
-        store = Store(directory, chosen.files)
+        settings = settings or default_agent_settings()
+        store = Store(directory, settings.file_system)
         store.create()
-        store.forget_damage()
-        trusted = TrustStore.install(directory, chosen.files, trust)
-        configuration = Configuration(
+        store.reset_damaged_state()
+        trust = TrustStore.install(directory, settings.file_system, trust_envelope)
+        configuration = DeviceConfiguration(
             server=server.rstrip("/"),
             device_id=device_id,
             model=model,
             attributes=dict(attributes or {}),
-            modules=modules,
-            plain_http=plain_http,
+            wanted_components=wanted_components,
+            allow_http=allow_http,
             factory=str(factory.absolute()) if factory is not None else None,
         )
-        key = DeviceKey.load_or_make(directory, chosen.files)
-        api = DeviceApi(configuration, key, timeout=chosen.limits.timeout_s)
+        key = DeviceKey.load_or_create(directory, settings.file_system)
+        api = DeviceApi(configuration, key, timeout=settings.download_limits.timeout_s)
         if factory is not None:
-            install_shipped(store, factory, trusted.bundle, modules)
-        api.enrol(enrolment_token, configuration)
-        configuration.save(directory, chosen.files)
-        agent = cls(directory, chosen)
+            install_factory_version(store, factory, trust.bundle, wanted_components)
+        api.enroll(enrollment_token, configuration)
+        configuration.save(directory, settings.file_system)
+        agent = cls(directory, settings)
         agent._api = api
         return agent
 
-    def update(self, runtime: Runtime | None = None, *, activator: Activator | None = None) -> Outcome:
-        """Poll once and do all that follows from it.
+    def update(self, runtime: Runtime | None = None, *, activator: Activator | None = None) -> UpdateResult:
+        """Poll once, and install what the server orders.
 
         Args:
-            runtime: loads and tries the new version before it counts; closed again afterwards.
-            activator: instead of a runtime, whatever brings versions to life (`hotswap.HotSwap`).
+            runtime: loads and tests a new version before its commit, and closes it afterwards.
+            activator: replaces the runtime, for example by `HotSwap`; without both, only the files are verified.
+
+        Returns:
+            The result; errors of network, server, disk and model are results, not exceptions.
 
         Raises:
             Busy: another process updates in this directory.
-            StateDamaged: the record cannot be read.
+            StateDamaged: the state cannot be read.
         """
-        chosen = activator or (OneShot(runtime) if runtime is not None else FilesOnly())
+        activator = activator or (OneShotActivator(runtime) if runtime is not None else FilesOnlyActivator())
         settings = self._settings
-        activation = self._activation(chosen)
-        asker = Asker(self._store, self._api, self._configuration, self._trust, settings.host)
-        asker.holds = not settings.low_storage
-        gather = Gather(activation.steps, asker, settings.host, settings.limits, settings.pause)
-        gather.low_storage = settings.low_storage
-        return Update(activation.steps, asker, gather, activation).run()
+        activation = self._activation(activator)
+        poller = Poller(self._store, self._api, self._configuration, self._trust, settings.host)
+        poller.supports_deferred_activation = not settings.low_storage
+        downloader = Downloader(
+            activation.machine, poller, settings.host, settings.download_limits, settings.sleep
+        )
+        downloader.low_storage = settings.low_storage
+        return UpdateRun(activation.machine, poller, downloader, activation).run()
 
-    def starting(self) -> Installed | None:
-        """What an app shall load now; call it before opening any file, and `started` once it is up.
+    def begin_start(self) -> InstalledVersion | None:
+        """Return the version to load at the app's start. Call it before any file is opened.
 
-        While a version is on probation each call counts as a start that may not end; after two of them
-        the answer is the version before.
+        During a trial each call counts as a failed start until `confirm_start`. After two failed starts the previous
+        version is returned.
 
         Raises:
             Busy: another process updates in this directory.
-            StateDamaged: the record cannot be read.
+            StateDamaged: the state cannot be read.
         """
-        record = self._store.read()
-        release = record.current
-        if record.state is State.PROBATION or _moves_files(record):
-            with self._store.exclusive(SOON_S):
-                release = self._activation(FilesOnly()).starting()
-        return self._store.installed(release) if release else None
+        state = self._store.read_state()
+        release = state.current
+        if state.update_state is UpdateState.PROBATION or _updates_in_place(state):
+            with self._store.update_lock(LOCK_WAIT_S):
+                release = self._activation(FilesOnlyActivator()).begin_start()
+        return self._store.link_release(release) if release else None
 
-    def started(self) -> None:
-        """The app is up with what `starting` gave it."""
-        self._activation(FilesOnly()).started()
+    def confirm_start(self) -> None:
+        """Confirm that the app runs with the version from `begin_start`."""
+        self._activation(FilesOnlyActivator()).confirm_start()
 
     def report_health(
         self,
@@ -178,116 +183,117 @@ class Agent:
         metrics: Mapping[str, float] | None = None,
         detail: str = "",
         activator: Activator | None = None,
-    ) -> Outcome | None:
-        """The app's word on a version that is on probation: commit it, or go back.
+    ) -> UpdateResult | None:
+        """Commit the version on probation, or roll it back.
 
         Args:
-            good: the version does its work.
-            metrics: of the first real work, sent with the commit.
-            detail: why not.
-            activator: brings the old version back to life.
+            good: whether the version works.
+            metrics: metrics of its work, sent with the commit.
+            detail: the reason for bad health.
+            activator: restores the old version after a rollback.
 
         Returns:
-            What came of it; None when no version is on probation.
+            The result; None when no version is on probation.
 
         Raises:
             Busy: another process updates in this directory.
         """
-        with self._store.exclusive(SOON_S):
-            activation = self._activation(activator or FilesOnly())
-            return activation.health(good=good, metrics=metrics or {}, detail=detail)
+        with self._store.update_lock(LOCK_WAIT_S):
+            activation = self._activation(activator or FilesOnlyActivator())
+            return activation.report_health(good=good, metrics=metrics or {}, detail=detail)
 
-    def describe(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Change facts about the device, for example after an update of the app; others stay as they are.
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Change some attributes of the device, for example after an update of the app.
 
         Raises:
-            OSError: nothing has changed.
+            OSError: the disk failed, and nothing has changed.
         """
         merged = {**self._configuration.attributes, **attributes}
         changed = self._configuration.model_copy(update={"attributes": merged})
         if changed != self._configuration:
-            changed.save(self._store.directory, self._store.files)
+            changed.save(self._store.directory, self._store.file_system)
             self._configuration = changed
 
-    def want_modules(self, modules: list[str] | None) -> None:
-        """Choose the components that this device holds; None for all.
+    def set_wanted_components(self, wanted_components: list[str] | None) -> None:
+        """Choose the components to install; None for all.
 
-        A dropped module is gone at once; an added one comes with the next update, of the version that runs.
+        A removed component is deleted at once. An added component comes with the next update.
 
         Raises:
-            MixedVersions: the running version has no such module; nothing has changed.
+            MixedVersions: the current version has no such component; nothing has changed.
             Busy: another process updates in this directory.
         """
-        with self._store.exclusive():
-            keep_only(self._store, modules)
-            self._configuration = self._configuration.model_copy(update={"modules": modules})
-            self._configuration.save(self._store.directory, self._store.files)
+        with self._store.update_lock():
+            drop_unwanted_components(self._store, wanted_components)
+            self._configuration = self._configuration.model_copy(
+                update={"wanted_components": wanted_components}
+            )
+            self._configuration.save(self._store.directory, self._store.file_system)
 
     def _activation(self, activator: Activator) -> Activation:
-        return Activation(Steps(self._store), activator, self._settings.host, self._settings.trial)
+        return Activation(StateMachine(self._store), activator, self._settings.host, self._settings.trial)
 
-    def installed(self) -> Installed | None:
-        """The version to load now; None on a device that has none yet.
+    def installed(self) -> InstalledVersion | None:
+        """Return the version to load; None if the device has none yet.
 
-        An update in place that was interrupted is finished first, which needs time but no network.
+        An interrupted in-place update is finished first, which takes time but needs no network.
 
         Raises:
-            Busy: another process updates in place right now.
-            StateDamaged: the record cannot be read.
+            Busy: another process is updating in place.
+            StateDamaged: the state cannot be read.
         """
-        record = self._store.read()
-        release = record.current
-        if _moves_files(record):
-            with self._store.exclusive(SOON_S):
-                release = self._activation(FilesOnly()).whole()
-        return self._store.installed(release) if release else None
+        state = self._store.read_state()
+        release = state.current
+        if _updates_in_place(state):
+            with self._store.update_lock(LOCK_WAIT_S):
+                release = self._activation(FilesOnlyActivator()).complete_release()
+        return self._store.link_release(release) if release else None
 
-    def report(self, metrics: Mapping[str, float]) -> None:
-        """Queue what the running model measured, for example `quality` or `first_token_ms`."""
-        moment = time.time()
-        running = self._store.read().current
+    def report_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Queue metrics of the running model, for example `quality` or `first_token_ms`."""
+        current = self._store.read_state().current
         event = Event(
-            event_id=reports.event_id(moment),
-            model=running.model if running else None,
-            version=running.version if running else None,
+            event_id=events.new_event_id(time.time()),
+            model=current.model if current else None,
+            version=current.version if current else None,
             state="metrics",
-            metrics=reports.usable(metrics),
+            metrics=events.valid_metrics(metrics),
         )
-        self._store.change(lambda record: reports.queue(record, event))
+        self._store.change_state(lambda state: events.enqueue(state, event))
 
-    def flush(self) -> int:
-        """Send queued events now; returns how many were confirmed.
+    def send_events(self) -> int:
+        """Send the queued events, and return the number of confirmed ones.
 
         Raises:
-            ContractError: no answer; they stay queued.
+            ContractError: the server cannot be reached; the events stay queued.
         """
-        return reports.flush(self._store, self._api)
+        return events.send_queued(self._store, self._api)
 
     def status(self) -> dict[str, Any]:
-        """What an operator asks at the device; never a secret."""
-        record = self._store.read()
+        """Return the device's version and state for an operator, without secrets."""
+        state = self._store.read_state()
         return {
             "device_id": self._configuration.device_id,
             "server": self._configuration.server,
-            "model": record.model or self._configuration.model,
-            "state": record.state.value,
-            "version": record.current.version if record.current else None,
-            "counter": record.current.counter if record.current else None,
-            "previous": record.previous.version if record.previous else None,
-            "attempt": json.loads(record.attempt.model_dump_json()) if record.attempt else None,
-            "floor": record.floor,
-            "bad": record.bad,
+            "model": state.model or self._configuration.model,
+            "state": state.update_state.value,
+            "version": state.current.version if state.current else None,
+            "counter": state.current.counter if state.current else None,
+            "previous": state.previous.version if state.previous else None,
+            "attempt": json.loads(state.attempt.model_dump_json()) if state.attempt else None,
+            "floor": state.floor,
+            "blocklist": state.blocklist,
             "trust_version": self._trust.bundle.version,
-            "events_queued": len(record.outbox),
-            "last_verified_check_at": record.last_checked,
-            "next_poll_s": record.next_poll_s,
+            "events_queued": len(state.outbox),
+            "last_verified_check_at": state.last_verified_check_at,
+            "next_poll_s": state.next_poll_s,
         }
 
 
-def _moves_files(record: Record) -> bool:
-    return record.attempt is not None and bool(record.attempt.in_place)
+def _updates_in_place(state: ClientState) -> bool:
+    return state.attempt is not None and bool(state.attempt.in_place_steps)
 
 
-def default_settings() -> Settings:
-    """A machine on mains and cable."""
-    return Settings(DiskFiles(), PlainHost(), Limits())
+def default_agent_settings() -> AgentSettings:
+    """Settings for a machine with external power and an unmetered network."""
+    return AgentSettings(LocalFileSystem(), StaticHost(), DownloadLimits())

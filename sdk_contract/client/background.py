@@ -1,4 +1,4 @@
-"""Silent updates: when to ask next. The server owns the cadence, the device adds dice and patience."""
+"""Background updates. The server sets the poll interval; the device adds jitter, and backs off after errors."""
 
 import threading
 from collections.abc import Callable
@@ -6,78 +6,85 @@ from dataclasses import dataclass
 
 from sdk_contract.client.agent import Agent
 from sdk_contract.client.errors import Busy
-from sdk_contract.client.host import jittered
-from sdk_contract.client.outcome import Outcome
-from sdk_contract.client.runtime import Activator
-from sdk_contract.client.steps import disk_fault
+from sdk_contract.client.host.activator import Activator
+from sdk_contract.client.host.conditions import jittered
+from sdk_contract.client.lifecycle.result import UpdateResult
+from sdk_contract.client.lifecycle.state_machine import storage_error
 
-DEFAULT_PERIOD_S = 6 * 3600.0
-LONGEST_PERIOD_S = 24 * 3600.0
-SHORTEST_PERIOD_S = 1.0
-BACK_OFF_BASE_S = 30.0
-BACK_OFF_CAP_S = 6 * 3600.0
-BUSY_S = 60
-LONGEST_WAIT_S = 900.0
-"""A device that waits for its charger or for room looks again after this, whatever the server's period."""
-MAX_FIRST_POLL_S = 600.0
-
-
-def first_delay(period_s: float) -> float:
-    """Seconds to the first poll after a start: a fleet that boots together must not poll together."""
-    return jittered(min(MAX_FIRST_POLL_S, (period_s or DEFAULT_PERIOD_S) / 10), low=0.0, high=1.0)
+DEFAULT_INTERVAL_S = 6 * 3600.0
+MAX_INTERVAL_S = 24 * 3600.0
+MIN_INTERVAL_S = 1.0
+BACKOFF_BASE_S = 30.0
+BACKOFF_CAP_S = 6 * 3600.0
+BUSY_INTERVAL_S = 60
+MAX_WAITING_INTERVAL_S = 900.0
+"""Longest interval while an update waits for conditions or space, whatever interval the server asks for."""
+MAX_FIRST_DELAY_S = 600.0
 
 
-def next_delay(outcome: Outcome, previous_s: float) -> float:
-    """Seconds until the next poll.
-
-    After a success the server's period, up to a fifth longer (as Omaha does); after a failure decorrelated
-    jitter, `min(cap, uniform(base, 3 * previous))`, and never sooner than a busy server asks for.
+def first_poll_delay(interval_s: float) -> float:
+    """Random delay of the first poll after a start, seconds, so that a fleet that boots together spreads its polls.
 
     Args:
-        outcome: of the last update.
-        previous_s: the last back-off, 0 where the last update was fine.
+        interval_s: the server's last poll interval; 0 if unknown.
     """
-    if outcome.ok:
-        period = outcome.next_poll_s or DEFAULT_PERIOD_S
-        if outcome.status == "waiting":
-            period = min(period, LONGEST_WAIT_S)
-        return jittered(min(LONGEST_PERIOD_S, max(SHORTEST_PERIOD_S, period)), low=1.0, high=1.2)
-    widest = max(BACK_OFF_BASE_S, 3 * previous_s)
-    wait = BACK_OFF_BASE_S + jittered(widest - BACK_OFF_BASE_S, low=0.0, high=1.0)
-    return max(min(BACK_OFF_CAP_S, wait), float(outcome.retry_after_s))
+    return jittered(min(MAX_FIRST_DELAY_S, (interval_s or DEFAULT_INTERVAL_S) / 10), low=0.0, high=1.0)
+
+
+def next_poll_delay(result: UpdateResult, previous_backoff_s: float) -> float:
+    """Delay until the next poll, seconds.
+
+    After a success this is the server's interval plus up to a fifth (as Omaha does). After an error it is decorrelated
+    jitter, `min(cap, uniform(base, 3 * previous))`, and at least the delay that a busy server asked for.
+
+    Args:
+        result: of the last update.
+        previous_backoff_s: the previous delay after an error; 0 if the last update had none.
+    """
+    if result.ok:
+        interval_s = result.next_poll_s or DEFAULT_INTERVAL_S
+        if result.status == "waiting":
+            interval_s = min(interval_s, MAX_WAITING_INTERVAL_S)
+        return jittered(min(MAX_INTERVAL_S, max(MIN_INTERVAL_S, interval_s)), low=1.0, high=1.2)
+    longest_s = max(BACKOFF_BASE_S, 3 * previous_backoff_s)
+    backoff_s = BACKOFF_BASE_S + jittered(longest_s - BACKOFF_BASE_S, low=0.0, high=1.0)
+    return max(min(BACKOFF_CAP_S, backoff_s), float(result.retry_after_s))
 
 
 @dataclass(slots=True)
-class Background:
-    """Polls until told to stop.
+class BackgroundUpdater:
+    """Polls until it is stopped.
 
     Attributes:
-        tell: hears every outcome, for logs.
-        eager: poll at once after the start, for a person who watches.
+        agent: the device.
+        activator: activates new versions.
+        stop: ends the loop when set.
+        on_result: is called with every result.
+        poll_now: poll at once after the start, without the random first delay.
     """
 
     agent: Agent
     activator: Activator
     stop: threading.Event
-    tell: Callable[[Outcome], None]
-    eager: bool = False
+    on_result: Callable[[UpdateResult], None]
+    poll_now: bool = False
 
     def run(self) -> None:
-        """Go on until `stop` is set. Faults are outcomes; only a damaged record ends it.
+        """Poll until `stop` is set. Errors are passed to `on_result`, and the loop continues.
 
         Raises:
-            StateDamaged: the record cannot be read.
+            StateDamaged: the state cannot be read.
         """
-        back_off = 0.0
-        delay = 0.0 if self.eager else first_delay(self.agent.status()["next_poll_s"])
-        while not self.stop.wait(delay):
+        backoff_s = 0.0
+        delay_s = 0.0 if self.poll_now else first_poll_delay(self.agent.status()["next_poll_s"])
+        while not self.stop.wait(delay_s):
             try:
-                outcome = self.agent.update(activator=self.activator)
+                result = self.agent.update(activator=self.activator)
             except Busy as busy:
-                outcome = Outcome("waiting", busy.code, code=busy.code, next_poll_s=BUSY_S)
+                result = UpdateResult("waiting", busy.code, code=busy.code, next_poll_s=BUSY_INTERVAL_S)
             except OSError as error:
-                fault = disk_fault(error)
-                outcome = Outcome("failed", fault.code, code=fault.code, detail=fault.detail)
-            self.tell(outcome)
-            delay = next_delay(outcome, back_off)
-            back_off = 0.0 if outcome.ok else delay
+                fault = storage_error(error)
+                result = UpdateResult("failed", fault.code, code=fault.code, detail=fault.detail)
+            self.on_result(result)
+            delay_s = next_poll_delay(result, backoff_s)
+            backoff_s = 0.0 if result.ok else delay_s

@@ -1,76 +1,76 @@
-"""Refusals of the client itself: network and storage (1xxx), activation (4xxx), policy (5xxx).
+"""Errors of the client: network (10xx), storage (11xx), activation (4xxx) and policy (5xxx).
 
-Together with `sdk_contract.errors` (2xxx) and the patch errors (3xxx) these are all the codes that a
-device reports. The reaction of the class decides what happens next; the sentence never does.
+With the errors of `sdk_contract.errors` (2xxx) and `sdk_contract.patch.errors` (3xxx) these are all codes that a device
+reports. The class's reaction decides what happens next; the message never does.
 """
 
 from sdk_contract.errors import ContractError, Reaction
 
 
 class Unreachable(ContractError):
-    """No connection, or it broke: the name, the network or the other side."""
+    """The server cannot be reached, the connection broke, or the response is not valid."""
 
     code, number, reaction = "unreachable", 1001, Reaction.RETRY
 
 
 class TlsFailed(ContractError):
-    """The other side could not prove who it is."""
+    """The server's TLS certificate is not valid."""
 
-    code, number, reaction = "tls", 1002, Reaction.RETRY
+    code, number, reaction = "tls_failed", 1002, Reaction.RETRY
 
 
 class TimedOut(ContractError):
-    """Nothing came for too long."""
+    """No data arrived within the timeout."""
 
     code, number, reaction = "timeout", 1003, Reaction.RETRY
 
 
 class ServerBusy(ContractError):
-    """The server asks for patience (429, 5xx).
+    """The server is busy or failed (status 429 or 5xx).
 
     Attributes:
-        retry_after_s: seconds to wait at least; 0 where the server did not say.
+        retry_after_s: minimum delay before a retry, seconds; 0 if the server gave none.
     """
 
-    code, number, reaction = "http_5xx", 1004, Reaction.RETRY
+    code, number, reaction = "server_busy", 1004, Reaction.RETRY
 
     def __init__(self, detail: str = "", retry_after_s: int = 0) -> None:
-        """Keep how long to wait."""
+        """Store the delay."""
         super().__init__(detail)
         self.retry_after_s = retry_after_s
 
 
 class UrlExpired(ContractError):
-    """The address no longer serves the object; the attempt lives on with a fresh one."""
+    """The download URL is no longer valid; the attempt continues with a new URL."""
 
     code, number, reaction = "url_expired", 1005, Reaction.RETRY
 
 
-class WrongRange(ContractError):
-    """The answer to a range request holds other bytes than were asked for."""
+class RangeIgnored(ContractError):
+    """The response to a range request contains a different range."""
 
     code, number, reaction = "range_ignored", 1006, Reaction.RETRY
 
 
 class TooSlow(ContractError):
-    """Bytes trickle below the lowest useful rate."""
+    """The download is slower than the minimum rate."""
 
-    code, number, reaction = "slow", 1007, Reaction.RETRY
+    code, number, reaction = "too_slow", 1007, Reaction.RETRY
 
 
-class Refused(ContractError):
-    """The server said no (RFC 9457) and the same request will not succeed later.
+class RequestRejected(ContractError):
+    """The server rejected the request (RFC 9457); a repeated request will not succeed.
 
     Attributes:
         status: HTTP status.
-        problem: its stable code, for example `unknown_device`.
-        server_time: the server's clock, seconds since 1970, where it said so.
+        problem: the problem's stable code, for example `unknown_device`.
+        server_time: the server's clock from the problem, seconds since 1970, if present.
     """
 
-    code, number, reaction = "refused", 1008, Reaction.STOP
+    code, number, reaction = "request_rejected", 1008, Reaction.STOP
 
     def __init__(self, status: int, problem: str, detail: str = "", server_time: int | None = None) -> None:
-        """Keep status and code of the problem."""
+        """Store the problem's fields."""
         super().__init__(f"{status} {problem} {detail}".rstrip())
         self.status = status
         self.problem = problem
@@ -78,102 +78,96 @@ class Refused(ContractError):
 
 
 class InsecureServer(ContractError):
-    """Plain http to another machine would show the access token to everyone on the way."""
+    """The server's URL is plain http to another machine, which would expose the access token."""
 
     code, number, reaction = "insecure_server", 1009, Reaction.STOP
 
 
-class Pending(ContractError):
-    """An operator has to accept this device first."""
+class DevicePending(ContractError):
+    """An operator has not accepted this device yet."""
 
     code, number, reaction = "device_pending", 1010, Reaction.WAIT
 
 
 class NoSpace(ContractError):
-    """The disk has no room for what the update needs."""
+    """The disk has too little free space for the update."""
 
     code, number, reaction = "no_space", 1101, Reaction.WAIT
 
 
 class StorageFailed(ContractError):
-    """The disk refused to read or write."""
+    """The disk failed to read or write, or a file is corrupt."""
 
-    code, number, reaction = "io", 1102, Reaction.RETRY
+    code, number, reaction = "storage_failed", 1102, Reaction.RETRY
 
 
-class BudgetSpent(ContractError):
-    """The host's byte budget does not allow more for now."""
+class ByteBudgetExceeded(ContractError):
+    """The host's byte budget for downloads is used up."""
 
-    code, number, reaction = "quota", 1103, Reaction.WAIT
+    code, number, reaction = "byte_budget_exceeded", 1103, Reaction.WAIT
 
 
 class Busy(ContractError):
-    """Another process updates in this directory."""
+    """Another process has the lock of this directory."""
 
     code, number, reaction = "busy", 1104, Reaction.WAIT
 
 
 class StateDamaged(ContractError):
-    """The state file and its copy are both unreadable, or there is none."""
+    """The client's files are missing or unreadable; the device has to enroll again."""
 
     code, number, reaction = "state_damaged", 1105, Reaction.STOP
 
 
-class BaseMissing(ContractError):
-    """The file that a patch starts from is not here, or not intact."""
-
-    code, number, reaction = "base_missing", 3001, Reaction.FULL
-
-
 class LoadFailed(ContractError):
-    """The runtime could not load the model, twice."""
+    """The runtime failed to load the model twice."""
 
     code, number, reaction = "load_failed", 4001, Reaction.ROLL_BACK
 
 
 class SmokeFailed(ContractError):
-    """The model loads but does not do its work."""
+    """The model loads, but its smoke test failed."""
 
     code, number, reaction = "smoke_failed", 4002, Reaction.ROLL_BACK
 
 
 class CrashLoop(ContractError):
-    """The process died while it loaded or tried the model, twice."""
+    """The process ended twice while it loaded or tried the model."""
 
     code, number, reaction = "crash_loop", 4003, Reaction.ROLL_BACK
 
 
 class HealthTimeout(ContractError):
-    """Nobody reported health within the time of probation."""
+    """The app reported no health within the probation time."""
 
     code, number, reaction = "health_timeout", 4004, Reaction.ROLL_BACK
 
 
 class AppRejected(ContractError):
-    """The host's health report says no."""
+    """The app reported bad health."""
 
     code, number, reaction = "app_rejected", 4005, Reaction.ROLL_BACK
 
 
 class StillInUse(ContractError):
-    """The host did not let go of the old files in time; they cannot change in place now."""
+    """The app did not close the old files in time, so they cannot be changed in place."""
 
     code, number, reaction = "in_use", 4008, Reaction.WAIT
 
 
 class ConditionsUnmet(ContractError):
-    """Network, charger or idleness are not as asked; nothing is wrong."""
+    """The device does not meet the server's conditions for downloads yet."""
 
     code, number, reaction = "conditions_unmet", 5001, Reaction.WAIT
 
 
 class Superseded(ContractError):
-    """The server ordered something else meanwhile."""
+    """The server replaced this update by another one."""
 
     code, number, reaction = "superseded", 5004, Reaction.ROLL_BACK
 
 
-class KnownBad(ContractError):
-    """This version failed here before, and the server did not say to try again."""
+class VersionBlocked(ContractError):
+    """The version is on this device's blocklist because it failed before, and the server ordered no retry."""
 
-    code, number, reaction = "known_bad", 5006, Reaction.STOP
+    code, number, reaction = "version_blocked", 5006, Reaction.STOP

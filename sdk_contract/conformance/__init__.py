@@ -1,4 +1,4 @@
-"""Plays a good and an evil server at an SDK that is given as a command, and judges what it does.
+"""Tests a device SDK, given as a command, against an honest and a malicious fake server.
 
-`python -m sdk_contract.conformance --sdk "COMMAND ..."`; the command's protocol is in `sdk_contract/README.md`.
+`python -m sdk_contract.conformance --sdk "COMMAND ..."`; `sdk_contract/README.md`, section 16, has the protocol.
 """

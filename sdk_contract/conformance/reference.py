@@ -1,4 +1,4 @@
-"""The reference client under the protocol of the conformance run: `python -m sdk_contract.conformance.reference`."""
+"""The reference client as a command for the conformance run: `python -m sdk_contract.conformance.reference`."""
 
 import argparse
 import json
@@ -8,65 +8,65 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdk_contract.client.agent import Agent, Settings
-from sdk_contract.client.fetch import Limits
-from sdk_contract.client.files import DiskFiles
-from sdk_contract.client.host import PlainHost
-from sdk_contract.client.store import Installed
+from sdk_contract.client.agent import Agent, AgentSettings
+from sdk_contract.client.host.conditions import StaticHost
+from sdk_contract.client.storage.file_system import LocalFileSystem
+from sdk_contract.client.storage.store import InstalledVersion
+from sdk_contract.client.transfer.range_download import DownloadLimits
 from sdk_contract.errors import ContractError
 
-IMPATIENT = Limits(
+SHORT_TIMEOUTS = DownloadLimits(
     timeout_s=1.5,
-    min_rate=2048,
+    min_bytes_per_s=2048,
     rate_window_s=1.0,
-    tries=3,
-    pause_s=0.01,
-    max_pause_s=0.02,
-    note_every=16 << 10,
+    max_tries=3,
+    retry_delay_s=0.01,
+    max_retry_delay_s=0.02,
+    checkpoint_bytes=16 << 10,
 )
-SETTINGS = Settings(DiskFiles(), PlainHost(), IMPATIENT, lambda _: None)
+SETTINGS = AgentSettings(LocalFileSystem(), StaticHost(), SHORT_TIMEOUTS, lambda _: None)
 _OUTCOMES = {"updated": "updated", "rolled_back": "rolled_back", "waiting": "waiting", "failed": "failed"}
 
 
 class App:
-    """Stands for the app that runs the model; its smoke test says what the scenario wants."""
+    """The app that runs the model; the scenario decides the result of its smoke test."""
 
     def __init__(self, smoke: str) -> None:
-        """`good`, `bad` or `crash`."""
+        """`smoke` is `good`, `bad` or `crash`."""
         self._smoke = smoke
 
-    def load(self, installed: Installed) -> object:
-        """Read the files."""
+    def load(self, installed: InstalledVersion) -> object:
+        """Read the sizes of the files."""
         return {name: path.stat().st_size for name, path in installed.components.items()}
 
     def smoke_test(self, loaded: object) -> Mapping[str, float]:
-        """Say it."""
+        """Succeed, fail, or end the process."""
         del loaded
         if self._smoke == "crash":
             os._exit(134)
         if self._smoke == "bad":
-            raise ValueError("the answers are wrong")
+            raise ValueError("the model's answers are wrong")
         return {}
 
     def close(self, loaded: object) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command: prints one JSON object, returns the exit status."""
-    code, told = execute(arguments)
-    sys.stdout.write(json.dumps(told) + "\n")
+    """Run one command; print its JSON object, return its exit code."""
+    code, output = execute(arguments)
+    sys.stdout.write(json.dumps(output) + "\n")
     return code
 
 
 def execute(arguments: Sequence[str]) -> tuple[int, dict[str, Any]]:
-    """The command as a function."""
+    """Run one command; return its exit code and its JSON object."""
     options = _parser().parse_args(arguments)
-    verbs = {"init": _init, "update": _update, "status": _status}
+    commands = {"init": _init, "update": _update, "status": _status}
     try:
-        return verbs[options.verb](options)
-    except ContractError as fault:
-        return 1, {"outcome": "failed", "code": fault.code, "detail": fault.detail}
+        return commands[options.command](options)
+    except ContractError as error:
+        return 1, {"outcome": "failed", "code": error.code, "detail": error.detail}
 
 
 def _init(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
@@ -76,7 +76,7 @@ def _init(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         options.token,
         options.trust.read_bytes(),
         device_id=options.device_id,
-        modules=options.module,
+        wanted_components=options.component,
         factory=options.shipped,
         settings=SETTINGS,
     )
@@ -84,14 +84,14 @@ def _init(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
 
 
 def _update(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    outcome = Agent(options.dir, SETTINGS).update(App(options.smoke))
-    told = {
-        "outcome": _OUTCOMES.get(outcome.status, "unchanged"),
-        "code": outcome.code,
-        "version": outcome.version,
-        "detail": outcome.detail,
+    result = Agent(options.dir, SETTINGS).update(App(options.smoke))
+    output = {
+        "outcome": _OUTCOMES.get(result.status, "unchanged"),
+        "code": result.code,
+        "version": result.version,
+        "detail": result.detail,
     }
-    return (0 if outcome.ok else 1), told
+    return (0 if result.ok else 1), output
 
 
 def _status(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
@@ -107,15 +107,15 @@ def _status(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("reference")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    init, update, status = (verbs.add_parser(name) for name in ("init", "update", "status"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    init, update, status = (commands.add_parser(name) for name in ("init", "update", "status"))
     for command in (init, update, status):
         command.add_argument("--dir", type=Path, required=True)
     for name in ("--server", "--token", "--device-id"):
         init.add_argument(name, required=True)
     init.add_argument("--trust", type=Path, required=True)
     init.add_argument("--shipped", type=Path)
-    init.add_argument("--module", action="append")
+    init.add_argument("--component", action="append")
     update.add_argument("--smoke", choices=("good", "bad", "crash"), default="good")
     return parser
 

@@ -1,4 +1,4 @@
-"""What came of a run, for machines (JSON, JUnit) and for people (Markdown)."""
+"""Reports of a conformance run in JSON, JUnit and Markdown."""
 
 import json
 from collections import Counter
@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 from sdk_contract.conformance.runner import Result
 
-LONGEST = 300
+MAX_MESSAGE = 300
 MARKS = {"passed": "ok", "failed": "**FAILED**", "skipped": "skipped"}
 
 
 def write(results: Sequence[Result], sdk: str, folder: Path) -> None:
-    """Write `conformance.json`, `conformance.xml` and `conformance.md` into `folder`, which is there."""
+    """Write `conformance.json`, `conformance.xml` and `conformance.md` into an existing folder."""
     (folder / "conformance.json").write_text(as_json(results, sdk), encoding="utf-8")
     (folder / "conformance.xml").write_bytes(as_junit(results))
     (folder / "conformance.md").write_text(as_markdown(results, sdk), encoding="utf-8")
@@ -24,7 +24,7 @@ def as_json(results: Sequence[Result], sdk: str) -> str:
     entries = [
         {
             "name": result.scenario.name,
-            "text": result.scenario.text,
+            "requirement": result.scenario.requirement,
             "attack": result.scenario.attack,
             "verdict": result.verdict,
             "message": result.message,
@@ -48,8 +48,10 @@ def as_junit(results: Sequence[Result]) -> bytes:
         time=f"{sum(result.seconds for result in results):.3f}",
     )
     for result in results:
-        group, _, words = result.scenario.name.partition(".")
-        entry = ET.SubElement(suite, "testcase", classname=group, name=words, time=f"{result.seconds:.3f}")
+        suite_name, _, name = result.scenario.name.partition(".")
+        entry = ET.SubElement(
+            suite, "testcase", classname=suite_name, name=name, time=f"{result.seconds:.3f}"
+        )
         if result.verdict != "passed":
             kind = "failure" if result.verdict == "failed" else "skipped"
             ET.SubElement(entry, kind, message=_short(result.message)).text = _printable(result.message)
@@ -65,16 +67,15 @@ def as_markdown(results: Sequence[Result], sdk: str) -> str:
     lines = [
         f"# Conformance of `{sdk}`",
         "",
-        f"Of {len(results)}: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped.",
+        f"{len(results)} scenarios: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped.",
         "",
-        "| scenario | | what must hold | what happened |",
+        "| scenario | result | requirement | message |",
         "|---|---|---|---|",
     ]
-    order = sorted(results, key=lambda result: result.verdict != "failed")
-    for result in order:
+    for result in sorted(results, key=lambda result: result.verdict != "failed"):
         message = _short(result.message).replace("|", "\\|")
-        entry = result.scenario
-        lines.append(f"| `{entry.name}` | {MARKS[result.verdict]} | {entry.text} | {message} |")
+        scenario = result.scenario
+        lines.append(f"| `{scenario.name}` | {MARKS[result.verdict]} | {scenario.requirement} | {message} |")
     return "\n".join(lines) + "\n"
 
 
@@ -84,11 +85,15 @@ def _counts(results: Sequence[Result]) -> dict[str, int]:
 
 
 def _short(text: str) -> str:
-    """One line: the beginning says what was wrong, the end of a log why."""
+    """`text` on one line. A long text keeps its start, which has the error, and its end, which has the latest log."""
     line = " ".join(_printable(text).split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST // 3]} ... {line[-(LONGEST - LONGEST // 3) :]}"
+    return (
+        line
+        if len(line) <= MAX_MESSAGE
+        else f"{line[: MAX_MESSAGE // 3]} ... {line[-(MAX_MESSAGE - MAX_MESSAGE // 3) :]}"
+    )
 
 
 def _printable(text: str) -> str:
-    """What an SDK prints may hold characters that XML has no form for."""
+    """`text` without control characters, which an SDK may print and XML cannot represent."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)

@@ -1,4 +1,4 @@
-"""Plays scenarios, several at a time, and keeps what came of each."""
+"""Runs scenarios, several at a time, and collects the results."""
 
 import fnmatch
 import tempfile
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sdk_contract.conformance.facts import Seen
+from sdk_contract.conformance.fake_server.http import serve
+from sdk_contract.conformance.fake_server.server import FakeServer
+from sdk_contract.conformance.fake_server.values import RecordedRequest
 from sdk_contract.conformance.scenario import Scenario
 from sdk_contract.conformance.sdk import Sdk
-from sdk_contract.conformance.server import serving
-from sdk_contract.conformance.stage import Failed, Skipped, Stage
-from sdk_contract.conformance.world import World
+from sdk_contract.conformance.session import ScenarioFailed, ScenarioSkipped, Session
 
 Verdict = Literal["passed", "failed", "skipped"]
+MAX_REQUESTS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one scenario.
+    """The result of one scenario.
 
     Attributes:
-        message: why it failed or was skipped.
-        requests: what the SDK asked of the server, in order, where it failed.
+        message: why the scenario failed or was skipped.
+        requests: the SDK's requests in order, if the scenario failed.
     """
 
     scenario: Scenario
@@ -35,53 +36,61 @@ class Result:
     requests: tuple[str, ...] = ()
 
 
-MAX_REQUESTS = 60
-
-
-def play(scenario: Scenario, sdk: Sdk) -> Result:
-    """Play one scenario in a directory and with a server of its own."""
+def run_scenario(scenario: Scenario, sdk: Sdk) -> Result:
+    """Run one scenario with its own directory and fake server."""
     started = time.monotonic()
     verdict: Verdict = "passed"
     message = ""
-    with tempfile.TemporaryDirectory(prefix="graylag-conformance-") as folder, serving(World()) as world:
-        stage = Stage(world, sdk, Path(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix="graylag-conformance-") as folder,
+        serve(FakeServer()) as server,
+    ):
+        session = Session(server, sdk, Path(folder))
         try:
-            scenario.play(stage)
-            stage.check_manners()
-        except Failed as failure:
+            scenario.run(session)
+            session.check_invariants()
+        except ScenarioFailed as failure:
             verdict, message = "failed", str(failure)
-        except Skipped as skipped:
+        except ScenarioSkipped as skipped:
             verdict, message = "skipped", str(skipped)
-        except Exception as error:  # noqa: BLE001 - what an SDK prints or leaves on disk must not end the run
+        except Exception as error:  # noqa: BLE001 - an SDK's unexpected output or files must not end the whole run
             verdict, message = "failed", f"{type(error).__name__}: {error}"
-    asked = tuple(_told(entry) for entry in world.seen[:MAX_REQUESTS]) if verdict == "failed" else ()
-    return Result(scenario, verdict, message, time.monotonic() - started, asked)
+    requests = server.requests[:MAX_REQUESTS] if verdict == "failed" else []
+    lines = tuple(_request_line(request) for request in requests)
+    return Result(scenario, verdict, message, time.monotonic() - started, lines)
 
 
-def play_all(
+def run_scenarios(
     scenarios: Iterable[Scenario],
     sdk: Sdk,
     *,
     parallel: int = 2,
-    tell: Callable[[Result], None] = lambda _: None,
+    on_result: Callable[[Result], None] = lambda _: None,
 ) -> list[Result]:
-    """Play all of `scenarios`; results come in their order."""
+    """Run all of `scenarios`; return the results in their order.
 
-    def one(scenario: Scenario) -> Result:
-        result = play(scenario, sdk)
-        tell(result)
+    Args:
+        scenarios: to run.
+        sdk: under test.
+        parallel: scenarios at a time.
+        on_result: called with each result, from several threads.
+    """
+
+    def run_one(scenario: Scenario) -> Result:
+        result = run_scenario(scenario, sdk)
+        on_result(result)
         return result
 
     with ThreadPoolExecutor(parallel) as pool:
-        return list(pool.map(one, scenarios))
+        return list(pool.map(run_one, scenarios))
 
 
-def _told(entry: Seen) -> str:
-    """One request on one line; an address that was signed for one use tells nobody anything."""
-    span = entry.headers.get("Range")
-    return f"{entry.method} {entry.path.partition('?signature=')[0]}{f' ({span})' if span else ''}"
-
-
-def chosen(scenarios: Iterable[Scenario], pattern: str) -> list[Scenario]:
-    """Those whose name fits a shell pattern, such as `rollback.*`."""
+def select(scenarios: Iterable[Scenario], pattern: str) -> list[Scenario]:
+    """The scenarios whose name matches a shell pattern, such as `rollback.*`."""
     return [scenario for scenario in scenarios if fnmatch.fnmatchcase(scenario.name, pattern)]
+
+
+def _request_line(request: RecordedRequest) -> str:
+    """One request as a line of text, without the signature in the URL."""
+    span = request.headers.get("Range")
+    return f"{request.method} {request.path.partition('?signature=')[0]}{f' ({span})' if span else ''}"

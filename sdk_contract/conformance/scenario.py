@@ -1,50 +1,51 @@
-"""Scenarios and the books that hold them."""
+"""Scenarios and the suites that group them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from sdk_contract.conformance.stage import Stage
+from sdk_contract.conformance.session import Session
 
-Play = Callable[[Stage], None]
+Run = Callable[[Session], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One story.
+    """One test of an SDK.
 
     Attributes:
-        name: `group.words`.
-        text: one sentence: what must hold.
-        attack: the row of the attack table that it belongs to.
+        name: `suite.words-of-the-scenario`.
+        requirement: what the SDK must do, in one sentence.
+        run: plays the scenario in a session; raises if the SDK does not meet the requirement.
+        attack: row of the attack table (`README.md`, section 17) that the scenario belongs to.
     """
 
     name: str
-    text: str
-    play: Play
+    requirement: str
+    run: Run
     attack: str | None = None
 
 
 @dataclass(slots=True)
-class Book:
-    """The scenarios of one group."""
+class Suite:
+    """The scenarios about one subject."""
 
-    group: str
+    name: str
     scenarios: list[Scenario] = field(default_factory=list)
 
-    def scenario(self, attack: str | None = None) -> Callable[[Play], Play]:
-        """Decorates a function whose name and docstring become the scenario's."""
+    def scenario(self, attack: str | None = None) -> Callable[[Run], Run]:
+        """Decorator that adds a function as a scenario; its docstring is the requirement."""
 
-        def take(play: Play) -> Play:
-            words = getattr(play, "__name__", "").replace("_", "-")
-            self.add(words, (play.__doc__ or "").strip().splitlines()[0], play, attack)
-            return play
+        def register(run: Run) -> Run:
+            name = getattr(run, "__name__", "").replace("_", "-")
+            self.add(name, (run.__doc__ or "").strip().splitlines()[0], run, attack)
+            return run
 
-        return take
+        return register
 
-    def add(self, words: str, text: str, play: Play, attack: str | None = None) -> None:
-        """Add one by hand."""
-        self.scenarios.append(Scenario(f"{self.group}.{words}", text, play, attack))
+    def add(self, name: str, requirement: str, run: Run, attack: str | None = None) -> None:
+        """Add a scenario."""
+        self.scenarios.append(Scenario(f"{self.name}.{name}", requirement, run, attack))
 
     def __iter__(self) -> Iterator[Scenario]:
-        """In the order of the file."""
+        """The scenarios in the order of the file."""
         return iter(self.scenarios)

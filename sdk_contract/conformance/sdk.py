@@ -1,4 +1,4 @@
-"""The SDK under test: a command with three verbs, or the same protocol inside this process."""
+"""The SDK under test: a command with three subcommands, or a Python function with the same protocol."""
 
 import json
 import os
@@ -12,57 +12,57 @@ from typing import Any, Protocol
 
 TIMEOUT_S = 60.0
 ENVIRONMENT = {"GRAYLAG_CONFORMANCE": "1"}
-"""Tells the SDK to be impatient: a second or two without a byte is a time-out, retries come at once."""
+"""Tells the SDK to use short timeouts (1 to 2 s without a byte) and to retry at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """How a command ended.
+class CommandResult:
+    """The result of one command.
 
     Attributes:
-        exit_code: 0 fine, 1 refused or failed; anything else is a crash.
-        told: the JSON object on the last line of its output.
-        log: the rest, for people.
+        exit_code: 0 for success, 1 for a refusal or failure, anything else for a crash.
+        output: the JSON object on the last line of the standard output.
+        log: standard output and standard error.
     """
 
     exit_code: int
-    told: dict[str, Any] = field(default_factory=dict)
+    output: dict[str, Any] = field(default_factory=dict)
     log: str = ""
 
     @property
     def code(self) -> str | None:
-        """The stable code of what went wrong."""
-        code = self.told.get("code")
+        """The stable error code, if the output has one."""
+        code = self.output.get("code")
         return code if isinstance(code, str) else None
 
 
 class Sdk(Protocol):
-    """Something that understands the protocol of `README.md`, "Conformance"."""
+    """An SDK that implements the protocol of `sdk_contract/README.md`, section 16."""
 
-    separate: bool
-    """It runs in processes of its own, which may die."""
+    is_process: bool
+    """Every command runs in its own process, which may be killed."""
 
-    def call(self, arguments: Sequence[str]) -> Reply:
-        """Run one command to its end."""
+    def call(self, arguments: Sequence[str]) -> CommandResult:
+        """Run one command until it ends."""
 
 
 class CommandSdk:
-    """A command of the operating system."""
+    """An SDK given as a command line."""
 
-    separate = True
+    is_process = True
 
     def __init__(self, command: str) -> None:
-        """Split like a shell does, but start no shell.
+        """Split the command line as a shell does; no shell is started.
 
         Raises:
-            ValueError: nothing that can be started.
+            ValueError: the command does not exist.
         """
         self._command = shlex.split(command)
         if not self._command or shutil.which(self._command[0]) is None:
-            raise ValueError(f"{command!r} is no command that can be started")
+            raise ValueError(f"--sdk: the command {command!r} does not exist")
 
-    def call(self, arguments: Sequence[str]) -> Reply:
-        """See `Sdk`; a command that does not end is killed, which is a failure."""
+    def call(self, arguments: Sequence[str]) -> CommandResult:
+        """See `Sdk.call`; a command that does not end in time is killed and counts as a crash."""
         try:
             done = subprocess.run(
                 [*self._command, *arguments],
@@ -73,14 +73,14 @@ class CommandSdk:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Reply(-1, log=f"did not end within {TIMEOUT_S:g} s")
+            return CommandResult(-1, log=f"did not end within {TIMEOUT_S:g} s")
         output = done.stdout.decode(errors="replace")
-        return Reply(
+        return CommandResult(
             done.returncode, _last_object(output), (output + done.stderr.decode(errors="replace"))[-4000:]
         )
 
     def interrupt(self, arguments: Sequence[str], when: Callable[[], bool]) -> bool:
-        """Start a command and kill it without warning once `when` says so; false if it ended before."""
+        """Start a command and kill it (SIGKILL) as soon as `when` returns True; return False if it ended before."""
         with subprocess.Popen(
             [*self._command, *arguments],
             env=os.environ | ENVIRONMENT,
@@ -99,21 +99,21 @@ class CommandSdk:
 
 
 class InProcessSdk:
-    """A Python SDK without the price of starting Python."""
+    """A Python SDK that runs in this process, which saves the start of an interpreter per command."""
 
-    separate = False
+    is_process = False
 
     def __init__(self, execute: Callable[[Sequence[str]], tuple[int, dict[str, Any]]]) -> None:
-        """Take a function that does what the command would do: arguments -> exit code and JSON object."""
+        """`execute` does what the command would do: arguments -> (exit code, JSON object)."""
         self._execute = execute
 
-    def call(self, arguments: Sequence[str]) -> Reply:
-        """See `Sdk`; an exception is a crash."""
+    def call(self, arguments: Sequence[str]) -> CommandResult:
+        """See `Sdk.call`; an exception counts as a crash."""
         try:
-            code, told = self._execute(arguments)
-        except Exception as error:  # noqa: BLE001 - whatever escapes would have been a traceback
-            return Reply(70, log=f"{type(error).__name__}: {error}")
-        return Reply(code, told)
+            code, output = self._execute(arguments)
+        except Exception as error:  # noqa: BLE001 - in a separate process this would be a traceback and a crash
+            return CommandResult(70, log=f"{type(error).__name__}: {error}")
+        return CommandResult(code, output)
 
 
 def _last_object(output: str) -> dict[str, Any]:

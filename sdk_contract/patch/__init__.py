@@ -1,7 +1,7 @@
-"""Patches in the `GLP1` container: what a device needs to check and apply one (see `README.md`)."""
+"""Patches in the `GLP1` format: checks and applies them on a device (see `README.md`)."""
 
 from sdk_contract.patch.apply import Applier
-from sdk_contract.patch.container import Header, Limits, Record, parse_header
+from sdk_contract.patch.container import BlockRecord, Header, PatchLimits, parse_header
 from sdk_contract.patch.errors import (
     BaseMismatch,
     BaseMissing,
@@ -15,7 +15,7 @@ from sdk_contract.patch.errors import (
     TargetMismatch,
 )
 from sdk_contract.patch.files import AppliedPatch, FileRange, apply_patch
-from sdk_contract.patch.index import PatchIndex, open_patch
+from sdk_contract.patch.index import PatchIndex, parse_index
 from sdk_contract.patch.reverse import read_index, reverse_patch
 
 __all__ = [
@@ -23,22 +23,22 @@ __all__ = [
     "Applier",
     "BaseMismatch",
     "BaseMissing",
+    "BlockRecord",
     "FileRange",
     "Header",
     "IndexMismatch",
-    "Limits",
     "NotReversible",
     "PatchCorrupt",
     "PatchError",
     "PatchIndex",
+    "PatchLimits",
     "PatchTooLarge",
     "PatchTruncated",
     "PatchUnsupported",
-    "Record",
     "TargetMismatch",
     "apply_patch",
-    "open_patch",
     "parse_header",
+    "parse_index",
     "read_index",
     "reverse_patch",
 ]

@@ -1,4 +1,4 @@
-"""The front of a `GLP1` patch: header and records, byte by byte (see `README.md`)."""
+"""The header and block records of a `GLP1` patch, byte by byte (see `README.md`)."""
 
 import struct
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ DIGEST_SIZE = 16
 EMPTY_DIGEST = bytes(DIGEST_SIZE)
 
 
-class Op(IntEnum):
-    """What a block is made from."""
+class BlockOp(IntEnum):
+    """How a block's target bytes are produced."""
 
     COPY = 0
     ZERO = 1
@@ -27,38 +27,38 @@ class Op(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a reader is willing to spend on a patch from outside.
+class PatchLimits:
+    """Limits that a reader sets for untrusted patches, in bytes.
 
     Attributes:
-        head_bytes: longest header and index together.
-        block_bytes: longest target range of a coded block, and longest payload but for 64 KiB.
-        source_bytes: most source bytes that one coded block may read.
-        working_set: highest working set that a header may announce.
+        max_head_bytes: size of header and index together.
+        max_block_bytes: target range of one coded block; a payload may be 64 KiB longer.
+        max_source_bytes: source bytes that one coded block reads.
+        max_working_set: working set that the header announces.
     """
 
-    head_bytes: int = 64 << 20
-    block_bytes: int = 4 << 20
-    source_bytes: int = 16 << 20
-    working_set: int = 96 << 20
+    max_head_bytes: int = 64 << 20
+    max_block_bytes: int = 4 << 20
+    max_source_bytes: int = 16 << 20
+    max_working_set: int = 96 << 20
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = PatchLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first 128 bytes.
+    """The first 128 bytes of a patch.
 
     Attributes:
-        reversible: the patch also takes the target back to the source.
-        source_size, target_size: whole files, in bytes.
-        source_sha256, target_sha256: of the whole files, 32 bytes each.
-        payload_size: bytes of all payloads together.
-        block_count: records in the index.
-        block_limit: no coded block makes more target bytes than this.
-        working_set: memory in bytes that the reference applier needs beyond its code.
-        notes_size: bytes of the notes behind the payloads; a device need not fetch them.
+        reversible: whether the patch can also restore the source from the target.
+        source_size, target_size: of the complete files, bytes.
+        source_sha256, target_sha256: of the complete files, 32 bytes each.
+        payload_size: of all payloads together, bytes.
+        block_count: number of records in the index.
+        block_limit: maximum target bytes of one coded block.
+        working_set: memory that the reference applier needs, bytes.
+        notes_size: of the notes after the payloads, bytes; a device need not download them.
     """
 
     reversible: bool
@@ -74,16 +74,16 @@ class Header:
 
     @property
     def head_size(self) -> int:
-        """Bytes before the first payload."""
+        """Size of the header and the index, bytes."""
         return PREAMBLE_SIZE + RECORD.size * self.block_count
 
     @property
     def patch_size(self) -> int:
-        """Bytes of the whole patch file."""
+        """Size of the complete patch file, bytes."""
         return self.head_size + self.payload_size + self.notes_size
 
     def pack(self) -> bytes:
-        """The 128 bytes of the file."""
+        """Serialize the header to its 128 bytes."""
         flags = FLAG_REVERSIBLE if self.reversible else 0
         fixed = HEADER.pack(
             MAGIC,
@@ -103,22 +103,22 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One block: a gap-free range of the target and how it is made.
+class BlockRecord:
+    """One block: a contiguous range of the target, and how it is produced.
 
     Attributes:
         op: copy, zero or coded.
-        reversible: the block also makes its source ranges from its target range.
-        target_size: bytes of the target range.
-        payload_size: bytes of the payload; 0 for copy and zero.
-        source_offset, source_span: the hull of everything the block reads from the source.
-        source_size: bytes that it reads from the source in all.
+        reversible: whether the block can also restore its source ranges from its target range.
+        target_size: size of the target range, bytes.
+        payload_size: size of the payload, bytes; 0 for copy and zero.
+        source_offset, source_span: a range that contains all source bytes that the block reads.
+        source_size: number of source bytes that the block reads.
         payload_digest: first 16 bytes of the payload's SHA-256.
-        source_digest: the same of the source bytes read, in segment order; zeros when the writer left it out.
+        source_digest: the same of the source bytes in segment order; zeros if the writer omitted it.
         target_digest: the same of the target from its first byte to the end of this block.
     """
 
-    op: Op
+    op: BlockOp
     reversible: bool
     target_size: int
     payload_size: int
@@ -130,7 +130,7 @@ class Record:
     target_digest: bytes
 
     def pack(self) -> bytes:
-        """The 80 bytes of the file."""
+        """Serialize the record to its 80 bytes."""
         return RECORD.pack(
             self.target_size,
             self.payload_size,
@@ -146,13 +146,13 @@ class Record:
         )
 
 
-def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Header:
-    """Read the first 128 bytes of a patch.
+def parse_header(data: bytes, limits: PatchLimits = DEFAULT_LIMITS) -> Header:
+    """Parse the first 128 bytes of a patch.
 
     Raises:
-        PatchCorrupt: not a patch, or fields that contradict each other.
-        PatchUnsupported: a later version or an unknown flag.
-        PatchTooLarge: more than `limits` allow.
+        PatchCorrupt: the bytes are not a `GLP1` patch.
+        PatchUnsupported: the version or a flag is unknown.
+        PatchTooLarge: the patch exceeds `limits`.
     """
     if len(data) < PREAMBLE_SIZE or data[: len(MAGIC)] != MAGIC:
         raise PatchCorrupt("not a GLP1 patch")
@@ -172,13 +172,13 @@ def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Header:
         working_set=working,
         notes_size=notes,
     )
-    if block_limit > limits.block_bytes or working > limits.working_set:
+    if block_limit > limits.max_block_bytes or working > limits.max_working_set:
         raise PatchTooLarge(f"blocks of {block_limit} bytes, working set of {working} bytes")
-    if header.head_size > limits.head_bytes:
+    if header.head_size > limits.max_head_bytes:
         raise PatchTooLarge(f"index of {blocks} blocks")
     return header
 
 
-def pack_head(header: Header, records: Iterable[Record]) -> bytes:
-    """Header and index as they stand in the file."""
+def pack_head(header: Header, records: Iterable[BlockRecord]) -> bytes:
+    """Serialize the header and the index."""
     return header.pack() + b"".join(record.pack() for record in records)

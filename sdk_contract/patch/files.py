@@ -1,4 +1,4 @@
-"""Patches from file to file: the new one appears whole, or not at all."""
+"""Applies patches to local files; the new file appears complete or not at all."""
 
 import contextlib
 import os
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sdk_contract.patch.apply import PIECE, Applier
-from sdk_contract.patch.container import DEFAULT_LIMITS, Limits
+from sdk_contract.patch.apply import CHUNK_SIZE, Applier
+from sdk_contract.patch.container import DEFAULT_LIMITS, PatchLimits
 from sdk_contract.patch.errors import PatchTruncated
 
-# How much of a new file is written before the system is told to go on to the disk with it.
-BEHIND = 32 << 20
+# Bytes of a new file after which the system is told to write them to the disk.
+WRITEBACK_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedPatch:
-    """What `apply_patch` did."""
+    """The result of `apply_patch` or `reverse_patch`."""
 
     blocks: int
     bytes_written: int
@@ -28,54 +28,56 @@ class AppliedPatch:
 
 
 class FileRange:
-    """A local file, read and written by range."""
+    """A local file that is read and written by range."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Use an open file; the caller closes it."""
+        """Use an open file, which the caller closes."""
         self._fd = file.fileno()
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`."""
+        """Read exactly `length` bytes at `offset`.
+
+        Raises:
+            EOFError: the file is too short.
+        """
         data = os.pread(self._fd, length, offset)
         if len(data) != length:
             raise EOFError(f"{length} bytes at {offset}")
         return data
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Store the bytes at `offset`."""
+        """Write the bytes at `offset`."""
         left = memoryview(data)
         while left:
             written = os.pwrite(self._fd, left, offset)
             left, offset = left[written:], offset + written
 
 
-class NewFile(FileRange):
-    """A file written from front to back, of which the system keeps only the end in memory.
+class SequentialFile(FileRange):
+    """A file that is written from front to back, and of which only the end stays in the page cache.
 
-    Its bytes go to the disk while the next ones are made, instead of all at the last sync, and the pages they were
-    in are used again. Kept, a large file would push what a device is working with out of memory, and finding
-    ever new pages for it can take as long as making its bytes.
+    The disk writes start early instead of all at the last sync, and the pages are reused. Otherwise a large file would
+    evict the device's other data from memory, and allocating its pages can take as long as producing its bytes.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        """Use an open file; the caller closes it."""
+        """Use an open file, which the caller closes."""
         super().__init__(file)
-        self._told = 0
+        self._flushed_end = 0
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Store the bytes at `offset`, which is where the last ones ended."""
+        """Write the bytes at `offset`, which has to be the end of the previous write."""
         super().write(offset, data)
         end = offset + len(data)
-        if end - self._told >= BEHIND:
-            self._told = end
-            let_go(self._fd, end)
+        if end - self._flushed_end >= WRITEBACK_BYTES:
+            self._flushed_end = end
+            drop_page_cache(self._fd, end)
 
 
-def let_go(fd: int, end: int = 0) -> None:
-    """Begin to write the file's front up to `end` (0: all of it), and drop from memory what is on the disk already.
+def drop_page_cache(fd: int, end: int = 0) -> None:
+    """Advise the system to write the file up to `end` (0: all of it) to the disk, and to drop it from the page cache.
 
-    Linux starts to write dirty pages at this advice and drops clean ones. It is advice: where it is not known or
-    not taken, the file is as right without.
+    Linux starts to write dirty pages, and drops clean ones. Systems that ignore the advice still write a correct file.
     """
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
@@ -83,10 +85,10 @@ def let_go(fd: int, end: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path` that becomes it when the block ends well, and vanishes when not.
+def atomic_replace(path: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file that replaces `path` if the `with` block succeeds, and is deleted otherwise.
 
-    A file that some process has mapped is never written to: the rename gives the name to new blocks.
+    The old file is never written to, because another process may have it mapped.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
@@ -110,31 +112,35 @@ def apply_patch(
     target_path: Path,
     *,
     index_sha256: bytes | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: PatchLimits = DEFAULT_LIMITS,
 ) -> AppliedPatch:
-    """Make the target file from the source file and a patch file.
+    """Build the target file from the source file and a patch file.
 
-    The target appears only when every digest is right: it is written beside, synced and renamed.
+    The target is written to a temporary file, and renamed only after all digests are verified.
 
     Args:
         source_path: the old file.
         patch_path: the patch.
-        target_path: where the new file goes; replaced when it exists.
-        index_sha256: the index digest from the signed descriptor, when there is one.
-        limits: what the caller is willing to spend.
+        target_path: the new file; an existing file is replaced.
+        index_sha256: the index digest from the signed descriptor, if there is one.
+        limits: the caller's limits.
 
     Raises:
-        PatchError: the patch, the source or the result is not what it should be.
+        PatchError: the patch, the source or the result is wrong.
         OSError: a file cannot be opened or written.
     """
     started = time.perf_counter()
-    with source_path.open("rb") as source, patch_path.open("rb") as patch, replacing(target_path) as target:
-        applier = Applier(FileRange(source), NewFile(target), index_sha256=index_sha256, limits=limits)
-        while chunk := patch.read(PIECE):
+    with (
+        source_path.open("rb") as source,
+        patch_path.open("rb") as patch,
+        atomic_replace(target_path) as target,
+    ):
+        applier = Applier(FileRange(source), SequentialFile(target), index_sha256=index_sha256, limits=limits)
+        while chunk := patch.read(CHUNK_SIZE):
             applier.feed(chunk)
         applier.finish()
         index = applier.index
     if index is None:
-        raise PatchTruncated("no index")
+        raise PatchTruncated("the patch has no index")
     seconds = time.perf_counter() - started
     return AppliedPatch(len(index.records), index.header.target_size, seconds, index.header.target_sha256)

@@ -1,4 +1,4 @@
-"""Taking the new file back to the old one with the same patch, where the patch can."""
+"""Restores the old file from the new file and a reversible patch."""
 
 import hashlib
 import time
@@ -8,16 +8,15 @@ from typing import BinaryIO
 import numpy as np
 import zstandard
 
-from sdk_contract.patch.apply import PIECE, Source, Target
-from sdk_contract.patch.block import make_source
+from sdk_contract.patch.apply import CHUNK_SIZE, Source, Target
 from sdk_contract.patch.container import (
     DEFAULT_LIMITS,
     DIGEST_SIZE,
     EMPTY_DIGEST,
     PREAMBLE_SIZE,
-    Limits,
-    Op,
-    Record,
+    BlockOp,
+    BlockRecord,
+    PatchLimits,
     parse_header,
 )
 from sdk_contract.patch.errors import (
@@ -28,21 +27,22 @@ from sdk_contract.patch.errors import (
     PatchTruncated,
     TargetMismatch,
 )
-from sdk_contract.patch.files import AppliedPatch, FileRange, replacing
-from sdk_contract.patch.index import PatchIndex, open_patch
+from sdk_contract.patch.files import AppliedPatch, FileRange, atomic_replace
+from sdk_contract.patch.index import PatchIndex, parse_index
+from sdk_contract.patch.payload.block import make_source
 
 
 def read_index(
-    patch: BinaryIO, *, index_sha256: bytes | None = None, limits: Limits = DEFAULT_LIMITS
+    patch: BinaryIO, *, index_sha256: bytes | None = None, limits: PatchLimits = DEFAULT_LIMITS
 ) -> PatchIndex:
-    """Header and index from the front of a patch file; leaves it at the first payload.
+    """Read the header and index of a patch file, up to the first payload.
 
     Raises:
-        PatchError: as `open_patch`.
+        PatchError: as `parse_index`.
     """
     front = patch.read(PREAMBLE_SIZE)
     size = parse_header(front, limits).head_size
-    return open_patch(front + patch.read(size - len(front)), index_sha256=index_sha256, limits=limits)
+    return parse_index(front + patch.read(size - len(front)), index_sha256=index_sha256, limits=limits)
 
 
 def reverse_patch(
@@ -51,30 +51,30 @@ def reverse_patch(
     source_path: Path,
     *,
     index_sha256: bytes | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: PatchLimits = DEFAULT_LIMITS,
 ) -> AppliedPatch:
-    """Make the old file from the new file and the patch between them.
+    """Restore the old file from the new file and the patch between them.
 
     Args:
         target_path: the new file.
-        patch_path: a patch whose index says that it is reversible.
-        source_path: where the old file goes; appears only when every digest is right.
-        index_sha256: the index digest from the signed descriptor, when there is one.
-        limits: what the caller is willing to spend.
+        patch_path: a reversible patch.
+        source_path: the old file; it appears only after all digests are verified.
+        index_sha256: the index digest from the signed descriptor, if there is one.
+        limits: the caller's limits.
 
     Raises:
-        NotReversible: the patch is not.
-        PatchError: the patch, the new file or the result is not what it should be.
+        NotReversible: the patch is not reversible.
+        PatchError: the patch, the new file or the result is wrong.
         OSError: a file cannot be opened or written.
     """
     started = time.perf_counter()
-    with target_path.open("rb") as new, patch_path.open("rb") as patch, replacing(source_path) as old:
+    with target_path.open("rb") as new, patch_path.open("rb") as patch, atomic_replace(source_path) as old:
         index = read_index(patch, index_sha256=index_sha256, limits=limits)
         if not index.header.reversible:
-            raise NotReversible("the index says that the patch is not reversible")
+            raise NotReversible("the patch was not built as reversible")
         result = FileRange(old)
         _reverse(index, patch, FileRange(new), result)
-        _check_whole(result, index)
+        _check_source_digest(result, index)
     seconds = time.perf_counter() - started
     return AppliedPatch(len(index.records), index.header.source_size, seconds, index.header.source_sha256)
 
@@ -85,38 +85,42 @@ def _reverse(index: PatchIndex, patch: BinaryIO, new: Source, old: Target) -> No
     for block, record in enumerate(index.records):
         payload = patch.read(record.payload_size)
         if len(payload) != record.payload_size:
-            raise PatchTruncated(f"ended in block {block}")
+            raise PatchTruncated(f"the patch ends in block {block}")
         offset = index.target_offset(block)
-        if record.op is Op.CODED:
-            _coded(record, payload, _read(new, offset, record.target_size, running), old, decompressor)
+        if record.op is BlockOp.CODED:
+            _reverse_coded_block(
+                record, payload, _read_and_hash(new, offset, record.target_size, running), old, decompressor
+            )
         else:
-            _plain(record, offset, new, old, running)
+            _reverse_plain_block(record, offset, new, old, running)
         if running.digest()[:DIGEST_SIZE] != record.target_digest:
-            raise BaseMismatch(f"block {block} of the new file is another one")
+            raise BaseMismatch(f"block {block} of the new file has the wrong digest")
 
 
-def _coded(
-    record: Record, payload: bytes, made: bytes, old: Target, decompressor: zstandard.ZstdDecompressor
+def _reverse_coded_block(
+    record: BlockRecord, payload: bytes, made: bytes, old: Target, decompressor: zstandard.ZstdDecompressor
 ) -> None:
     if hashlib.sha256(payload).digest()[:DIGEST_SIZE] != record.payload_digest:
-        raise PatchCorrupt("a payload has another digest")
+        raise PatchCorrupt("a payload has the wrong digest")
     pieces = make_source(payload, record, np.frombuffer(made, np.uint8), decompressor)
     if record.source_digest != EMPTY_DIGEST:
         digest = hashlib.sha256(b"".join(piece.tobytes() for _, piece in pieces))
         if digest.digest()[:DIGEST_SIZE] != record.source_digest:
-            raise BaseMismatch("a block does not come out right")
+            raise BaseMismatch("a restored block has the wrong digest")
     for offset, piece in pieces:
         old.write(offset, piece.tobytes())
 
 
-def _plain(record: Record, offset: int, new: Source, old: Target, running: "hashlib._Hash") -> None:
-    for at in range(0, record.target_size, PIECE):
-        piece = _read(new, offset + at, min(PIECE, record.target_size - at), running)
-        if record.op is Op.COPY:
+def _reverse_plain_block(
+    record: BlockRecord, offset: int, new: Source, old: Target, running: "hashlib._Hash"
+) -> None:
+    for at in range(0, record.target_size, CHUNK_SIZE):
+        piece = _read_and_hash(new, offset + at, min(CHUNK_SIZE, record.target_size - at), running)
+        if record.op is BlockOp.COPY:
             old.write(record.source_offset + at, piece)
 
 
-def _read(new: Source, offset: int, size: int, running: "hashlib._Hash") -> bytes:
+def _read_and_hash(new: Source, offset: int, size: int, running: "hashlib._Hash") -> bytes:
     try:
         data = new.read(offset, size)
     except (EOFError, OSError) as error:
@@ -125,13 +129,13 @@ def _read(new: Source, offset: int, size: int, running: "hashlib._Hash") -> byte
     return data
 
 
-def _check_whole(old: Target, index: PatchIndex) -> None:
-    """Blocks come in the order of the new file, so the old one is hashed when it is whole."""
+def _check_source_digest(old: Target, index: PatchIndex) -> None:
+    """Hash the complete old file; this is not possible earlier, because blocks are in the new file's order."""
     digest, size = hashlib.sha256(), index.header.source_size
-    for at in range(0, size, PIECE):
+    for at in range(0, size, CHUNK_SIZE):
         try:
-            digest.update(old.read(at, min(PIECE, size - at)))
+            digest.update(old.read(at, min(CHUNK_SIZE, size - at)))
         except EOFError as error:
-            raise TargetMismatch("the old file is not whole") from error
+            raise TargetMismatch("the restored file is incomplete") from error
     if digest.digest() != index.header.source_sha256:
-        raise TargetMismatch("the old file has another digest")
+        raise TargetMismatch("the restored file has the wrong digest")

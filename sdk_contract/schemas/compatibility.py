@@ -1,8 +1,11 @@
-"""Would a device, or a server, of the older contract still understand the newer one?
+"""Finds changes of a schema that break clients or servers of an older contract.
 
-A request must stay acceptable: everything that the old schema allows, the new one allows. An answer must stay
-readable: everything that the new schema allows, the old one allowed. Both are one question, whether one
-schema is *within* another, asked in two directions; and no field that was there may go.
+- A request must stay acceptable: the new schema accepts every value that the old one accepts.
+- A response must stay readable: the old schema accepts every value that the new one produces.
+- No field may be removed.
+
+The first two rules are the same check in two directions: whether every value of one schema, `produced`, is a value of
+another schema, `accepted`.
 """
 
 import re
@@ -11,124 +14,127 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Schema = Mapping[str, Any]
+Direction = Literal["request", "response"]
+Visited = frozenset[tuple[int, int]]
+"""Pairs of schemas that are being compared already; ends the recursion of circular references."""
 _UPPER = ("maxLength", "maximum", "exclusiveMaximum", "maxItems", "maxProperties")
 _LOWER = ("minLength", "minimum", "exclusiveMinimum", "minItems", "minProperties")
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
-def breaks_in_api(old: Schema, new: Schema) -> list[str]:
-    """What in the OpenAPI description `new` breaks a client that was written against `old`."""
-    found: list[str] = []
+def breaking_api_changes(old: Schema, new: Schema) -> list[str]:
+    """Changes of an OpenAPI description that break a client written for `old`."""
+    changes: list[str] = []
     for path, operations in old["paths"].items():
         for method in _METHODS:
-            if method in operations:
-                where = f"{method.upper()} {path}"
-                changed = new["paths"].get(path, {}).get(method)
-                found += (
-                    _Operation(where, old, new).breaks(operations[method], changed)
-                    if changed
-                    else [f"{where}: is gone"]
-                )
-    return found
+            if method not in operations:
+                continue
+            location = f"{method.upper()} {path}"
+            changed = new["paths"].get(path, {}).get(method)
+            if changed is None:
+                changes.append(f"{location}: removed")
+            else:
+                changes += _Operation(location, old, new).breaking_changes(operations[method], changed)
+    return changes
 
 
-def breaks_in_schema(old: Schema, new: Schema, direction: Literal["request", "answer"]) -> list[str]:
-    """What in the schema `new` breaks the other side, which was written against `old`.
+def breaking_schema_changes(old: Schema, new: Schema, direction: Direction) -> list[str]:
+    """Changes of a JSON Schema that break the other side, which was written for `old`.
 
     Args:
-        old: with its own `$defs`, if any.
+        old: with its own `$defs`, if it has any.
         new: likewise.
-        direction: `request` flows from old clients to us, `answer` (documents too) from us to them.
+        direction: `request` from an old client to a new server, `response` (and documents) from a new server to an
+            old client.
     """
-    return _compare(_View(old, old), _View(new, new), direction, "")
+    return _compare(_SchemaView(old, old), _SchemaView(new, new), direction, "")
 
 
 @dataclass(slots=True)
 class _Operation:
-    where: str
+    """One operation of two OpenAPI descriptions."""
+
+    location: str
     old_root: Schema
     new_root: Schema
 
-    def breaks(self, old: Schema, new: Schema) -> list[str]:
-        found = [f"{self.where}: needs a credential now"] if _secure(new) and not _secure(old) else []
-        found += self._parameters(old, new)
-        found += self._contents(old.get("requestBody", {}), new.get("requestBody", {}), "request")
+    def breaking_changes(self, old: Schema, new: Schema) -> list[str]:
+        changes = self._parameters(old, new)
+        if new.get("security") and not old.get("security"):
+            changes.append(f"{self.location}: now requires a credential")
+        changes += self._contents(old.get("requestBody", {}), new.get("requestBody", {}), "request")
         if new.get("requestBody", {}).get("required") and not old.get("requestBody"):
-            found.append(f"{self.where}: needs a body now")
-        for status, answer in old["responses"].items():
+            changes.append(f"{self.location}: now requires a body")
+        for status, response in old["responses"].items():
             if status not in new["responses"]:
-                found.append(f"{self.where}: status {status} is gone")
-                continue
-            found += self._contents(answer, new["responses"][status], "answer", status)
-        return found
+                changes.append(f"{self.location}: status {status} removed")
+            else:
+                changes += self._contents(response, new["responses"][status], "response", status)
+        return changes
 
-    def _contents(
-        self, old: Schema, new: Schema, direction: Literal["request", "answer"], name: str = "request"
-    ) -> list[str]:
-        found: list[str] = []
+    def _contents(self, old: Schema, new: Schema, direction: Direction, name: str = "request") -> list[str]:
+        changes: list[str] = []
         for media, content in old.get("content", {}).items():
+            location = f"{self.location} {name}"
             if media not in new.get("content", {}):
-                found.append(f"{self.where} {name}: {media} is gone")
+                changes.append(f"{location}: {media} removed")
                 continue
             schema = new["content"][media].get("schema", {})
-            where = f"{self.where} {name}"
-            views = _View(content["schema"], self.old_root), _View(schema, self.new_root)
-            found += _compare(*views, direction, where)
-        return found
+            views = _SchemaView(content["schema"], self.old_root), _SchemaView(schema, self.new_root)
+            changes += _compare(*views, direction, location)
+        return changes
 
     def _parameters(self, old: Schema, new: Schema) -> list[str]:
         before = {entry["name"]: entry for entry in old.get("parameters", ())}
         after = {entry["name"]: entry for entry in new.get("parameters", ())}
-        found = [f"{self.where}: parameter {name} is gone" for name in before.keys() - after.keys()]
+        changes = [f"{self.location}: parameter {name} removed" for name in before.keys() - after.keys()]
         for name, entry in after.items():
-            where = f"{self.where} {name}"
+            location = f"{self.location} {name}"
             if entry.get("required") and not before.get(name, {}).get("required"):
-                found.append(f"{where}: is required now")
+                changes.append(f"{location}: now required")
             if name in before:
-                was, now = before[name]["schema"], entry["schema"]
-                found += _compare(_View(was, self.old_root), _View(now, self.new_root), "request", where)
-        return sorted(found)
+                views = (
+                    _SchemaView(before[name]["schema"], self.old_root),
+                    _SchemaView(entry["schema"], self.new_root),
+                )
+                changes += _compare(*views, "request", location)
+        return sorted(changes)
 
 
-def _secure(operation: Schema) -> bool:
-    return bool(operation.get("security"))
-
-
-def _compare(
-    before: "_View", after: "_View", direction: Literal["request", "answer"], where: str
-) -> list[str]:
-    gone = [f"{where}{path}: is gone" for path in _removed(before, after, frozenset(), "")]
-    inner, outer = (before, after) if direction == "request" else (after, before)
-    return gone + [f"{where}{fault}" for fault in _outside(inner, outer, frozenset(), "")]
+def _compare(old: "_SchemaView", new: "_SchemaView", direction: Direction, location: str) -> list[str]:
+    removed = [f"{location}{path}: removed" for path in _removed_fields(old, new, frozenset(), "")]
+    produced, accepted = (old, new) if direction == "request" else (new, old)
+    return removed + [f"{location}{text}" for text in _violations(produced, accepted, frozenset(), "")]
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
-    """A schema with the root that its references point into."""
+class _SchemaView:
+    """A schema, and the root document that its references point into."""
 
     raw: Any
     root: Schema = field(repr=False)
 
     @property
     def schema(self) -> Schema:
-        found: Any = self.raw
-        while isinstance(found, Mapping) and "$ref" in found:
+        """The schema with its references resolved."""
+        resolved: Any = self.raw
+        while isinstance(resolved, Mapping) and "$ref" in resolved:
             target: Any = self.root
-            for part in found["$ref"].removeprefix("#/").split("/"):
+            for part in resolved["$ref"].removeprefix("#/").split("/"):
                 target = target[part]
-            found = target
-        if found is False:
+            resolved = target
+        if resolved is False:
             return {"enum": []}
-        return found if isinstance(found, Mapping) else {}
+        return resolved if isinstance(resolved, Mapping) else {}
 
-    def at(self, raw: Any) -> "_View":
-        return _View(raw, self.root)
+    def child(self, raw: Any) -> "_SchemaView":
+        return _SchemaView(raw, self.root)
 
     @property
-    def alternatives(self) -> "list[_View]":
+    def alternatives(self) -> "list[_SchemaView]":
         for keyword in ("anyOf", "oneOf"):
             if keyword in self.schema:
-                return [self.at(entry) for entry in self.schema[keyword]]
+                return [self.child(entry) for entry in self.schema[keyword]]
         return [self]
 
     @property
@@ -140,75 +146,82 @@ class _View:
     def values(self) -> list[Any] | None:
         if "const" in self.schema:
             return [self.schema["const"]]
-        found: list[Any] | None = self.schema.get("enum")
-        return found
+        listed: list[Any] | None = self.schema.get("enum")
+        return listed
 
     @property
     def additional(self) -> Any:
         return self.schema.get("additionalProperties", True)
 
 
-def _removed(old: _View, new: _View, seen: frozenset[int], path: str) -> Iterator[str]:
-    """Paths of fields that `old` has anywhere and `new` has not."""
-    if id(old.schema) in seen:
+def _removed_fields(old: _SchemaView, new: _SchemaView, visited: frozenset[int], path: str) -> Iterator[str]:
+    """Paths of the fields that `old` has and `new` lacks."""
+    if id(old.schema) in visited:
         return
-    seen |= {id(old.schema)}
-    fields = {name: view for other in new.alternatives for name, view in _children(other)}
-    for one in old.alternatives:
-        if one is not old and id(one.schema) in seen:
+    visited |= {id(old.schema)}
+    fields = {name: view for alternative in new.alternatives for name, view in _children(alternative)}
+    for alternative in old.alternatives:
+        if alternative is not old and id(alternative.schema) in visited:
             continue
-        for name, view in _children(one):
+        for name, view in _children(alternative):
             if name in fields:
-                yield from _removed(view, fields[name], seen, path + name)
+                yield from _removed_fields(view, fields[name], visited, path + name)
             elif not name.startswith("["):
                 yield path + name
 
 
-def _children(view: _View) -> Iterator[tuple[str, _View]]:
+def _children(view: _SchemaView) -> Iterator[tuple[str, _SchemaView]]:
     for name, entry in view.schema.get("properties", {}).items():
-        yield f".{name}", view.at(entry)
+        yield f".{name}", view.child(entry)
     if "items" in view.schema:
-        yield "[]", view.at(view.schema["items"])
+        yield "[]", view.child(view.schema["items"])
     if isinstance(view.additional, Mapping):
-        yield "[*]", view.at(view.additional)
+        yield "[*]", view.child(view.additional)
     for pattern, entry in view.schema.get("patternProperties", {}).items():
-        yield f"[{pattern}]", view.at(entry)
+        yield f"[{pattern}]", view.child(entry)
 
 
-def _outside(inner: _View, outer: _View, seen: frozenset[tuple[int, int]], path: str) -> list[str]:
-    """Why some value of `inner` is no value of `outer`; empty where all are."""
-    pair = (id(inner.schema), id(outer.schema))
-    if pair in seen or not outer.schema:
+def _violations(produced: _SchemaView, accepted: _SchemaView, visited: Visited, path: str) -> list[str]:
+    """Reasons why a value of `produced` may not be a value of `accepted`; empty if every value is."""
+    pair = (id(produced.schema), id(accepted.schema))
+    if pair in visited or not accepted.schema:
         return []
-    seen |= {pair}
-    if len(inner.alternatives) > 1 or inner.alternatives[0] is not inner:
-        return [fault for one in inner.alternatives for fault in _outside(one, outer, seen, path)]
-    choices = [_outside(inner, one, seen, path) for one in outer.alternatives if one is not outer]
-    if choices:
-        return min(choices, key=len)
-    return _outside_one(inner, outer, seen, path)
+    visited |= {pair}
+    if produced.alternatives != [produced]:
+        return [
+            text
+            for alternative in produced.alternatives
+            for text in _violations(alternative, accepted, visited, path)
+        ]
+    if accepted.alternatives != [accepted]:
+        by_alternative = [_violations(produced, entry, visited, path) for entry in accepted.alternatives]
+        return min(by_alternative, key=len)
+    return _violations_of_one(produced, accepted, visited, path)
 
 
-def _outside_one(inner: _View, outer: _View, seen: frozenset[tuple[int, int]], path: str) -> list[str]:
-    if outer.values is not None:
-        extra = (
-            None if inner.values is None else [value for value in inner.values if value not in outer.values]
-        )
-        return [] if extra == [] else [f"{path}: values outside {outer.values}: {extra or 'any'}"]
+def _violations_of_one(
+    produced: _SchemaView, accepted: _SchemaView, visited: Visited, path: str
+) -> list[str]:
+    """As `_violations`, for two schemas without alternatives."""
+    if accepted.values is not None:
+        if produced.values is None:
+            return [f"{path}: any value, where only {accepted.values} were allowed"]
+        extra = [value for value in produced.values if value not in accepted.values]
+        return [f"{path}: values {extra}, where only {accepted.values} were allowed"] if extra else []
     return [
-        *_outside_type(inner, outer, path),
-        *_outside_bounds(inner, outer, path),
-        *_outside_object(inner, outer, seen, path),
-        *_outside_items(inner, outer, seen, path),
+        *_type_violations(produced, accepted, path),
+        *_bound_violations(produced, accepted, path),
+        *_object_violations(produced, accepted, visited, path),
+        *_item_violations(produced, accepted, visited, path),
     ]
 
 
-def _outside_type(inner: _View, outer: _View, path: str) -> list[str]:
-    allowed = outer.types | ({"integer"} if "number" in outer.types else set())
-    given = inner.types or {_type_of(value) for value in inner.values or ()}
-    if not allowed or (given and given <= allowed):
+def _type_violations(produced: _SchemaView, accepted: _SchemaView, path: str) -> list[str]:
+    allowed = accepted.types | ({"integer"} if "number" in accepted.types else set())
+    types = produced.types or {_type_of(value) for value in produced.values or ()}
+    if not allowed or (types and types <= allowed):
         return []
-    return [f"{path}: type {sorted(given) or 'any'} where {sorted(outer.types)} was"]
+    return [f"{path}: type {sorted(types) or 'any'}, was {sorted(accepted.types)}"]
 
 
 def _type_of(value: Any) -> str:
@@ -216,57 +229,61 @@ def _type_of(value: Any) -> str:
     return names.get(type(value), "object")
 
 
-def _outside_bounds(inner: _View, outer: _View, path: str) -> list[str]:
-    found = []
+def _bound_violations(produced: _SchemaView, accepted: _SchemaView, path: str) -> list[str]:
+    violations = []
     for keyword in (*_UPPER, *_LOWER):
-        bound, own = outer.schema.get(keyword), inner.schema.get(keyword)
-        if bound is None or inner.values is not None:
+        limit, bound = accepted.schema.get(keyword), produced.schema.get(keyword)
+        if limit is None or produced.values is not None:
             continue
-        if own is None or (own > bound if keyword in _UPPER else own < bound):
-            found.append(f"{path}: {keyword} {own if own is not None else 'none'} where {bound} was")
-    return found + _outside_pattern(inner, outer, path)
+        if bound is None or (bound > limit if keyword in _UPPER else bound < limit):
+            violations.append(f"{path}: {keyword} {'none' if bound is None else bound}, was {limit}")
+    return violations + _pattern_violations(produced, accepted, path)
 
 
-def _outside_pattern(inner: _View, outer: _View, path: str) -> list[str]:
-    pattern = outer.schema.get("pattern")
-    if pattern is None or inner.schema.get("pattern") == pattern:
+def _pattern_violations(produced: _SchemaView, accepted: _SchemaView, path: str) -> list[str]:
+    pattern = accepted.schema.get("pattern")
+    if pattern is None or produced.schema.get("pattern") == pattern:
         return []
-    if inner.values is not None and all(re.search(pattern, str(value)) for value in inner.values):
+    if produced.values is not None and all(re.search(pattern, str(value)) for value in produced.values):
         return []
-    return [f"{path}: pattern {inner.schema.get('pattern')} where {pattern} was"]
+    return [f"{path}: pattern {produced.schema.get('pattern')}, was {pattern}"]
 
 
-def _outside_object(inner: _View, outer: _View, seen: frozenset[tuple[int, int]], path: str) -> list[str]:
-    own, allowed = inner.schema.get("properties", {}), outer.schema.get("properties", {})
-    missing = set(outer.schema.get("required", ())) - set(inner.schema.get("required", ()))
-    found = [f"{path}.{name}: not always there, where it was required" for name in sorted(missing)]
-    for name, entry in own.items():
-        if name in allowed:
-            found += _outside(inner.at(entry), outer.at(allowed[name]), seen, f"{path}.{name}")
-        elif outer.additional is False:
-            found.append(f"{path}.{name}: a field that the other side refuses")
-    return found + _outside_rest(inner, outer, seen, path)
+def _object_violations(
+    produced: _SchemaView, accepted: _SchemaView, visited: Visited, path: str
+) -> list[str]:
+    fields, known = produced.schema.get("properties", {}), accepted.schema.get("properties", {})
+    optional = set(accepted.schema.get("required", ())) - set(produced.schema.get("required", ()))
+    violations = [f"{path}.{name}: optional, was required" for name in sorted(optional)]
+    for name, entry in fields.items():
+        if name in known:
+            views = produced.child(entry), accepted.child(known[name])
+            violations += _violations(*views, visited, f"{path}.{name}")
+        elif accepted.additional is False:
+            violations.append(f"{path}.{name}: a new field that the other side rejects")
+    return violations + _map_violations(produced, accepted, visited, path)
 
 
-def _outside_rest(inner: _View, outer: _View, seen: frozenset[tuple[int, int]], path: str) -> list[str]:
-    """Of maps: the fields that no one names."""
-    if outer.additional is False and inner.additional is not False:
-        return [f"{path}: unnamed fields, which the other side refuses"]
-    found: list[str] = []
-    if isinstance(outer.additional, Mapping) and inner.additional is not False:
-        found += _outside(inner.at(inner.additional), outer.at(outer.additional), seen, f"{path}[*]")
-    patterns = outer.schema.get("patternProperties", {})
-    for pattern, entry in inner.schema.get("patternProperties", {}).items():
+def _map_violations(produced: _SchemaView, accepted: _SchemaView, visited: Visited, path: str) -> list[str]:
+    """As `_violations`, for the fields of an object that `properties` does not name."""
+    if accepted.additional is False and produced.additional is not False:
+        return [f"{path}: arbitrary fields, which the other side rejects"]
+    violations: list[str] = []
+    if isinstance(accepted.additional, Mapping) and produced.additional is not False:
+        views = produced.child(produced.additional), accepted.child(accepted.additional)
+        violations += _violations(*views, visited, f"{path}[*]")
+    patterns = accepted.schema.get("patternProperties", {})
+    for pattern, entry in produced.schema.get("patternProperties", {}).items():
         if pattern in patterns:
-            found += _outside(inner.at(entry), outer.at(patterns[pattern]), seen, f"{path}[{pattern}]")
-        elif patterns or outer.additional is False:
-            found.append(f"{path}: names like {pattern} where {sorted(patterns)} were")
-    return found
+            views = produced.child(entry), accepted.child(patterns[pattern])
+            violations += _violations(*views, visited, f"{path}[{pattern}]")
+        elif patterns or accepted.additional is False:
+            violations.append(f"{path}: names like {pattern}, were {sorted(patterns)}")
+    return violations
 
 
-def _outside_items(inner: _View, outer: _View, seen: frozenset[tuple[int, int]], path: str) -> list[str]:
-    if "items" not in outer.schema or "array" not in (inner.types or {"array"}):
+def _item_violations(produced: _SchemaView, accepted: _SchemaView, visited: Visited, path: str) -> list[str]:
+    if "items" not in accepted.schema or "array" not in (produced.types or {"array"}):
         return []
-    return _outside(
-        inner.at(inner.schema.get("items", {})), outer.at(outer.schema["items"]), seen, f"{path}[]"
-    )
+    items = produced.child(produced.schema.get("items", {})), accepted.child(accepted.schema["items"])
+    return _violations(*items, visited, f"{path}[]")

@@ -1,7 +1,7 @@
 """Writes the schemas of the contract: `python -m sdk_contract.schemas.generate`.
 
-One JSON Schema (2020-12) for each body and document, and one OpenAPI 3.1 description of the device API. They are
-checked in, so that an SDK author needs no Python, and a test compares them with what this module makes.
+Makes one JSON Schema (2020-12) for each body and document, and an OpenAPI 3.1 description of the device API. The files
+are checked in, so SDK authors need no Python. A test compares them with the output of this module.
 """
 
 import json
@@ -17,36 +17,38 @@ from sdk_contract.envelope import MAX_SIGNATURES
 from sdk_contract.schemas.routes import ROUTES, Route
 from sdk_contract.wire import (
     MAX_EVENTS,
-    EnrolRequest,
+    EnrollRequest,
     Event,
-    EventsAnswer,
+    EventsResponse,
     Health,
     ModelInfo,
-    PollAnswer,
     PollRequest,
+    PollResponse,
     Problem,
-    TokenAnswer,
     TokenRequest,
-    TrustAnswer,
+    TokenResponse,
+    TrustResponse,
 )
 
 FOLDER = Path(__file__).parent
 DIALECT = GenerateJsonSchema.schema_dialect
 OPENAPI = "openapi-device.json"
 Schema = dict[str, Any]
-RETRY: Schema = {
-    "headers": {"Retry-After": {"description": "Seconds to wait at least.", "schema": {"type": "integer"}}}
+RETRY_AFTER_HEADER: Schema = {
+    "headers": {
+        "Retry-After": {"description": "Minimum number of seconds to wait.", "schema": {"type": "integer"}}
+    }
 }
 
 BODIES: Mapping[str, type[BaseModel]] = {
     "poll-request": PollRequest,
-    "poll-answer": PollAnswer,
+    "poll-response": PollResponse,
     "event": Event,
-    "events-answer": EventsAnswer,
-    "enrol-request": EnrolRequest,
+    "events-response": EventsResponse,
+    "enroll-request": EnrollRequest,
     "token-request": TokenRequest,
-    "token-answer": TokenAnswer,
-    "trust-answer": TrustAnswer,
+    "token-response": TokenResponse,
+    "trust-response": TrustResponse,
     "model-info": ModelInfo,
     "health": Health,
     "problem": Problem,
@@ -60,7 +62,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {
 
 _ENVELOPE: Schema = {
     "title": "Envelope",
-    "description": "DSSE 1.0.2: bytes, their type, and who vouches for both. Verified before the payload is parsed.",
+    "description": "DSSE 1.0.2: a payload, its type, and signatures over both. Verify it before you parse the payload.",
     "type": "object",
     "required": ["payloadType", "payload", "signatures"],
     "properties": {
@@ -83,16 +85,16 @@ _ENVELOPE: Schema = {
 
 
 def generate() -> dict[str, Schema]:
-    """File name -> content, for every file of this folder that is made."""
-    files = {f"{name}.json": _alone(name, kind) for name, kind in {**BODIES, **DOCUMENTS}.items()}
+    """File name -> content of every generated file in this folder."""
+    files = {f"{name}.json": _standalone(name, kind) for name, kind in {**BODIES, **DOCUMENTS}.items()}
     files["envelope.json"] = {"$schema": DIALECT, "$id": "urn:graylag:v1:envelope"} | _ENVELOPE
-    files["events-request.json"] = _events(files["event.json"])
+    files["events-request.json"] = _events_request(files["event.json"])
     files[OPENAPI] = openapi()
-    return {name: _closed(content) for name, content in files.items()}
+    return {name: _forbid_unmatched_names(content) for name, content in files.items()}
 
 
 def openapi() -> Schema:
-    """The device API: the routes of `routes.py` with the bodies of `wire.py`."""
+    """The OpenAPI description: the routes of `routes.py` with the bodies of `wire.py`."""
     paths: dict[str, Schema] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method] = _operation(route)
@@ -104,7 +106,7 @@ def openapi() -> Schema:
         "info": {
             "title": "Graylag device API",
             "version": "1",
-            "description": "What a device calls. /v1 only grows; unknown fields are ignored on both sides.",
+            "description": "The API for devices. /v1 only grows; both sides ignore unknown fields.",
         },
         "paths": paths,
         "components": {
@@ -120,28 +122,28 @@ def render(content: Schema) -> str:
 
 
 def write(folder: Path = FOLDER) -> list[str]:
-    """Write all files; returns their names."""
+    """Write all files into `folder`; return their names."""
     files = generate()
     for name, content in files.items():
         (folder / name).write_text(render(content), encoding="utf-8")
     return sorted(files)
 
 
-def _closed(schema: Any) -> Any:
-    """Maps refuse names that are none: Pydantic does, and does not say so in its schemas."""
+def _forbid_unmatched_names(schema: Any) -> Any:
+    """Forbid map keys that match no pattern, as Pydantic does without stating it in its schemas."""
     if isinstance(schema, list):
-        return [_closed(entry) for entry in schema]
+        return [_forbid_unmatched_names(entry) for entry in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {name: _closed(entry) for name, entry in schema.items()}
-    return {"additionalProperties": False, **closed} if "patternProperties" in closed else closed
+    strict = {name: _forbid_unmatched_names(entry) for name, entry in schema.items()}
+    return {"additionalProperties": False, **strict} if "patternProperties" in strict else strict
 
 
-def _alone(name: str, kind: type[Any]) -> Schema:
+def _standalone(name: str, kind: type[Any]) -> Schema:
     return {"$schema": DIALECT, "$id": f"urn:graylag:v1:{name}"} | TypeAdapter(kind).json_schema()
 
 
-def _events(event: Schema) -> Schema:
+def _events_request(event: Schema) -> Schema:
     entry = {key: value for key, value in event.items() if key not in ("$schema", "$id")}
     return {
         "$schema": DIALECT,
@@ -156,13 +158,17 @@ def _events(event: Schema) -> Schema:
 def _operation(route: Route) -> Schema:
     problem = {"content": {"application/problem+json": {"schema": _reference(Problem)}}}
     operation: Schema = {
-        "operationId": route.operation,
+        "operationId": route.operation_id,
         "summary": route.summary,
         "tags": ["device"],
         "responses": {
-            str(route.status): {"description": route.summary, "content": _json(_reference(route.answer))},
+            str(route.status): {"description": route.summary, "content": _json(_reference(route.response))},
             **{
-                str(status): {"description": text, **problem, **(RETRY if status in {429, 503} else {})}
+                str(status): {
+                    "description": text,
+                    **problem,
+                    **(RETRY_AFTER_HEADER if status in {429, 503} else {}),
+                }
                 for status, text in route.problems.items()
             },
         },
@@ -174,7 +180,7 @@ def _operation(route: Route) -> Schema:
         if route.batch:
             schema = {"type": "array", "maxItems": route.batch, "items": schema}
         operation["requestBody"] = {"required": True, "content": _json(schema)}
-    if route.authorised:
+    if route.requires_token:
         operation["security"] = [{"accessToken": []}]
     return operation
 

@@ -1,4 +1,4 @@
-"""The device API as a table: what may be called, with what, and what comes back."""
+"""The device API as a table: method, path, bodies, statuses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,26 +8,26 @@ from pydantic import BaseModel
 
 from sdk_contract.wire import (
     MAX_EVENTS,
-    EnrolRequest,
+    EnrollRequest,
     Event,
-    EventsAnswer,
+    EventsResponse,
     Health,
     ModelInfo,
-    PollAnswer,
     PollRequest,
-    TokenAnswer,
+    PollResponse,
     TokenRequest,
-    TrustAnswer,
+    TokenResponse,
+    TrustResponse,
 )
 
 _PROBLEMS = {
-    401: "No credential, or one that is not good; get a fresh token once, then stop.",
-    403: "The credential does not allow this, or the device is suspended.",
-    404: "No such thing.",
-    413: "The body is longer than 64 KiB.",
-    422: "A value that makes no sense; `field` says which.",
-    429: "Too often; see `Retry-After`.",
-    503: "Something that the server depends on is away; see `Retry-After`.",
+    401: "The credential is missing or invalid. Get a new token once, then stop.",
+    403: "The credential does not allow this request, or the device is suspended.",
+    404: "Not found.",
+    413: "The body is larger than 64 KiB.",
+    422: "A value is invalid; `field` names it.",
+    429: "Too many requests; see `Retry-After`.",
+    503: "The server is overloaded, or a service that it depends on is unavailable; see `Retry-After`.",
 }
 
 
@@ -36,21 +36,22 @@ class Route:
     """One operation.
 
     Attributes:
-        status: of success.
-        batch: the request is a list of at most so many; 0 for a single body.
-        problems: status -> what it means; the body is a `Problem`.
-        parameters: of the query, as OpenAPI writes them.
+        operation_id: OpenAPI's `operationId`.
+        batch: maximum length of the request's list; 0 if the request is a single body.
+        status: status of a successful response.
+        problems: error status -> description; the body is a `Problem`.
+        parameters: query parameters in OpenAPI's form.
     """
 
     method: Literal["get", "post"]
     path: str
-    operation: str
+    operation_id: str
     summary: str
-    answer: type[BaseModel]
+    response: type[BaseModel]
     request: type[BaseModel] | None = None
     batch: int = 0
     status: int = 200
-    authorised: bool = False
+    requires_token: bool = False
     problems: Mapping[int, str] = field(default_factory=dict)
     parameters: tuple[dict[str, Any], ...] = ()
 
@@ -60,12 +61,12 @@ def _problems(*statuses: int) -> dict[int, str]:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("get", "/health", "health", "The process is alive", Health),
+    Route("get", "/health", "health", "Check that the server is running", Health),
     Route(
         "get",
         "/v1/model/info",
         "modelInfo",
-        "The newest fully released version",
+        "Get the newest fully released version",
         ModelInfo,
         problems=_problems(404, 422, 429, 503),
         parameters=(
@@ -81,31 +82,31 @@ ROUTES: tuple[Route, ...] = (
         "post",
         "/v1/model/update",
         "poll",
-        "May I have something new?",
-        PollAnswer,
+        "Check for an update",
+        PollResponse,
         PollRequest,
-        authorised=True,
+        requires_token=True,
         problems=_problems(401, 403, 404, 413, 422, 429, 503),
     ),
     Route(
         "post",
         "/v1/model/events",
         "report",
-        "What became of it",
-        EventsAnswer,
+        "Report events",
+        EventsResponse,
         Event,
         batch=MAX_EVENTS,
         status=202,
-        authorised=True,
+        requires_token=True,
         problems=_problems(401, 403, 413, 422, 429, 503),
     ),
     Route(
         "post",
         "/v1/device/enroll",
-        "enrol",
-        "Let a device in",
-        TokenAnswer,
-        EnrolRequest,
+        "enroll",
+        "Enroll a device",
+        TokenResponse,
+        EnrollRequest,
         status=201,
         problems=_problems(401, 403, 413, 422, 429, 503),
     ),
@@ -113,8 +114,8 @@ ROUTES: tuple[Route, ...] = (
         "post",
         "/v1/device/token",
         "token",
-        "A fresh access token",
-        TokenAnswer,
+        "Get an access token",
+        TokenResponse,
         TokenRequest,
         problems=_problems(401, 403, 413, 422, 429, 503),
     ),
@@ -122,8 +123,8 @@ ROUTES: tuple[Route, ...] = (
         "get",
         "/v1/trust",
         "trust",
-        "Trust bundles that follow the one at hand",
-        TrustAnswer,
+        "Get the trust bundles after a version",
+        TrustResponse,
         problems=_problems(422, 429, 503),
         parameters=(
             {

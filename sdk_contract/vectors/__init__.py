@@ -1,6 +1,6 @@
-"""Golden cases that every SDK must pass, as JSON files: what comes in, what is known, what must come out.
+"""Test vectors that every SDK must pass: JSON files with inputs, device state and the expected result.
 
-Old cases are never edited, only new ones added: `digests.json` holds the digest of each.
+Published cases are never edited or removed; new ones are added. `digests.json` holds the digest of each case.
 """
 
 import hashlib
@@ -32,6 +32,6 @@ def load(family: str) -> list[Case]:
 
 
 def digest(case: Case) -> str:
-    """What a case is held to: SHA-256 of its sorted, blank-free JSON, hex."""
+    """SHA-256 of a case's JSON with sorted keys and without whitespace, in hex."""
     text = json.dumps(case, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""Runs a case against this package: the reference for what another language's runner does.
+"""Runs test vectors against this package; a model for the runners of other languages.
 
-The families `token`, `bucket` and `semver` speak of what a server does; `README.md` says how a runner reads them.
+The families `token`, `bucket` and `semver` test the server, so this module does not run them.
 """
 
 import base64
@@ -10,107 +10,108 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sdk_contract import strict_json
-from sdk_contract.client.background import first_delay, next_delay
-from sdk_contract.client.outcome import Outcome
-from sdk_contract.client.record import Record, Release
-from sdk_contract.client.verify import Order, check_answer
-from sdk_contract.documents import Manifest, TrustBundle, require_fresh
-from sdk_contract.envelope import Role, unseal
+from sdk_contract.client.background import first_poll_delay, next_poll_delay
+from sdk_contract.client.lifecycle.result import UpdateResult
+from sdk_contract.client.protocol.verification import VerifiedUpdate, verify_poll_response
+from sdk_contract.client.storage.client_state import ClientState, Release
+from sdk_contract.documents import Manifest, TrustBundle, check_not_expired
+from sdk_contract.envelope import Role, verify_envelope
 from sdk_contract.errors import ContractError
 from sdk_contract.patch import Applier
-from sdk_contract.rules import Question, require_allowed
 from sdk_contract.vectors import Case
-from sdk_contract.wire import PollAnswer
+from sdk_contract.verification import PollContext, check_rollback_protection
+from sdk_contract.wire import PollResponse
 
-Verdict = dict[str, Any]
+Result = dict[str, Any]
 
 
-def run(family: str, case: Case) -> Verdict:
-    """What this implementation makes of a case, in the form of its `expect`.
+def run(family: str, case: Case) -> Result:
+    """Run one case; return the result in the form of the case's `expect`.
 
     Raises:
-        KeyError: a family that this package has no code for.
-        Exception: anything but a named refusal is a fault of ours.
+        KeyError: this module does not run the family.
+        Exception: any error that is not a `ContractError` is a bug in this package.
     """
-    judge = RUNNERS[family]
+    run_case = RUNNERS[family]
     try:
-        return {"result": "accept", "code": None} | judge(case)
-    except ContractError as fault:
-        return {"result": "reject", "code": fault.code}
+        return {"result": "accept", "code": None} | run_case(case)
+    except ContractError as error:
+        return {"result": "reject", "code": error.code}
 
 
-def _strict_json(case: Case) -> Verdict:
+def _strict_json(case: Case) -> Result:
     value = strict_json.loads(_bytes(case, "data"), limit=case["inputs"]["limit"])
     return {"canonical": _text(strict_json.dumps(value))}
 
 
-def _envelope(case: Case) -> Verdict:
+def _envelope(case: Case) -> Result:
     inputs = case["inputs"]
     keys = {keyid: base64.b64decode(public) for keyid, public in inputs["role"]["keys"].items()}
     role = Role(keys, inputs["role"]["threshold"])
-    payload = unseal(_bytes(case, "envelope"), inputs["payload_type"], role, limit=inputs["limit"])
+    payload = verify_envelope(_bytes(case, "envelope"), inputs["payload_type"], role, limit=inputs["limit"])
     return {"payload_sha256": hashlib.sha256(payload).hexdigest()}
 
 
-def _trust(case: Case) -> Verdict:
-    """Walk the chain; a broken link leaves the device with the bundle before it."""
-    bundle = TrustBundle.open_first(_bytes(case, "shipped"))
+def _trust(case: Case) -> Result:
+    """Verify the chain. After a broken link the device keeps the bundle before it."""
+    bundle = TrustBundle.from_initial_envelope(_bytes(case, "shipped"))
     try:
         for link in case["inputs"]["next"]:
-            bundle = bundle.open_next(base64.b64decode(link))
-    except ContractError as fault:
-        return {"result": "reject", "code": fault.code, "version": bundle.version}
+            bundle = bundle.verify_successor(base64.b64decode(link))
+    except ContractError as error:
+        return {"result": "reject", "code": error.code, "version": bundle.version}
     return {"version": bundle.version}
 
 
-def _manifest(case: Case) -> Verdict:
-    trust = TrustBundle.open_first(_bytes(case, "trust"))
-    manifest = Manifest.open(_bytes(case, "envelope"), trust.for_role("publisher"))
-    require_fresh(manifest, _moment(case["now"]))
+def _manifest(case: Case) -> Result:
+    trust = TrustBundle.from_initial_envelope(_bytes(case, "trust"))
+    manifest = Manifest.from_envelope(_bytes(case, "envelope"), trust.for_role("publisher"))
+    check_not_expired(manifest, _parse_time(case["now"]))
     state = case["device_state"]
-    require_allowed(manifest, _record(state).memory(), rollback=state["ordered_back"])
+    check_rollback_protection(manifest, _client_state(state).trust_state(), rollback=state["rollback_ordered"])
     return {"version": manifest.version, "counter": manifest.counter}
 
 
-def _directive(case: Case) -> Verdict:
-    """One whole poll answer: directive, manifest, ways, against what this device remembers."""
-    trust = TrustBundle.open_first(_bytes(case, "trust"))
-    answer = PollAnswer.model_validate_json(_bytes(case, "answer"))
+def _directive(case: Case) -> Result:
+    """Verify a whole poll response: directive, manifest and download options."""
+    trust = TrustBundle.from_initial_envelope(_bytes(case, "trust"))
+    response = PollResponse.model_validate_json(_bytes(case, "response"))
     state = case["device_state"]
-    question = Question(
+    context = PollContext(
         _bytes(case, "request"),
         state["device_id"],
         state["model"],
         state["nonce"],
         state["elapsed_s"],
-        state["modules"],
+        state["wanted_components"],
     )
-    return _ordered(check_answer(answer, question, trust, _record(state), _moment(case["now"])))
+    return _summary(
+        verify_poll_response(response, context, trust, _client_state(state), _parse_time(case["now"]))
+    )
 
 
-def _ordered(order: Order) -> Verdict:
-    ways = {name: [route.way.format for route in routes] for name, routes in order.routes.items()}
+def _summary(update: VerifiedUpdate) -> Result:
     return {
-        "action": order.directive.action,
-        "version": order.release.version if order.release else None,
-        "components": [part.name for part in order.release.components] if order.release else [],
-        "ways": ways,
-        "skipped": list(order.skipped),
-        **({"held": True} if order.held else {}),
+        "action": update.directive.action,
+        "version": update.release.version if update.release else None,
+        "components": [part.name for part in update.release.components] if update.release else [],
+        "options": {name: [entry.offer.format for entry in found] for name, found in update.options.items()},
+        "skipped": list(update.skipped_codes),
+        **({"activation_deferred": True} if update.activation_deferred else {}),
     }
 
 
-def _patch(case: Case) -> Verdict:
-    expected = bytes.fromhex(case["inputs"]["index_sha256"])
-    made = apply_in_memory(_bytes(case, "source"), _bytes(case, "patch"), expected)
-    return {"sha256": hashlib.sha256(made).hexdigest(), "size": len(made)}
+def _patch(case: Case) -> Result:
+    index_sha256 = bytes.fromhex(case["inputs"]["index_sha256"])
+    target = apply_in_memory(_bytes(case, "source"), _bytes(case, "patch"), index_sha256)
+    return {"sha256": hashlib.sha256(target).hexdigest(), "size": len(target)}
 
 
 def apply_in_memory(source: bytes, patch: bytes, index_sha256: bytes | None = None) -> bytes:
-    """The target of a small patch.
+    """Apply a small patch; return the target.
 
     Raises:
-        PatchError: the patch is not what it should be.
+        PatchError: the patch is invalid.
     """
     target = _Memory(b"")
     applier = Applier(_Memory(source), target, index_sha256=index_sha256)
@@ -120,7 +121,7 @@ def apply_in_memory(source: bytes, patch: bytes, index_sha256: bytes | None = No
 
 
 class _Memory:
-    """Source and target of a patch."""
+    """Source or target of a patch, in memory."""
 
     def __init__(self, data: bytes) -> None:
         self.data = bytearray(data)
@@ -134,8 +135,8 @@ class _Memory:
         self.data[offset : offset + len(data)] = data
 
 
-def _jitter(case: Case) -> Verdict:
-    """Drawn many times: every draw is within the bounds, and the draws differ."""
+def _jitter(case: Case) -> Result:
+    """Draw many times; check that every draw is within the bounds and that the draws differ."""
     inputs, expect = case["inputs"], case["expect"]
     draws = [_delay(inputs) for _ in range(200)]
     inside = all(expect["min_s"] <= draw <= expect["max_s"] for draw in draws)
@@ -146,17 +147,17 @@ def _jitter(case: Case) -> Verdict:
 
 def _delay(inputs: Mapping[str, Any]) -> float:
     if inputs["after"] == "start":
-        return first_delay(inputs["next_poll_s"])
-    outcome = Outcome(
+        return first_poll_delay(inputs["next_poll_s"])
+    outcome = UpdateResult(
         "failed" if inputs["after"] == "failure" else "up_to_date",
         "",
         next_poll_s=inputs["next_poll_s"],
         retry_after_s=inputs.get("retry_after_s", 0),
     )
-    return next_delay(outcome, inputs.get("previous_s", 0.0))
+    return next_poll_delay(outcome, inputs.get("previous_s", 0.0))
 
 
-RUNNERS: Mapping[str, Callable[[Case], Verdict]] = {
+RUNNERS: Mapping[str, Callable[[Case], Result]] = {
     "strict_json": _strict_json,
     "envelope": _envelope,
     "trust": _trust,
@@ -167,12 +168,12 @@ RUNNERS: Mapping[str, Callable[[Case], Verdict]] = {
 }
 
 
-def _record(state: Mapping[str, Any]) -> Record:
+def _client_state(state: Mapping[str, Any]) -> ClientState:
     counter = state["current_counter"]
     current = Release(
         manifest_sha256="0" * 64, model="demo", version="v", counter=counter or 0, variant="v", components=[]
     )
-    return Record(
+    return ClientState(
         current=None if counter is None else current,
         floor=state["floor"],
         newest_issued=state["newest_issued"],
@@ -187,5 +188,5 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

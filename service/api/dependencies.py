@@ -19,22 +19,24 @@ from sdk_contract.errors import ContractError
 from sdk_contract.wire import MAX_BODY
 from service import database
 from service.blobs import BlobStore
+from service.clock import Clock, utc_now
 from service.config import Settings
 from service.errors import Forbidden, Invalid, TooLarge, Unauthorized
-from service.jobs import Bell
-from service.operations import access
-from service.serving.answer import PollDesk
-from service.serving.brakes import Brakes
-from service.serving.checkins import Checkins
-from service.serving.device_auth import HEADERS, DeviceAuth, Presented, Provider
-from service.serving.group_commit import GroupCommit
-from service.serving.intake import Receipt, Report
-from service.serving.pressure import Pressure
-from service.serving.rate_limits import RateLimits, neighbourhood
-from service.serving.snapshot import SnapshotKeeper
-from service.tokens import AccessTokens, Binding, Caller, Clock, DeviceClaims, utc_now
+from service.jobs import JobNotifier
+from service.operations.platform import api_tokens
+from service.serving.admission.load_monitor import LoadMonitor
+from service.serving.admission.rate_limits import RateLimits, client_subnet
+from service.serving.auth.device_auth import AUTH_HEADERS, AuthRequest, DeviceAuth, IdentityProvider
+from service.serving.auth.replay_cache import ReplayCache
+from service.serving.batching.write_batcher import WriteBatcher
+from service.serving.checkins import CheckinBuffer
+from service.serving.events.gate_trigger import GateTrigger
+from service.serving.events.ingest import EventBatch, IngestResult
+from service.serving.polls.service import PollService
+from service.serving.snapshots.cache import SnapshotCache
+from service.tokens import AccessTokens, Caller, DeviceClaims, RequestBinding
 
-_PROOF = tuple((name.encode(), name) for name in HEADERS)
+_PROOF = tuple((name.encode(), name) for name in AUTH_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +46,20 @@ class Process:
     settings: Settings
     engine: Engine
     async_engine: AsyncEngine
-    redis: redis.asyncio.Redis
+    valkey: redis.asyncio.Redis
     blobs: BlobStore
-    bell: Bell
+    notifier: JobNotifier
     access_tokens: AccessTokens
     device_auth: DeviceAuth
+    replay_cache: ReplayCache
     rate_limits: RateLimits
-    workloads: Provider | None
-    snapshots: SnapshotKeeper
-    checkins: Checkins
-    desk: PollDesk
-    intake: GroupCommit[Report, Receipt]
-    brakes: Brakes
-    pressure: Pressure
+    ci_provider: IdentityProvider | None
+    snapshots: SnapshotCache
+    checkins: CheckinBuffer
+    poll_service: PollService
+    event_writer: WriteBatcher[EventBatch, IngestResult]
+    gate_trigger: GateTrigger
+    load_monitor: LoadMonitor
     clock: Clock = utc_now
 
 
@@ -82,8 +85,8 @@ def _blobs(held: Annotated[Process, Depends(process)]) -> BlobStore:
     return held.blobs
 
 
-def _bell(held: Annotated[Process, Depends(process)]) -> Bell:
-    return held.bell
+def _bell(held: Annotated[Process, Depends(process)]) -> JobNotifier:
+    return held.notifier
 
 
 def _settings(held: Annotated[Process, Depends(process)]) -> Settings:
@@ -99,7 +102,7 @@ Held = Annotated[Process, Depends(process)]
 Transaction = Annotated[Session, Depends(_transaction, scope="function")]
 ReadOnly = Annotated[Session, Depends(_read_only, scope="function")]
 Blobs = Annotated[BlobStore, Depends(_blobs)]
-JobBell = Annotated[Bell, Depends(_bell)]
+JobBell = Annotated[JobNotifier, Depends(_bell)]
 Config = Annotated[Settings, Depends(_settings)]
 Now = Annotated[datetime, Depends(_now)]
 
@@ -140,7 +143,7 @@ async def count_address(request: Request, held: Held) -> None:
         TooMany: the limit is reached.
     """
     if request.client is not None:
-        await held.rate_limits.count("address", neighbourhood(request.client.host))
+        await held.rate_limits.count("address", client_subnet(request.client.host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +176,16 @@ async def arrival(held: Process, scope: Scope, receive: Receive, *, write: bool)
     body = await bounded_body(receive)
     limits, client = held.rate_limits, scope.get("client")
     if client is not None:
-        address = neighbourhood(client[0])
-        if limits.noted("address", address):
-            await limits.bring("address", address)
+        address = client_subnet(client[0])
+        if limits.count_locally("address", address):
+            await limits.flush("address", address)
     # Of equal names the first one counts. Most headers say nothing to us, and are not read.
     sent = dict(reversed(scope["headers"]))
     proof = {name: sent[key].decode("latin-1") for key, name in _PROOF if key in sent}
-    presented = Presented(proof, Binding(scope["method"], scope["path"], body), write, now)
-    caller = await held.device_auth.identify(presented)
-    if limits.noted("device", caller.device_id):
-        await limits.bring("device", caller.device_id)
+    presented = AuthRequest(proof, RequestBinding(scope["method"], scope["path"], body), write, now)
+    caller = await held.device_auth.authenticate(presented)
+    if limits.count_locally("device", caller.device_id):
+        await limits.flush("device", caller.device_id)
     return Arrival(body, caller, now)
 
 
@@ -190,7 +193,7 @@ def _caller_with(scopes: tuple[str, ...]) -> Callable[..., Caller]:
     def authenticate(credentials: Credentials, session: ReadOnly, now: Now) -> Caller:
         if credentials is None:
             raise Unauthorized("send an API token as Authorization: Bearer ...")
-        caller = access.authenticate(session, credentials.credentials, now=now)
+        caller = api_tokens.authenticate(session, credentials.credentials, now=now)
         if caller.scope not in scopes:
             raise Forbidden(f"this needs one of {', '.join(scopes)}; the token is a {caller.scope}'s")
         return caller
@@ -198,7 +201,7 @@ def _caller_with(scopes: tuple[str, ...]) -> Callable[..., Caller]:
     return authenticate
 
 
-Viewer = Annotated[Caller, Depends(_caller_with(access.SCOPES))]
+Viewer = Annotated[Caller, Depends(_caller_with(api_tokens.SCOPES))]
 Publisher = Annotated[Caller, Depends(_caller_with(("publisher", "release-manager", "admin")))]
 ReleaseManager = Annotated[Caller, Depends(_caller_with(("release-manager", "admin")))]
 Admin = Annotated[Caller, Depends(_caller_with(("admin",)))]

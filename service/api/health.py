@@ -69,6 +69,6 @@ def _database(held: Process) -> bool:
 
 async def _valkey(held: Process) -> bool:
     try:
-        return bool(await held.redis.ping())
+        return bool(await held.valkey.ping())
     except (RedisError, OSError):
         return False

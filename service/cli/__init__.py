@@ -1,1 +1,1 @@
-"""`graylag ...`: for CI, release managers and ops."""
+"""The `graylag` command line for CI, release managers and operators."""

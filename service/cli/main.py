@@ -1,4 +1,4 @@
-"""The `graylag` command: every part of it is an entry point, loaded when it is asked for."""
+"""Entry point of the `graylag` command. Subcommands are entry points, loaded when they are asked for."""
 
 import inspect
 import sys
@@ -8,57 +8,61 @@ from typing import Any
 
 import typer
 
-from service.cli.faults import explained
+from service.cli.errors import user_message
 
-GROUP = "graylag.commands"
+ENTRY_POINT_GROUP = "graylag.commands"
 
 
-def build(first: str = "") -> typer.Typer:
-    """The command; with `first` the name of a part, only that part is loaded.
+def build_app(subcommand: str = "") -> typer.Typer:
+    """The command with all its subcommands.
 
     Args:
-        first: the first word on the command line.
+        subcommand: the only one to load; all of them are loaded if there is none of this name.
     """
     app = typer.Typer(
-        help="Over-the-air updates for AI models on devices: signed, as small patches, rolled out step by step.",
+        help="Over-the-air updates for AI models on devices: signed, as small patches, rolled out in stages.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    # Without a callback, Typer would take a single loaded part for the whole command.
-    app.callback()(_whole)
-    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
-    for name in [first] if first in installed else sorted(installed):
-        _add(app, installed[name])
+    # Without a callback Typer would make a single subcommand the whole command.
+    app.callback()(_no_shared_options)
+    installed = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    for name in [subcommand] if subcommand in installed else sorted(installed):
+        _add_subcommand(app, installed[name])
     return app
 
 
 def run() -> None:
-    """Entrance of the console script: what is no fault of ours is one line on standard error and status 1."""
+    """Run the command; an error that the user can fix is one line on standard error and exit status 1."""
     try:
-        build(*sys.argv[1:2])()
+        build_app(*sys.argv[1:2])()
     except Exception as error:
-        line = explained(error)
-        if line is None:
+        message = user_message(error)
+        if message is None:
             raise
-        typer.secho(f"graylag: {line}", err=True, fg=typer.colors.RED)
+        typer.secho(f"graylag: {message}", err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None
 
 
-def _whole() -> None:
-    """Nothing is common to all parts."""
+def _no_shared_options() -> None:
+    """Subcommands share no options."""
 
 
-def _add(app: typer.Typer, entry: EntryPoint) -> None:
-    found = entry.load()
-    if isinstance(found, typer.Typer):
-        for command in found.registered_commands:
-            command.help = command.help or _unbroken(command.callback)
-        app.add_typer(found, name=entry.name)
+def _add_subcommand(app: typer.Typer, entry: EntryPoint) -> None:
+    loaded = entry.load()
+    if isinstance(loaded, typer.Typer):
+        for command in loaded.registered_commands:
+            command.help = command.help or _help_from_docstring(command.callback)
+        app.add_typer(loaded, name=entry.name)
     else:
-        app.command(entry.name, help=_unbroken(found))(found)
+        app.command(entry.name, help=_help_from_docstring(loaded))(loaded)
 
 
-def _unbroken(command: Callable[..., Any] | None) -> str:
-    """The docstring as help: Typer keeps a paragraph's line breaks, which are those of our source."""
+def _help_from_docstring(command: Callable[..., Any] | None) -> str:
+    """The docstring with each paragraph on one line: Typer would keep the line breaks of the source."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+if __name__ == "__main__":
+    run()

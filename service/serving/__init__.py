@@ -1,1 +1,1 @@
-"""The hot path: polls answered from memory, what must last written in group commits."""
+"""The hot path: decides polls from memory and ingests events; durable state is written in group commits."""

@@ -1,4 +1,4 @@
-"""What all tables share: naming of constraints, and a few column types."""
+"""The base class of all tables, the names of constraints, and shared column types."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -30,10 +30,10 @@ class Table(DeclarativeBase):
 
 
 def locked(query: Select[Any]) -> Select[Any]:
-    """The rows locked for change, as they are once the lock is ours: what the session has seen before may be old.
+    """Lock the selected rows for update and refresh them, because the session may hold older values.
 
-    Rows that merely refer to them can still be written meanwhile, such as reports on a rollout: who waited
-    for us there would hold what we want next.
+    The lock is `for no key update`: other transactions can still insert rows that refer to these, such as reports on
+    a rollout. A stronger lock would make them wait and could deadlock.
     """
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 

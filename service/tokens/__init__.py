@@ -1,52 +1,49 @@
-"""Credentials: opaque secrets of people and machines, and JWTs of devices, apps and CI."""
+"""Tokens: API tokens of people and machines; JWTs and HMAC signatures of devices, apps and CI."""
 
-from service.tokens.access import ACCESS_TYPE, AccessTokens, DeviceClaims
-from service.tokens.assertions import (
-    ASSERTION_SPAN_S,
-    DEVICE_TYPE,
-    Binding,
-    derived_secret,
-    request_mac,
-    verify_assertion,
+from service.tokens.access_tokens import ACCESS_JWT_TYPE, AccessTokens, DeviceClaims
+from service.tokens.api_tokens import Caller, new_secret, secret_hash
+from service.tokens.device_assertions import (
+    DEVICE_ASSERTION_TYPE,
+    MAX_ASSERTION_LIFETIME_S,
+    verify_device_assertion,
 )
-from service.tokens.compact import Jwt, read, unverified_subject
-from service.tokens.device_keys import check_of
-from service.tokens.opaque import Caller, Clock, new_secret, secret_hash, utc_now
-from service.tokens.providers import (
+from service.tokens.device_keys import verifier_for
+from service.tokens.hmac_requests import derive_device_secret, request_mac
+from service.tokens.jws import Jwt, parse_jwt, unverified_subject
+from service.tokens.jwt_claims import AUDIENCE, CLOCK_SKEW_S, MAX_TOKEN_CHARS, token_id
+from service.tokens.provider_tokens import (
     ProviderKey,
     ProviderRules,
-    device_of,
-    provider_keys,
+    device_from_claims,
+    parse_key_set,
     verify_provider_token,
 )
-from service.tokens.reading import AUDIENCE, CLOCK_SKEW_S, MAX_TOKEN, unique_id
+from service.tokens.request_binding import RequestBinding
 
 __all__ = [
-    "ACCESS_TYPE",
-    "ASSERTION_SPAN_S",
+    "ACCESS_JWT_TYPE",
     "AUDIENCE",
     "CLOCK_SKEW_S",
-    "DEVICE_TYPE",
-    "MAX_TOKEN",
+    "DEVICE_ASSERTION_TYPE",
+    "MAX_ASSERTION_LIFETIME_S",
+    "MAX_TOKEN_CHARS",
     "AccessTokens",
-    "Binding",
     "Caller",
-    "Clock",
     "DeviceClaims",
     "Jwt",
     "ProviderKey",
     "ProviderRules",
-    "check_of",
-    "derived_secret",
-    "device_of",
+    "RequestBinding",
+    "derive_device_secret",
+    "device_from_claims",
     "new_secret",
-    "provider_keys",
-    "read",
+    "parse_jwt",
+    "parse_key_set",
     "request_mac",
     "secret_hash",
-    "unique_id",
+    "token_id",
     "unverified_subject",
-    "utc_now",
-    "verify_assertion",
+    "verifier_for",
+    "verify_device_assertion",
     "verify_provider_token",
 ]

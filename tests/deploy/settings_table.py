@@ -1,4 +1,4 @@
-"""The table of settings in `deploy/README.md`; `python -m tests.deploy.settings_table` writes it anew."""
+"""Generates the settings table in `deploy/README.md`; run `python -m tests.deploy.settings_table` to update it."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def table():
 
 
 def written():
-    """The table as the page has it."""
+    """The table in the README."""
     return README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
 
 

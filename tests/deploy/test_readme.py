@@ -1,4 +1,4 @@
-"""What `deploy/README.md` says is what the code does."""
+"""`deploy/README.md` names only commands, variables, routes and log events that exist."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from service.api import health
-from service.cli.main import build
+from service.cli.main import build_app
 from service.config import Settings
 from tests.deploy.settings_table import README, table, variable, written
 
@@ -20,7 +20,7 @@ COMMANDS = sorted(
 SOURCES = [path for package in ("service", "workers") for path in (README.parents[1] / package).rglob("*.py")]
 
 
-def test_the_table_of_settings_is_that_of_the_code():
+def test_the_settings_table_is_up_to_date():
     assert written() == table()
 
 
@@ -30,7 +30,7 @@ def test_every_variable_in_the_text_exists():
     assert set(re.findall(r"GRAYLAG_[A-Z0-9_]*[A-Z0-9]", TEXT)) <= known
 
 
-def test_the_page_shows_how_to_run_it():
+def test_the_text_shows_how_to_start_every_process():
     assert {command.split()[0] for command in COMMANDS} >= {
         "api",
         "worker",
@@ -43,7 +43,7 @@ def test_the_page_shows_how_to_run_it():
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_in_the_text_exists_with_its_options(line):
-    command, words = typer.main.get_command(build()), shlex.split(line)
+    command, words = typer.main.get_command(build_app()), shlex.split(line)
     context = typer.Context(command, info_name="graylag")
     while isinstance(command, TyperGroup):
         name, command, words = command.resolve_command(context, words)
@@ -51,14 +51,14 @@ def test_every_command_in_the_text_exists_with_its_options(line):
     assert command.make_context(name, words, parent=context).params is not None
 
 
-def test_every_route_that_ops_are_told_to_watch_exists():
+def test_every_monitored_route_exists():
     paths = {route.path for route in health.router.routes}
-    watched = {path for path in ("/health", "/ready", "/metrics") if f"`{path}`" in TEXT}
-    assert watched == paths
+    monitored = {path for path in ("/health", "/ready", "/metrics") if f"`{path}`" in TEXT}
+    assert monitored == paths
 
 
-def test_every_line_of_the_log_that_ops_are_told_to_watch_is_written():
-    written_somewhere = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+def test_every_monitored_log_event_exists():
+    code = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
     events = re.findall(r"^\| log `([a-z_.]+)`", TEXT, re.MULTILINE)
     assert events
-    assert [event for event in events if f'"{event}"' not in written_somewhere] == []
+    assert [event for event in events if f'"{event}"' not in code] == []

@@ -1,4 +1,4 @@
-"""The commands as users run them, in processes of their own."""
+"""Runs the commands as users do, in separate processes."""
 
 import json
 import os
@@ -17,15 +17,15 @@ from typing import Any
 import psutil
 import pytest
 
-from service.cli.http import AdminApi
+from service.cli.admin_api import AdminApi
 
 BIN = Path(sys.executable).parent
-PATIENCE_S = float(os.environ.get("GRAYLAG_PATIENCE_S", "150"))
+TIMEOUT_S = float(os.environ.get("GRAYLAG_TEST_TIMEOUT_S", "150"))
 
 
 @pytest.fixture(autouse=True)
 def _real_servers(endpoints):
-    """Journeys start servers of their own; asking for these marks them as tests that need some."""
+    """Mark all journeys as tests that need servers; they start their own."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Up:
     directory: Path
 
     def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command as a user of this server."""
+        """Run a command with this service's URL and admin token, to its end."""
         credentials = {"GRAYLAG_URL": self.facts["api_url"], "GRAYLAG_TOKEN": self.facts["admin_token"]}
         try:
             return run(*command, **(credentials | environment))
@@ -46,7 +46,7 @@ class Up:
             raise AssertionError(f"{error}\n{json.dumps(logs, indent=1)}") from error
 
     def start(self, *command: str | Path) -> subprocess.Popen[str]:
-        """The same, without waiting for its end."""
+        """Start a command with this service's URL and admin token."""
         credentials = {"GRAYLAG_URL": self.facts["api_url"], "GRAYLAG_TOKEN": self.facts["admin_token"]}
         return subprocess.Popen(
             [BIN / command[0], *command[1:]], env={**os.environ, **credentials}, text=True
@@ -54,15 +54,15 @@ class Up:
 
     @cached_property
     def api(self) -> AdminApi:
-        """The admin API, as the command line calls it."""
+        """The admin API, called as the command line does."""
         return AdminApi(self.facts["api_url"], self.facts["admin_token"])
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it, and wait until none of its processes is left."""
-        family = family_of(self.process)
+        """Stop the service with a signal, and require that no process is left."""
+        family = process_tree(self.process)
         self.api.__exit__()
         self.process.send_signal(number)
-        status = self.process.wait(PATIENCE_S)
+        status = self.process.wait(TIMEOUT_S)
         if self.process.stdout:
             self.process.stdout.close()
         _gone, alive = psutil.wait_procs(family, timeout=20)
@@ -85,38 +85,38 @@ def start_up(directory: Path, **environment: str) -> Up:
     return Up(process, json.loads(line), directory)
 
 
-def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """A process and all that descend from it."""
+def process_tree(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """A process and all its descendants."""
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """One of our commands, from start to end."""
+    """Run one of our commands to its end."""
     return subprocess.run(
         [BIN / command[0], *command[1:]],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
 
 
 def wait_until(condition, what: str) -> Any:
-    """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Call `condition` until its result is true; return that result."""
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.05)
-    raise AssertionError(f"waited {PATIENCE_S} s for {what}")
+    raise AssertionError(f"waited {TIMEOUT_S} s for {what}")
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Iterator[Path]:
-    """A directory that other accounts can reach, for all journeys of a test process."""
+    """A directory that other accounts can enter, for all journeys of a test process."""
     directory = Path(tempfile.mkdtemp(prefix="graylag-journey-"))
     directory.chmod(0o755)
     yield directory
@@ -125,9 +125,9 @@ def shared_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def up(shared_dir: Path) -> Iterator[Up]:
-    """One running service for all journeys that mind their own models, devices and names."""
+    """One running service, shared by all journeys that use their own models, devices and names."""
     running = start_up(
-        shared_dir / "data", GRAYLAG_SNAPSHOT_CHECK_S="0.1", GRAYLAG_UPLOAD_PART_BYTES=str(5 * 2**20)
+        shared_dir / "data", GRAYLAG_SNAPSHOT_INTERVAL_S="0.1", GRAYLAG_UPLOAD_PART_BYTES=str(5 * 2**20)
     )
     yield running
     assert running.stop() == 0

@@ -1,4 +1,4 @@
-"""Servers of a story's own, which may be killed and brought back, and API processes in front of them."""
+"""Servers that a journey may kill and restart, API processes on top of them, and devices."""
 
 import json
 import signal
@@ -7,23 +7,24 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from service import database
-from service.cli.bench import world
-from service.cli.bench.fleet import (
-    EVENTS,
-    POLL,
-    events_body,
-    handset,
-    poll_body,
-    with_access_token,
-    with_device_key,
-)
-from service.cli.bench.sockets import api_process
-from service.cli.bench.stage import SECRET, empty_database, settings_for
-from service.cli.bench.wire import Wire
+from service.clock import utc_now
 from service.embedded import Stack
 from service.embedded.postgres import create_database
 from service.embedded.stack import ping
-from service.tokens import AccessTokens, utc_now
+from service.testbed import dataset
+from service.testbed.connection import HttpConnection
+from service.testbed.devices import (
+    EVENTS,
+    POLL,
+    access_token_request,
+    device_key_request,
+    events_body,
+    poll_body,
+    synthetic_device,
+)
+from service.testbed.environment import SECRET, api_settings, create_empty_database
+from service.testbed.server_process import api_process
+from service.tokens import AccessTokens
 
 TOKENS = AccessTokens(SECRET.encode(), 3600)
 RECOVERY_S = 30
@@ -36,13 +37,13 @@ class Servers:
         self.stack, self.endpoints, self.settings = stack, endpoints, settings
 
     def kill(self, name):
-        """At once, as by the kernel; PostgreSQL's own children with it."""
+        """Kill a server at once; PostgreSQL including its child processes."""
         child = self.stack._children[name]
         child.send_signal(signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
         child.wait()
 
-    def revive(self, name):
-        """The same server at the same address, on the data that it left."""
+    def restart(self, name):
+        """Start a killed server at the same address with its data."""
         password, _access_key, _secret_key = self.stack._secrets()
         port = int(self._address(name).rsplit(":", 1)[1].split("/")[0])
         if name == "postgres":
@@ -57,18 +58,18 @@ class Servers:
 
 
 @contextmanager
-def fleet_servers(handsets, **changes):
-    """Running servers, a small world in their database, and the settings of an API over it."""
-    with tempfile.TemporaryDirectory(prefix="graylag-test-") as place:
-        directory = Path(place)
+def fleet_servers(devices, **changes):
+    """Run servers with a small dataset; `changes` are settings of the API."""
+    with tempfile.TemporaryDirectory(prefix="graylag-test-") as path:
+        directory = Path(path)
         directory.chmod(0o755)
         with Stack(directory, postgres={"fsync": "off"}) as stack:
             endpoints = stack.start_servers()
-            url = empty_database(endpoints, "story")
+            url = create_empty_database(endpoints, "journey")
             engine = database.engine_for(url)
-            world.fill(engine, world.Scale(100, 2, 5), handsets)
+            dataset.populate(engine, dataset.DatasetSize(100, 2, 5), devices)
             engine.dispose()
-            settings = settings_for(endpoints, url, directory).model_copy(update=changes)
+            settings = api_settings(endpoints, url, directory).model_copy(update=changes)
             yield Servers(stack, endpoints, settings)
             stack.stop()
             stack.remove()
@@ -76,33 +77,33 @@ def fleet_servers(handsets, **changes):
 
 @asynccontextmanager
 async def api(servers):
-    """A `graylag api` process and a connection to it."""
+    """Run a `graylag api` process; yield its process id and port."""
     async with api_process(servers.settings, servers.stack.directory) as (pid, port):
         yield pid, port
 
 
 class Phone:
-    """One device, and what it hears."""
+    """A device that sends each request over a new connection."""
 
     def __init__(self, number, port):
-        self.handset, self.port = handset(number), port
+        self.device, self.port = synthetic_device(number), port
 
-    async def say(self, call):
-        wire = await Wire.open(self.port)
+    async def send(self, request):
+        connection = await HttpConnection.open(self.port)
         try:
-            status, body = await wire.send(call)
+            status, body = await connection.send(request)
         finally:
-            wire.close()
+            connection.close()
         return status, json.loads(body)
 
     async def poll(self, model, *, signed=False):
-        body = poll_body(self.handset, model, world.RUNNING)
+        body = poll_body(self.device, model, dataset.CURRENT_VERSION)
         if signed:
-            return await self.say(with_device_key(self.handset, POLL, body, utc_now()))
-        return await self.say(with_access_token(self.handset, POLL, body, TOKENS, utc_now()))
+            return await self.send(device_key_request(self.device, POLL, body, utc_now()))
+        return await self.send(access_token_request(self.device, POLL, body, TOKENS, utc_now()))
 
     async def report(self, body=None, *, signed=False):
         body = body or events_body(3)
         if signed:
-            return await self.say(with_device_key(self.handset, EVENTS, body, utc_now()))
-        return await self.say(with_access_token(self.handset, EVENTS, body, TOKENS, utc_now()))
+            return await self.send(device_key_request(self.device, EVENTS, body, utc_now()))
+        return await self.send(access_token_request(self.device, EVENTS, body, TOKENS, utc_now()))

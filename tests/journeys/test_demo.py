@@ -1,11 +1,11 @@
-"""The main job, as a stranger sees it first."""
+"""`graylag demo`: the first thing that a new user runs."""
 
 import json
 import os
 import signal
 import subprocess
 
-from tests.journeys.conftest import BIN, family_of, run, wait_until
+from tests.journeys.conftest import BIN, process_tree, run, wait_until
 
 FIELDS = {
     "devices",
@@ -20,7 +20,7 @@ FIELDS = {
 }
 
 
-def test_every_device_in_a_cohort_ends_on_verified_bytes_of_the_better_model(open_dir):
+def test_every_device_in_a_cohort_runs_verified_bytes_of_the_new_version(open_dir):
     done = run("graylag", "demo", "--json", "--devices", "25", "--keep", open_dir / "demo")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -32,24 +32,24 @@ def test_every_device_in_a_cohort_ends_on_verified_bytes_of_the_better_model(ope
     assert result["accuracy_after"] > result["accuracy_before"]
 
 
-def test_killed_in_the_middle_the_next_one_works(open_dir):
-    place = open_dir / "demo"
+def test_a_demo_runs_again_after_it_was_killed(open_dir):
+    directory = open_dir / "demo"
     first = subprocess.Popen(
-        [BIN / "graylag", "demo", "--json", "--devices", "5", "--keep", place],
+        [BIN / "graylag", "demo", "--json", "--devices", "5", "--keep", directory],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ,
     )
-    wait_until((place / "story" / "devices").exists, "the first devices")
-    family = family_of(first)
+    wait_until((directory / "work" / "devices").exists, "the first devices")
+    processes = process_tree(first)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    wait_until(lambda: not any(process.is_running() for process in family[1:]), "the servers to end")
-    again = run("graylag", "demo", "--json", "--devices", "5", "--keep", place)
+    wait_until(lambda: not any(process.is_running() for process in processes[1:]), "the servers to end")
+    again = run("graylag", "demo", "--json", "--devices", "5", "--keep", directory)
     assert again.returncode == 0, again.stderr
 
 
-def test_it_never_clears_a_directory_that_is_not_its_own(open_dir):
+def test_a_directory_with_other_files_is_not_deleted(open_dir):
     (open_dir / "thesis.txt").write_text("years of work")
     done = run("graylag", "demo", "--json", "--keep", open_dir)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What CI does, on a good day and on bad ones."""
+"""`graylag publish` as CI runs it, with interruptions and invalid files."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from service.cli.http import CliError
+from service.cli.errors import CliError
 from tests.journeys.conftest import Up, wait_until
 
 BIG = 160 * 2**20
@@ -25,7 +25,7 @@ def publish(up: Up, model: str, label: str, *components: str, **more: str):
     return up.run("graylag", "publish", model, label, *options, "--json", **more)
 
 
-def test_killed_in_the_middle_it_goes_on_where_it_was(up: Up, big_file):
+def test_an_interrupted_upload_is_resumed(up: Up, big_file):
     sha256 = hashlib.sha256(big_file.read_bytes()).hexdigest()
     first = up.start("graylag", "publish", "resumed", "v1", "--component", f"weights={big_file}")
 
@@ -36,7 +36,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(up: Up, big_file):
             return None
         return len(upload["parts"]) if 0 < len(upload["parts"]) < upload["part_count"] else None
 
-    wait_until(missing, "some parts, and not all")
+    wait_until(missing, "some parts, but not all")
     first.send_signal(signal.SIGKILL)
     first.wait()
     again = publish(up, "resumed", "v1", f"weights={big_file}")
@@ -44,10 +44,10 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(up: Up, big_file):
     result = json.loads(again.stdout)
     assert result["state"] == "ready"
     assert 0 < result["sent_bytes"] < BIG
-    assert result["sent_bytes"] + result["known_bytes"] == BIG
+    assert result["sent_bytes"] + result["reused_bytes"] == BIG
 
 
-def test_saying_it_again_sends_nothing_and_changes_nothing(up: Up, shared_dir):
+def test_publishing_the_same_version_again_sends_and_changes_nothing(up: Up, shared_dir):
     weights = shared_dir / "again.bin"
     weights.write_bytes(os.urandom(10_000))
     first = json.loads(publish(up, "again", "v1", f"weights={weights}").stdout)
@@ -57,7 +57,7 @@ def test_saying_it_again_sends_nothing_and_changes_nothing(up: Up, shared_dir):
     assert second["manifest_sha256"] == first["manifest_sha256"]
 
 
-def test_a_label_cannot_be_used_for_other_content(up: Up, shared_dir):
+def test_a_label_cannot_be_reused_for_other_content(up: Up, shared_dir):
     weights = shared_dir / "taken.bin"
     weights.write_bytes(b"one")
     assert publish(up, "taken", "v1", f"weights={weights}").returncode == 0
@@ -67,7 +67,7 @@ def test_a_label_cannot_be_used_for_other_content(up: Up, shared_dir):
     assert "[version_exists]" in second.stderr
 
 
-def test_a_hostile_file_is_rejected_by_name_and_nothing_of_it_is_served(up: Up, shared_dir):
+def test_a_malformed_file_is_rejected_and_never_served(up: Up, shared_dir):
     weights = shared_dir / "hostile.safetensors"
     weights.write_bytes((2**63).to_bytes(8, "little") + b'{"a":{}}')
     done = publish(up, "hostile", "v1", f"weights={weights}")
@@ -77,13 +77,13 @@ def test_a_hostile_file_is_rejected_by_name_and_nothing_of_it_is_served(up: Up, 
     assert up.api.call("GET", "/v1/admin/models/hostile/versions/v1")["state"] == "rejected"
 
 
-def test_a_component_that_is_not_there_is_named_before_anything_is_sent(up: Up):
+def test_a_missing_component_is_named_before_anything_is_sent(up: Up):
     done = publish(up, "absent", "v1", "weights=/no/such/file")
     assert done.returncode == 1
     assert "does not exist" in done.stderr
 
 
-def test_without_a_server_it_says_which_variables_to_set(up: Up, shared_dir):
+def test_a_missing_server_url_is_reported_with_the_variable_to_set(up: Up, shared_dir):
     done = publish(up, "nowhere", "v1", f"weights={__file__}", GRAYLAG_URL="", GRAYLAG_TOKEN="")
     assert done.returncode == 1
     assert "GRAYLAG_URL" in done.stderr

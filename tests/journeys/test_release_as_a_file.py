@@ -1,4 +1,4 @@
-"""A release that lives in a repository: CI publishes, a file says the rest, a webhook tells, the log can be checked."""
+"""A release described by a file: CI publishes, `graylag apply` configures, a webhook notifies, the audit log is verified."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from tests.journeys.conftest import Up, wait_until
-from tests.service.actors import Device, ok
-from tests.service.receiver import listening, verified
+from tests.service.support.actors import Device, ok
+from tests.service.support.webhook_receiver import listening, verified
 
 FILE = """
 cohorts:
@@ -17,9 +17,9 @@ cohorts:
 templates:
   - name: filed-careful
     stages:
-      - {cohort: filed, percent: 100, hold: {reports: 1}, gates: [{metric: failure_rate, max: 0.05}]}
+      - {cohort: filed, percent: 100, advance_when: {reports: 1}, gates: [{metric: failure_rate, max: 0.05}]}
 webhooks:
-  - {name: filed-ops, url: "%(url)s", kinds: [rollout.start, rollout.complete, rollout.halt]}
+  - {name: filed-ops, url: "%(url)s", event_types: [rollout.start, rollout.complete, rollout.halt]}
 rollouts:
   - {name: filed-v1, model: filed, version: v1, template: filed-careful}
 """
@@ -43,7 +43,7 @@ def file(shared_dir, receiver):
 
 @pytest.fixture(scope="module")
 def token_of(up: Up):
-    """Tokens by role, as an admin hands them out."""
+    """Returns an API token with a scope."""
     made = {}
 
     def give(scope):
@@ -56,14 +56,14 @@ def token_of(up: Up):
 
 
 def done(up, *words, token=None):
-    """A command that must do; what it said."""
+    """Run a command that must succeed; return its output."""
     environment = {"GRAYLAG_TOKEN": token} if token else {}
     ended = up.run(*words, **environment)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     return ended.stdout
 
 
-def test_a_release_from_ci_to_the_whole_fleet_told_signed_and_checked(
+def test_a_release_from_ci_to_the_fleet_with_webhooks_and_audit_log(
     up: Up, shared_dir, file, receiver, token_of
 ):
     weights = shared_dir / "filed.bin"
@@ -91,32 +91,32 @@ def test_a_release_from_ci_to_the_whole_fleet_told_signed_and_checked(
     done(
         up,
         *("graylag-agent", "enroll", "--dir", device, "--server", facts["api_url"], "--model", "filed"),
-        *("--token", facts["enrolment_token"], "--trust", facts["trust_bundle"], "--device-id", "filed-1"),
+        *("--token", facts["enrollment_token"], "--trust", facts["trust_bundle"], "--device-id", "filed-1"),
         *("--attribute", "region=cn-east"),
     )
     assert json.loads(done(up, "graylag-agent", "update", "--dir", device, "--json"))["status"] == "updated"
     assert "complete" in done(up, "graylag", "rollout", "watch", "filed-v1", token=token_of("viewer"))
 
-    told = wait_until(lambda: len(receiver.got) >= 3 and list(receiver.got), "three messages")
-    events = {event["type"]: event for _id, event in (verified(*one, secret) for one in told)}
+    messages = wait_until(lambda: len(receiver.received) >= 3 and list(receiver.received), "three messages")
+    events = {event["type"]: event for _id, event in (verified(*one, secret) for one in messages)}
     assert events.keys() == {"webhook.test", "rollout.start", "rollout.complete"}
     assert events["rollout.start"]["data"]["actor"] == "filed-release-manager"
     assert events["rollout.start"]["data"]["reason"] == "release 5.4"
     assert events["rollout.complete"]["data"]["version"] == "v1"
 
     checked = json.loads(done(up, "graylag", "audit", "verify", "--expect", head, "--json"))
-    assert (checked["whole"], checked["expected_found"]) == (True, True)
-    story = json.loads(done(up, "graylag", "audit", "list", "--subject", "rollout:filed-v1", "--json"))
-    assert [entry["verb"] for entry in story] == ["rollout.created", "rollout.start", "rollout.complete"]
+    assert (checked["valid"], checked["expected_found"]) == (True, True)
+    entries = json.loads(done(up, "graylag", "audit", "list", "--subject", "rollout:filed-v1", "--json"))
+    assert [entry["verb"] for entry in entries] == ["rollout.create", "rollout.start", "rollout.complete"]
 
 
 def _offer_of_v2(device):
-    """The attempt; before the new rollout is in the snapshot, polls still offer the version before."""
+    """The attempt id; None while the snapshot still lacks the new rollout."""
     answer = device.poll(model="filed", **EAST)
     return answer.get("attempt_id") if answer.get("rollout") == "filed-v2" else None
 
 
-def test_a_bad_version_halts_itself_and_the_team_is_told_why(up: Up, shared_dir, receiver, token_of):
+def test_a_bad_version_is_halted_and_the_webhook_gets_the_reason(up: Up, shared_dir, receiver, token_of):
     manager, weights = token_of("release-manager"), shared_dir / "filed-v2.bin"
     weights.write_bytes(os.urandom(50_000))
     done(up, "graylag", "publish", "filed", "v2", "--component", f"weights={weights}")
@@ -124,19 +124,19 @@ def test_a_bad_version_halts_itself_and_the_team_is_told_why(up: Up, shared_dir,
     assert "draft of 1 stage;" in done(up, "graylag", "rollout", "create", *names, token=manager)
     up.api.call("POST", "/v1/admin/rollouts/filed-v2/start", {"reason": "release 5.5"})
     with httpx2.Client(base_url=up.facts["api_url"], trust_env=False, timeout=30) as client:
-        live = SimpleNamespace(client=client, enrolment_token=up.facts["enrolment_token"])
+        live = SimpleNamespace(client=client, enrollment_token=up.facts["enrollment_token"])
         devices = [Device(live, f"unlucky-{number}") for number in range(6)]
         for device in devices:
-            device.token = ok(device.enrol(**EAST))["access_token"]
+            device.token = ok(device.enroll(**EAST))["access_token"]
         offers = [wait_until(lambda one=one: _offer_of_v2(one), "an offer of v2") for one in devices]
         for device, offer in zip(devices, offers, strict=True):
             device.finish(offer, "rolled_back", code="crash_loop")
 
-    def told():
-        events = [json.loads(body) for _headers, body in receiver.got]
+    def halt_event():
+        events = [json.loads(body) for _headers, body in receiver.received]
         return next((event for event in events if event["type"] == "rollout.halt"), None)
 
-    halted = wait_until(told, "the word that it halted")
+    halted = wait_until(halt_event, "the halt event")
     assert halted["data"]["rollout"] == "filed-v2"
     assert halted["data"]["actor"] == "gates"
     assert halted["data"]["reason"].startswith("failure_rate")
@@ -144,9 +144,9 @@ def test_a_bad_version_halts_itself_and_the_team_is_told_why(up: Up, shared_dir,
     assert (watched.returncode, "halt" in watched.stdout) == (1, True)
 
 
-def test_the_file_is_still_what_is_there_and_what_runs_is_left_alone(up: Up, file, token_of):
+def test_applying_the_file_again_changes_nothing_and_leaves_running_rollouts_alone(up: Up, file, token_of):
     manager = token_of("release-manager")
-    assert "0 to see, 4 unchanged" in done(up, "graylag", "apply", "-f", file, token=manager)
+    assert "0 changed, 4 unchanged" in done(up, "graylag", "apply", "-f", file, token=manager)
     file.write_text(file.read_text().replace("version: v1, ", "version: v1, priority: 7, "))
     again = done(up, "graylag", "apply", "-f", file, token=manager)
     assert "! kept rollouts/filed-v1" in again
@@ -156,11 +156,13 @@ def test_the_file_is_still_what_is_there_and_what_runs_is_left_alone(up: Up, fil
     assert "whsec_" not in exported
 
 
-def test_a_file_with_a_fault_changes_nothing_and_says_where(up: Up, file, token_of):
+def test_an_invalid_file_changes_nothing_and_the_error_names_the_place(up: Up, file, token_of):
     before = up.api.call("GET", "/v1/admin/config")
     bad = file.with_name("bad.yaml")
     bad.write_text(
-        file.read_text().replace("percent: 100, hold", "percent: 101, hold").replace("the east", "the west")
+        file.read_text()
+        .replace("percent: 100, advance_when", "percent: 101, advance_when")
+        .replace("the east", "the west")
     )
     ended = up.run("graylag", "apply", "-f", bad, GRAYLAG_TOKEN=token_of("release-manager"))
     assert ended.returncode == 1

@@ -1,6 +1,6 @@
-"""A model goes from CI's disk to a device's, over the object store, as a patch: what it takes, at any size.
+"""A release reaches a device as a patch, in little memory on both sides.
 
-With a pair of its own in `make test`; with a real one, tiled to gigabytes, in `make bench-release`.
+`make test` uses a small generated pair of files, `make bench-release` a real pair, repeated up to gigabytes.
 """
 
 import json
@@ -17,22 +17,22 @@ import psutil
 import pytest
 
 from tests.journeys.conftest import Up, wait_until
-from workers.delta.tiles import tile
+from workers.delta.benchmark.synthetic_files import write_repeated
 
 WORKER_MB, AGENT_MB = 400, 96
-"""What a build and a device may take in memory, whatever the file's size."""
+"""Memory limits of a patch build and of a device, independent of the file size, MB."""
 IDLE_MB = 32
-"""What an interpreter takes that does nothing."""
+"""Memory of an idle Python interpreter, MB."""
 
 
-class Peak:
-    """The most memory that a kind of process has held, MB: the largest of them, and all of them together."""
+class PeakMemory:
+    """Peak memory of a group of processes, MB: of the largest one, and of all together."""
 
     def __init__(self) -> None:
         self.largest = self.together = 0.0
 
-    def look(self, processes: list[psutil.Process]) -> None:
-        """Take a sample; pages that processes share count once."""
+    def sample(self, processes: list[psutil.Process]) -> None:
+        """Take a sample; `together` counts shared pages once."""
         largest = together = 0.0
         for process in processes:
             try:
@@ -46,18 +46,18 @@ class Peak:
 @pytest.fixture(scope="module")
 def pair(shared_dir: Path) -> Iterator[tuple[Path, Path]]:
     """Two versions of a model's weights."""
-    made = shared_dir / "v1.safetensors", shared_dir / "v2.safetensors"
+    paths = shared_dir / "v1.safetensors", shared_dir / "v2.safetensors"
     given = os.environ.get("GRAYLAG_RELEASE_PAIR")
     if given:
-        for source, path in zip(given.split(","), made, strict=True):
-            tile(Path(source), int(os.environ.get("GRAYLAG_RELEASE_TILES", "1")), path)
+        for source, path in zip(given.split(","), paths, strict=True):
+            write_repeated(Path(source), int(os.environ.get("GRAYLAG_RELEASE_REPEAT", "1")), path)
     else:
         rng = np.random.default_rng(7)
         codes = rng.integers(-90, 90, (3000, 4000)).astype(np.int8)
-        _save(made[0], codes)
-        _save(made[1], codes + (rng.random(codes.shape) < 0.1).astype(np.int8))
-    yield made
-    for path in made:
+        _save(paths[0], codes)
+        _save(paths[1], codes + (rng.random(codes.shape) < 0.1).astype(np.int8))
+    yield paths
+    for path in paths:
         path.unlink()
 
 
@@ -69,26 +69,26 @@ def test_a_release_reaches_a_device_as_a_patch_in_little_memory(up: Up, pair, sh
     _enroll(up, device)
     wait_until(lambda: _update(up, device)["version"] == "v1", "the first version")
 
-    with _peak_of("ingest,delta") as worker:
-        began = time.monotonic()
+    with _peak_memory_of("ingest,delta") as worker:
+        started = time.monotonic()
         _publish(up, "v2", pair[1])
-        figures["publish_s"] = time.monotonic() - began
+        figures["publish_s"] = time.monotonic() - started
         _release(up, "v2")
         patch = wait_until(lambda: _ready_patch(up, "v2"), "the patch")
-        figures["patch_s"] = time.monotonic() - began - figures["publish_s"]
+        figures["patch_s"] = time.monotonic() - started - figures["publish_s"]
 
-    with _peak_of(str(device)) as agent:
-        began = time.monotonic()
-        told = wait_until(lambda: (said := _update(up, device))["version"] == "v2" and said, "the patch")
-        figures["update_s"] = time.monotonic() - began
+    with _peak_memory_of(str(device)) as agent:
+        started = time.monotonic()
+        result = wait_until(lambda: (one := _update(up, device))["version"] == "v2" and one, "the patch")
+        figures["update_s"] = time.monotonic() - started
 
     figures |= {"patch_bytes": patch["size"], "worker_mb": worker.largest, "workers_mb": worker.together}
     figures |= {"agent_mb": agent.largest}
     with capsys.disabled():
         if "GRAYLAG_RELEASE_PAIR" in os.environ:
             sys.stdout.write(json.dumps({name: round(figure, 1) for name, figure in figures.items()}) + "\n")
-    assert (told["way"], told["bytes_wasted"]) == ("glp1", 0)
-    assert told["bytes_downloaded"] <= patch["size"] < figures["bytes"]
+    assert (result["way"], result["bytes_wasted"]) == ("glp1", 0)
+    assert result["bytes_downloaded"] <= patch["size"] < figures["bytes"]
     assert 0 < worker.largest < WORKER_MB
     assert 0 < agent.largest < AGENT_MB + IDLE_MB
 
@@ -107,7 +107,7 @@ def _publish(up: Up, label: str, weights: Path) -> None:
 
 def _release(up: Up, label: str) -> None:
     up.api.call("PUT", "/v1/admin/cohorts/patched", {"rule": {}})
-    stages = [{"cohort": "patched", "percent": 100, "hold": {"reports": 0}}]
+    stages = [{"cohort": "patched", "percent": 100, "advance_when": {"reports": 0}}]
     name = f"patched-{label}"
     up.api.call(
         "POST",
@@ -119,7 +119,7 @@ def _release(up: Up, label: str) -> None:
 
 def _enroll(up: Up, device: Path) -> None:
     server = ("--server", up.facts["api_url"], "--trust", up.facts["trust_bundle"])
-    named = ("--device-id", "by-patch", "--model", "patched", "--token", up.facts["enrolment_token"])
+    named = ("--device-id", "by-patch", "--model", "patched", "--token", up.facts["enrollment_token"])
     done = up.run("graylag-agent", "enroll", "--dir", device, *server, *named)
     assert done.returncode == 0, done.stderr
 
@@ -134,24 +134,24 @@ def _ready_patch(up: Up, label: str) -> dict | None:
 
 
 @contextmanager
-def _peak_of(word: str) -> Iterator[Peak]:
-    """Watch the memory of all processes of ours with that word on their command line, and of their children."""
-    peak, over = Peak(), threading.Event()
+def _peak_memory_of(word: str) -> Iterator[PeakMemory]:
+    """Sample the memory of our processes with this word on their command line, and of their children."""
+    peak, ended = PeakMemory(), threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.2):
-            peak.look(_with_word(word))
+        while not ended.wait(0.2):
+            peak.sample(_processes_with(word))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         yield peak
     finally:
-        over.set()
+        ended.set()
         watcher.join()
 
 
-def _with_word(word: str) -> list[psutil.Process]:
+def _processes_with(word: str) -> list[psutil.Process]:
     found = {}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""A release manager with nothing but the command line."""
+"""A release manager who uses only the command line."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from tests.journeys.conftest import Up
 
 @pytest.fixture(scope="module")
 def device(up: Up, shared_dir):
-    """One device that has enrolled and runs nothing yet; v1 is published."""
+    """One enrolled device without a version; v1 is published."""
     weights = shared_dir / "managed.bin"
     weights.write_bytes(os.urandom(50_000))
     assert up.run("graylag", "publish", "managed", "v1", "--component", f"weights={weights}").returncode == 0
@@ -28,7 +28,7 @@ def device(up: Up, shared_dir):
         ),
         *(
             "--token",
-            up.facts["enrolment_token"],
+            up.facts["enrollment_token"],
             "--trust",
             up.facts["trust_bundle"],
             "--device-id",
@@ -40,7 +40,7 @@ def device(up: Up, shared_dir):
     return directory
 
 
-def test_a_version_reaches_the_fleet_by_five_commands(up: Up, device):
+def test_five_commands_bring_a_version_to_the_fleet(up: Up, device):
     rule = json.dumps({"attr": "region", "eq": "cn-east"})
     assert up.run("graylag", "cohort", "put", "cn-east", "--rule", rule).returncode == 0
     made = up.run(
@@ -59,13 +59,13 @@ def test_a_version_reaches_the_fleet_by_five_commands(up: Up, device):
     assert status["stages"][0]["outcomes"]["committed"] == 1
 
 
-def test_lists_are_for_people_and_for_scripts(up: Up, device):
+def test_lists_are_printed_as_tables_and_as_json(up: Up, device):
     assert "cn-east" in up.run("graylag", "cohort", "list").stdout
     listed = json.loads(up.run("graylag", "rollout", "list", "--json").stdout)
     assert [one["model"] for one in listed if one["name"] == "v1-cn"] == ["managed"]
 
 
-def test_a_refusal_is_one_line_that_says_what_to_change(up: Up, device):
+def test_an_error_is_one_line_with_its_code(up: Up, device):
     done = up.run("graylag", "rollout", "start", "nosuch")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().splitlines() == [

@@ -1,4 +1,4 @@
-"""Two API processes behind a proxy are restarted one after the other, under load: no request fails."""
+"""Two API processes behind a load balancer are restarted one after the other, under load: no request fails."""
 
 import asyncio
 import time
@@ -6,30 +6,30 @@ from contextlib import suppress
 
 import pytest
 
-from service.cli.bench import world
-from service.cli.bench.sockets import api_process
+from service.testbed import dataset
+from service.testbed.server_process import api_process
 from tests.journeys.fleet_servers import Phone, fleet_servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DRAIN_S = 2.0
-LOOK_EVERY_S = 0.2
-PAUSE_S = 0.02
-ASKING = 4
+CHECK_INTERVAL_S = 0.2
+POLL_PAUSE_S = 0.02
+CONCURRENT_LOOPS = 4
 
 
-class Proxy:
-    """As load balancers do it: asks `/ready`, sends each request to a process that was ready when last asked."""
+class LoadBalancer:
+    """Checks `/ready`, and sends each request to a process that was ready at the last check."""
 
     def __init__(self):
         self.ready, self.known, self.turn = [], [], 0
 
-    async def look(self):
+    async def check(self):
         self.ready = [port for port in self.known if await self._is_ready(port)]
 
-    async def look_on(self):
+    async def check_repeatedly(self):
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self.check()
+            await asyncio.sleep(CHECK_INTERVAL_S)
 
     def next_port(self):
         self.turn += 1
@@ -47,66 +47,66 @@ class Proxy:
 
 
 class Load:
-    """Phones that poll again and again, and what they heard."""
+    """Phones that poll without end; counts responses and records failures."""
 
-    def __init__(self, proxy, phones):
-        self.proxy, self.phones = proxy, phones
-        self.answered, self.failed = 0, []
+    def __init__(self, balancer, phones):
+        self.balancer, self.phones = balancer, phones
+        self.succeeded, self.failures = 0, []
 
-    async def go_on(self):
+    async def poll_repeatedly(self):
         for number in range(1_000_000):
             phone = self.phones[number % len(self.phones)]
-            phone.port = self.proxy.next_port()
+            phone.port = self.balancer.next_port()
             try:
-                status, _body = await phone.poll(world.QUIET)
+                status, _body = await phone.poll(dataset.NO_UPDATE_MODEL)
             except (OSError, EOFError) as error:
                 status = repr(error)
             if status == 200:
-                self.answered += 1
+                self.succeeded += 1
             else:
-                self.failed.append(status)
-            await asyncio.sleep(PAUSE_S)
+                self.failures.append(status)
+            await asyncio.sleep(POLL_PAUSE_S)
 
 
-async def started(proxy, servers):
-    """A process that the proxy knows and finds ready."""
+async def start(balancer, servers):
+    """Start a process that the load balancer finds ready."""
     process = api_process(servers.settings, servers.stack.directory)
-    proxy.known.append((await process.__aenter__())[1])
-    await proxy.look()
-    assert proxy.known[-1] in proxy.ready
+    balancer.known.append((await process.__aenter__())[1])
+    await balancer.check()
+    assert balancer.known[-1] in balancer.ready
     return process
 
 
-async def stopped(process):
-    """How long it took from the signal to the end."""
+async def stop(process):
+    """Stop a process; return the seconds from the signal to its end."""
     before = time.monotonic()
     await process.__aexit__(None, None, None)
     return time.monotonic() - before
 
 
-async def roll(servers, load):
-    """Start two, replace each by a new one; the seconds that each took to go."""
-    processes = [await started(load.proxy, servers) for _ in range(2)]
-    tasks = [asyncio.create_task(load.proxy.look_on())]
-    tasks += [asyncio.create_task(load.go_on()) for _ in range(ASKING)]
-    took = []
+async def restart_all(servers, load):
+    """Start two processes, replace each by a new one, and return how long each took to stop."""
+    processes = [await start(load.balancer, servers) for _ in range(2)]
+    tasks = [asyncio.create_task(load.balancer.check_repeatedly())]
+    tasks += [asyncio.create_task(load.poll_repeatedly()) for _ in range(CONCURRENT_LOOPS)]
+    durations_s = []
     for index in range(2):
-        fresh = await started(load.proxy, servers)
-        took.append(await stopped(processes[index]))
-        processes[index] = fresh
+        replacement = await start(load.balancer, servers)
+        durations_s.append(await stop(processes[index]))
+        processes[index] = replacement
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     for process in processes:
-        await stopped(process)
-    return took
+        await stop(process)
+    return durations_s
 
 
 def test_a_rolling_restart_under_load_fails_no_request():
     phones = [Phone(number, 0) for number in range(20)]
-    load = Load(Proxy(), phones)
-    with fleet_servers([phone.handset for phone in phones], drain_s=DRAIN_S) as servers:
-        took = asyncio.run(roll(servers, load))
-    assert load.failed == []
-    assert load.answered > 100
-    assert all(seconds >= DRAIN_S for seconds in took)
+    load = Load(LoadBalancer(), phones)
+    with fleet_servers([phone.device for phone in phones], drain_s=DRAIN_S) as servers:
+        durations_s = asyncio.run(restart_all(servers, load))
+    assert load.failures == []
+    assert load.succeeded > 100
+    assert all(seconds >= DRAIN_S for seconds in durations_s)

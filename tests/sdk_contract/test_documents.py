@@ -12,10 +12,10 @@ from sdk_contract.documents import (
     PatchDescriptor,
     RoleKeys,
     TrustBundle,
+    check_not_expired,
+    format_timestamp,
     payload_digest,
     public_key_entry,
-    require_fresh,
-    timestamp,
 )
 from sdk_contract.envelope import key_id
 from sdk_contract.errors import (
@@ -29,7 +29,7 @@ from sdk_contract.errors import (
     UnknownKey,
     WrongPayloadType,
 )
-from sdk_contract.writing import seal
+from sdk_contract.signing import sign_envelope
 from tests.sdk_contract.signers import FixedSigner, role
 
 A, B = "a" * 64, "b" * 64
@@ -204,7 +204,7 @@ def test_a_time_has_one_spelling(moment):
 
 def test_moments_are_written_in_utc_and_cut_to_the_second():
     east = timezone(timedelta(hours=8))
-    assert timestamp(datetime(2026, 11, 20, 20, 0, 0, 999_999, tzinfo=east)) == ISSUED
+    assert format_timestamp(datetime(2026, 11, 20, 20, 0, 0, 999_999, tzinfo=east)) == ISSUED
 
 
 @pytest.mark.parametrize(
@@ -263,47 +263,47 @@ def test_what_is_no_document_is_malformed(payload):
 
 def test_a_document_opens_for_the_role_that_vouches_for_it():
     manifest = parsed(Manifest, MANIFEST)
-    assert Manifest.open(manifest.seal([PUBLISHER]), role(PUBLISHER)) == manifest
+    assert Manifest.from_envelope(manifest.sign([PUBLISHER]), role(PUBLISHER)) == manifest
 
 
 def test_a_manifest_by_another_role_is_refused():
     with pytest.raises(UnknownKey):
-        Manifest.open(parsed(Manifest, MANIFEST).seal([OTHER]), role(PUBLISHER))
+        Manifest.from_envelope(parsed(Manifest, MANIFEST).sign([OTHER]), role(PUBLISHER))
 
 
 @pytest.mark.parametrize("kind", [PatchDescriptor, Directive, TrustBundle])
 def test_one_kind_of_document_is_never_taken_for_another(kind):
     with pytest.raises(WrongPayloadType):
-        kind.open(parsed(Manifest, MANIFEST).seal([PUBLISHER]), role(PUBLISHER))
+        kind.from_envelope(parsed(Manifest, MANIFEST).sign([PUBLISHER]), role(PUBLISHER))
 
 
 def test_fields_are_read_only_after_the_signature():
     with pytest.raises(UnknownKey):
-        Manifest.open(seal(b"{}", Manifest.payload_type, [OTHER]), role(PUBLISHER))
+        Manifest.from_envelope(sign_envelope(b"{}", Manifest.payload_type, [OTHER]), role(PUBLISHER))
     with pytest.raises(Malformed):
-        Manifest.open(seal(b"{}", Manifest.payload_type, [PUBLISHER]), role(PUBLISHER))
+        Manifest.from_envelope(sign_envelope(b"{}", Manifest.payload_type, [PUBLISHER]), role(PUBLISHER))
 
 
 @pytest.mark.parametrize("kind", [Manifest, PatchDescriptor, Directive, TrustBundle])
 def test_an_envelope_beyond_the_bound_of_its_kind_is_refused(kind):
     with pytest.raises(Oversize):
-        kind.open(b" " * (kind.limit + 1), role(PUBLISHER))
+        kind.from_envelope(b" " * (kind.limit + 1), role(PUBLISHER))
 
 
 def test_a_manifest_is_named_by_the_digest_of_its_payload_whoever_signed_it():
     manifest = parsed(Manifest, MANIFEST)
-    assert payload_digest(manifest.seal([PUBLISHER])) == payload_digest(manifest.seal([OTHER, PUBLISHER]))
-    assert payload_digest(manifest.seal([PUBLISHER])) != payload_digest(
-        parsed(Manifest, MANIFEST | {"counter": 4}).seal([PUBLISHER])
+    assert payload_digest(manifest.sign([PUBLISHER])) == payload_digest(manifest.sign([OTHER, PUBLISHER]))
+    assert payload_digest(manifest.sign([PUBLISHER])) != payload_digest(
+        parsed(Manifest, MANIFEST | {"counter": 4}).sign([PUBLISHER])
     )
 
 
 def test_a_document_is_fresh_until_the_second_it_expires():
     manifest, end = parsed(Manifest, MANIFEST), datetime(2027, 11, 20, 12, tzinfo=UTC)
-    require_fresh(manifest, end - timedelta(seconds=1))
+    check_not_expired(manifest, end - timedelta(seconds=1))
     for late in (end, end + timedelta(days=1)):
         with pytest.raises(Expired):
-            require_fresh(manifest, late)
+            check_not_expired(manifest, late)
 
 
 # --- trust ----------------------------------------------------------------------------------------
@@ -311,62 +311,67 @@ def test_a_document_is_fresh_until_the_second_it_expires():
 
 def test_the_first_bundle_vouches_for_itself():
     first = bundle(1, [ROOT])
-    assert TrustBundle.open_first(first.seal([ROOT])) == first
+    assert TrustBundle.from_initial_envelope(first.sign([ROOT])) == first
     with pytest.raises(UnknownKey):
-        TrustBundle.open_first(first.seal([OTHER]))
+        TrustBundle.from_initial_envelope(first.sign([OTHER]))
 
 
 def test_the_first_bundle_needs_its_whole_threshold():
     with pytest.raises(ThresholdNotMet):
-        TrustBundle.open_first(bundle(1, [ROOT, ROOT2], threshold=2).seal([ROOT]))
+        TrustBundle.from_initial_envelope(bundle(1, [ROOT, ROOT2], threshold=2).sign([ROOT]))
 
 
 def test_new_roots_are_believed_when_old_and_new_have_signed():
     old, new = bundle(1, [ROOT]), bundle(2, [ROOT2])
-    assert old.open_next(new.seal([ROOT, ROOT2])) == new
+    assert old.verify_successor(new.sign([ROOT, ROOT2])) == new
 
 
 @pytest.mark.parametrize("signers", [[ROOT], [ROOT2], [OTHER], []])
 def test_new_roots_are_refused_when_either_side_has_not_signed(signers):
     with pytest.raises(UnknownKey):
-        bundle(1, [ROOT]).open_next(bundle(2, [ROOT2]).seal(signers))
+        bundle(1, [ROOT]).verify_successor(bundle(2, [ROOT2]).sign(signers))
 
 
 def test_both_thresholds_count():
     old, new = bundle(1, [ROOT, ROOT2], threshold=2), bundle(2, [ROOT2, ROOT3], threshold=2)
-    assert old.open_next(new.seal([ROOT, ROOT2, ROOT3])) == new
+    assert old.verify_successor(new.sign([ROOT, ROOT2, ROOT3])) == new
     with pytest.raises(ThresholdNotMet):
-        old.open_next(new.seal([ROOT, ROOT2]))
+        old.verify_successor(new.sign([ROOT, ROOT2]))
     with pytest.raises(ThresholdNotMet):
-        old.open_next(new.seal([ROOT2, ROOT3]))
+        old.verify_successor(new.sign([ROOT2, ROOT3]))
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_only_the_very_next_version_follows(number):
     with pytest.raises(TrustChainBroken):
-        bundle(1, [ROOT]).open_next(bundle(number, [ROOT]).seal([ROOT]))
+        bundle(1, [ROOT]).verify_successor(bundle(number, [ROOT]).sign([ROOT]))
 
 
 def test_a_chain_leads_from_the_first_roots_to_the_last():
     first, second, third = bundle(1, [ROOT]), bundle(2, [ROOT2]), bundle(3, [ROOT3])
     with pytest.raises(ContractError):
-        first.open_next(third.seal([ROOT2, ROOT3]))
-    assert first.open_next(second.seal([ROOT, ROOT2])).open_next(third.seal([ROOT2, ROOT3])) == third
+        first.verify_successor(third.sign([ROOT2, ROOT3]))
+    assert (
+        first.verify_successor(second.sign([ROOT, ROOT2])).verify_successor(third.sign([ROOT2, ROOT3]))
+        == third
+    )
 
 
 def test_the_keys_of_a_role_change_with_the_bundle():
     old, new = bundle(1, [ROOT]), bundle(2, [ROOT], publishers=[OTHER])
-    manifest = parsed(Manifest, MANIFEST).seal([PUBLISHER])
-    assert Manifest.open(manifest, old.for_role("publisher"))
+    manifest = parsed(Manifest, MANIFEST).sign([PUBLISHER])
+    assert Manifest.from_envelope(manifest, old.for_role("publisher"))
     with pytest.raises(UnknownKey):
-        Manifest.open(manifest, old.open_next(new.seal([ROOT])).for_role("publisher"))
+        Manifest.from_envelope(manifest, old.verify_successor(new.sign([ROOT])).for_role("publisher"))
 
 
 def test_a_key_that_poses_under_anothers_id_does_not_fit():
     fields = strict_json.loads(bundle(1, [ROOT]).to_bytes(), limit=TrustBundle.limit)
     fields["keys"][key_id(ROOT.public_key)]["public"] = base64.b64encode(OTHER.public_key).decode()
     with pytest.raises(SignatureInvalid):
-        TrustBundle.open_first(seal(strict_json.dumps(fields), TrustBundle.payload_type, [ROOT]))
+        TrustBundle.from_initial_envelope(
+            sign_envelope(strict_json.dumps(fields), TrustBundle.payload_type, [ROOT])
+        )
 
 
 def test_a_role_whose_key_the_bundle_does_not_hold_is_malformed():
@@ -391,5 +396,5 @@ def test_a_manifest_names_each_variant_once():
     part = {"name": "backbone", "path": "a.bin", "size": 1, "sha256": "0" * 64}
     fields = {"model": "m", "version": "v1", "counter": 1, "issued": "2026-01-01T00:00:00Z"}
     fields |= {"expires": "2027-01-01T00:00:00Z", "variants": [{"name": "int4", "components": [part]}] * 2}
-    with pytest.raises(Malformed, match="same name"):
+    with pytest.raises(Malformed, match="share a name"):
         Manifest.from_payload(strict_json.dumps(fields))

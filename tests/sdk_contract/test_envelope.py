@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdk_contract.envelope import MAX_SIGNATURES, Role, key_id, pae, peek, unseal
+from sdk_contract.envelope import MAX_SIGNATURES, Role, key_id, pae, unverified_payload, verify_envelope
 from sdk_contract.errors import (
     ContractError,
     Malformed,
@@ -15,7 +15,7 @@ from sdk_contract.errors import (
     UnknownKey,
     WrongPayloadType,
 )
-from sdk_contract.writing import seal
+from sdk_contract.signing import sign_envelope
 from tests.sdk_contract.signers import FixedSigner, role
 
 KIND = "application/vnd.graylag.test+json"
@@ -25,7 +25,7 @@ LIMIT = 4096
 
 
 def opened(envelope, trusted, kind=KIND, limit=LIMIT):
-    return unseal(envelope, kind, trusted, limit=limit)
+    return verify_envelope(envelope, kind, trusted, limit=limit)
 
 
 def changed(envelope, **fields):
@@ -56,55 +56,55 @@ def test_no_two_documents_share_their_signed_bytes(kind, payload, other_kind, ot
 @given(st.binary(max_size=300))
 @settings(deadline=None)
 def test_what_was_sealed_comes_out_byte_for_byte(payload):
-    assert opened(seal(payload, KIND, [ANN]), role(ANN)) == payload
+    assert opened(sign_envelope(payload, KIND, [ANN]), role(ANN)) == payload
 
 
 def test_a_changed_payload_is_refused():
-    envelope = changed(seal(PAYLOAD, KIND, [ANN]), payload=base64.b64encode(b"{}").decode())
+    envelope = changed(sign_envelope(PAYLOAD, KIND, [ANN]), payload=base64.b64encode(b"{}").decode())
     with pytest.raises(SignatureInvalid):
         opened(envelope, role(ANN))
 
 
 def test_a_changed_type_is_refused_even_where_that_type_is_welcome():
-    envelope = changed(seal(PAYLOAD, KIND, [ANN]), payloadType="application/other")
+    envelope = changed(sign_envelope(PAYLOAD, KIND, [ANN]), payloadType="application/other")
     with pytest.raises(SignatureInvalid):
         opened(envelope, role(ANN), kind="application/other")
 
 
 def test_a_document_of_another_kind_is_refused_though_well_signed():
     with pytest.raises(WrongPayloadType):
-        opened(seal(PAYLOAD, "application/other", [ANN]), role(ANN))
+        opened(sign_envelope(PAYLOAD, "application/other", [ANN]), role(ANN))
 
 
 def test_a_signature_by_a_stranger_is_no_signature():
     with pytest.raises(UnknownKey):
-        opened(seal(PAYLOAD, KIND, [EVE]), role(ANN))
+        opened(sign_envelope(PAYLOAD, KIND, [EVE]), role(ANN))
 
 
 def test_no_signature_at_all_is_refused():
     with pytest.raises(UnknownKey):
-        opened(seal(PAYLOAD, KIND, []), role(ANN))
+        opened(sign_envelope(PAYLOAD, KIND, []), role(ANN))
 
 
 def test_strangers_beside_the_right_key_do_no_harm():
-    assert opened(seal(PAYLOAD, KIND, [EVE, ANN, BOB]), role(ANN)) == PAYLOAD
+    assert opened(sign_envelope(PAYLOAD, KIND, [EVE, ANN, BOB]), role(ANN)) == PAYLOAD
 
 
 def test_a_threshold_counts_different_people():
     both = role(ANN, BOB, threshold=2)
-    assert opened(seal(PAYLOAD, KIND, [ANN, BOB]), both) == PAYLOAD
+    assert opened(sign_envelope(PAYLOAD, KIND, [ANN, BOB]), both) == PAYLOAD
     with pytest.raises(ThresholdNotMet):
-        opened(seal(PAYLOAD, KIND, [ANN]), both)
+        opened(sign_envelope(PAYLOAD, KIND, [ANN]), both)
 
 
 def test_one_signature_twice_is_one_voice():
     with pytest.raises(ThresholdNotMet):
-        opened(seal(PAYLOAD, KIND, [ANN, ANN]), role(ANN, BOB, threshold=2))
+        opened(sign_envelope(PAYLOAD, KIND, [ANN, ANN]), role(ANN, BOB, threshold=2))
 
 
 def test_one_key_under_two_ids_is_one_voice():
     twice = Role({"a" * 16: ANN.public_key, "b" * 16: ANN.public_key}, threshold=2)
-    envelope = seal(PAYLOAD, KIND, [ANN])
+    envelope = sign_envelope(PAYLOAD, KIND, [ANN])
     signature = signatures(envelope)[0]["sig"]
     doubled = changed(
         envelope, signatures=[{"keyid": "a" * 16, "sig": signature}, {"keyid": "b" * 16, "sig": signature}]
@@ -115,11 +115,11 @@ def test_one_key_under_two_ids_is_one_voice():
 
 def test_a_threshold_of_nought_still_asks_for_one():
     with pytest.raises(UnknownKey):
-        opened(seal(PAYLOAD, KIND, []), role(ANN, threshold=0))
+        opened(sign_envelope(PAYLOAD, KIND, []), role(ANN, threshold=0))
 
 
 def test_a_key_id_is_a_hint_and_proves_nothing():
-    envelope = seal(PAYLOAD, KIND, [EVE])
+    envelope = sign_envelope(PAYLOAD, KIND, [EVE])
     posing = changed(
         envelope, signatures=[{"keyid": key_id(ANN.public_key), "sig": signatures(envelope)[0]["sig"]}]
     )
@@ -128,7 +128,7 @@ def test_a_key_id_is_a_hint_and_proves_nothing():
 
 
 def test_one_false_signature_of_a_known_key_spoils_the_envelope():
-    envelope = seal(PAYLOAD, KIND, [ANN, BOB])
+    envelope = sign_envelope(PAYLOAD, KIND, [ANN, BOB])
     first, second = signatures(envelope)
     with pytest.raises(SignatureInvalid):
         opened(changed(envelope, signatures=[first, second | {"sig": first["sig"]}]), role(ANN, BOB))
@@ -137,12 +137,12 @@ def test_one_false_signature_of_a_known_key_spoils_the_envelope():
 def test_a_key_that_is_no_key_vouches_for_nothing():
     broken = Role({key_id(ANN.public_key): b"short"}, 1)
     with pytest.raises(SignatureInvalid):
-        opened(seal(PAYLOAD, KIND, [ANN]), broken)
+        opened(sign_envelope(PAYLOAD, KIND, [ANN]), broken)
 
 
 @pytest.mark.parametrize("flip", range(64))
 def test_every_byte_of_a_signature_counts(flip):
-    envelope = seal(PAYLOAD, KIND, [ANN])
+    envelope = sign_envelope(PAYLOAD, KIND, [ANN])
     entry = signatures(envelope)[0]
     signature = bytearray(base64.b64decode(entry["sig"]))
     signature[flip] ^= 1
@@ -161,12 +161,12 @@ def test_size_is_refused_before_anything_is_read():
 
 def test_kind_is_refused_before_signatures_are_looked_at():
     with pytest.raises(WrongPayloadType):
-        opened(seal(PAYLOAD, "application/other", [EVE]), role(ANN))
+        opened(sign_envelope(PAYLOAD, "application/other", [EVE]), role(ANN))
 
 
 def test_a_payload_that_is_no_json_is_still_verified_first():
     with pytest.raises(UnknownKey):
-        opened(seal(b"\x00not json", KIND, [EVE]), role(ANN))
+        opened(sign_envelope(b"\x00not json", KIND, [EVE]), role(ANN))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_payload_that_is_no_json_is_still_verified_first():
 )
 def test_what_is_no_envelope_is_malformed(fields):
     with pytest.raises(Malformed):
-        opened(changed(seal(PAYLOAD, KIND, [ANN]), **fields), role(ANN))
+        opened(changed(sign_envelope(PAYLOAD, KIND, [ANN]), **fields), role(ANN))
 
 
 @pytest.mark.parametrize("outer", [b"1", b"[]", b"null", b'"x"', b"{}"])
@@ -209,19 +209,19 @@ def test_other_json_is_no_envelope(outer):
 
 def test_as_many_signatures_as_allowed_are_read():
     crowd = [FixedSigner(seed) for seed in range(10, 10 + MAX_SIGNATURES)]
-    assert opened(seal(PAYLOAD, KIND, crowd), role(*crowd, threshold=MAX_SIGNATURES)) == PAYLOAD
+    assert opened(sign_envelope(PAYLOAD, KIND, crowd), role(*crowd, threshold=MAX_SIGNATURES)) == PAYLOAD
 
 
 def test_a_look_inside_verifies_nothing():
-    assert peek(seal(PAYLOAD, KIND, []), limit=LIMIT) == PAYLOAD
+    assert unverified_payload(sign_envelope(PAYLOAD, KIND, []), limit=LIMIT) == PAYLOAD
     with pytest.raises(Oversize):
-        peek(seal(PAYLOAD, KIND, []), limit=10)
+        unverified_payload(sign_envelope(PAYLOAD, KIND, []), limit=10)
 
 
 @given(st.data())
 @settings(deadline=None)
 def test_no_damage_to_an_envelope_gives_another_payload(data):
-    envelope = bytearray(seal(PAYLOAD, KIND, [ANN]))
+    envelope = bytearray(sign_envelope(PAYLOAD, KIND, [ANN]))
     place = data.draw(st.integers(0, len(envelope) - 1))
     envelope[place] = data.draw(st.integers(0, 255))
     try:

@@ -45,7 +45,7 @@ def test_a_breach_of_security_never_tries_the_same_again(kind):
 
 
 def test_bytes_that_do_not_fit_lead_to_the_full_file():
-    assert InputHashMismatch.reaction is Reaction.FULL
+    assert InputHashMismatch.reaction is Reaction.FULL_DOWNLOAD
 
 
 def test_an_error_says_its_code_first():

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sdk_contract.wire import EnrolRequest, Event, PollRequest, proof_message
+from sdk_contract.wire import EnrollRequest, Event, PollRequest, proof_message
 
 EVENT_ID = "018f3c2e-0000-7000-8000-000000000001"
-ENROL = {"device_id": "d", "public_key": "A" * 43 + "=", "proof": "p", "enrolment_token": "t"}
+ENROLL = {"device_id": "d", "public_key": "A" * 43 + "=", "proof": "p", "enrollment_token": "t"}
 
 
 def poll(**fields):
@@ -54,8 +54,8 @@ def test_a_field_of_a_newer_sdk_is_ignored():
         {"components": {"../x": "a" * 64}},
         {"components": {"x": "a" * 63}},
         {"components": {f"c{n}": "a" * 64 for n in range(65)}},
-        {"modules": ["a b"]},
-        {"modules": ["a"] * 65},
+        {"wanted_components": ["a b"]},
+        {"wanted_components": ["a"] * 65},
         {"attributes": {"x": None}},
         {"attributes": {"x": [1]}},
         {"attributes": {"x": {}}},
@@ -132,12 +132,12 @@ def test_a_number_that_no_database_keeps_is_refused(number):
         {"public_key": "A" * 44},
         {"public_key": ""},
         {"proof": "p" * 201},
-        {"enrolment_token": ""},
-        {"enrolment_token": "t" * 201},
+        {"enrollment_token": ""},
+        {"enrollment_token": "t" * 201},
     ],
 )
-def test_what_an_enrolment_says_is_bounded(fields):
-    assert fault(lambda **more: EnrolRequest.model_validate(ENROL | more), **fields) == next(iter(fields))
+def test_what_an_enrollment_says_is_bounded(fields):
+    assert fault(lambda **more: EnrollRequest.model_validate(ENROLL | more), **fields) == next(iter(fields))
 
 
 PARTS = st.tuples(st.text(max_size=10), st.binary(max_size=10), st.text(max_size=10))
@@ -145,11 +145,11 @@ PARTS = st.tuples(st.text(max_size=10), st.binary(max_size=10), st.text(max_size
 
 @given(PARTS, PARTS)
 @settings(deadline=None)
-def test_no_two_enrolments_share_the_bytes_that_prove_them(one, other):
+def test_no_two_enrollments_share_the_bytes_that_prove_them(one, other):
     assert (proof_message(*one) == proof_message(*other)) is (one == other)
 
 
-def test_a_proof_of_enrolment_is_the_bytes_that_the_contract_describes():
+def test_a_proof_of_enrollment_is_the_bytes_that_the_contract_describes():
     assert proof_message("d", b"kk", "t") == (
-        b"\x00\x00\x00\x10graylag-enrol-v1\x00\x00\x00\x01d\x00\x00\x00\x02kk\x00\x00\x00\x01t"
+        b"\x00\x00\x00\x11graylag-enroll-v1\x00\x00\x00\x01d\x00\x00\x00\x02kk\x00\x00\x00\x01t"
     )

@@ -20,11 +20,12 @@ from service import database, signing
 from service.config import Settings
 from service.embedded import BUCKET, Endpoints
 from service.main import create_app
-from service.operations import access, enrolments, trust
-from service.store.jobs import JobRow
+from service.operations.fleet import enrollment
+from service.operations.platform import api_tokens, trust
+from service.store.platform.jobs import JobRow
 from tests.databases import Contents, SpareDatabase, read_contents, write_contents
 from workers.context import WorkerContext
-from workers.tasks import bells, ticks
+from workers.tasks import dispatch, scheduled
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Trusts nobody: the store is on loopback, and to read all authorities takes longer than many a test."""
@@ -56,14 +57,14 @@ def settings(endpoints: Endpoints, database_url: str, tmp_path: Path, role_keys:
         patcher_key=f"file:{tmp_path}/patcher.pem",
         publisher_key=f"file:{tmp_path}/publisher.pem",
         access_token_secret=SecretStr("s" * 40),
-        snapshot_check_s=60,
+        snapshot_interval_s=60,
         # Tests say when gates are looked at.
-        brakes_pause_s=3600,
+        gate_check_delay_s=3600,
         upload_part_bytes=5 * 2**20,
         poll_interval_s=3600,
         # All tests share one Valkey, and many of them a device's name.
-        rate_per_device="off",
-        rate_per_address="off",
+        rate_limit_per_device="off",
+        rate_limit_per_address="off",
         scratch_dir=tmp_path,
     )
 
@@ -85,7 +86,7 @@ class LiveService:
     engine: Any
     trust: bytes
     tokens: dict[str, str]
-    enrolment_token: str
+    enrollment_token: str
     worker: WorkerContext
     store: httpx2.Client = field(default_factory=lambda: httpx2.Client(trust_env=False, verify=NO_TLS))
 
@@ -105,8 +106,8 @@ class LiveService:
 
     def run_ticks(self) -> None:
         """Do what beat asks for: look at gates, sweep; and let polls see it."""
-        ticks.evaluate_rollouts(self.worker)
-        ticks.sweep(self.worker)
+        scheduled.evaluate_rollouts(self.worker)
+        scheduled.sweep(self.worker)
         self.client.app.state.process.snapshots.refresh()
 
     def run_jobs(self, *, except_for: str = "") -> list[tuple[str, str]]:
@@ -120,7 +121,7 @@ class LiveService:
             if not fresh:
                 break
             for job in fresh:
-                bells.run(self.worker, str(job))
+                dispatch.run_by_id(self.worker, str(job))
                 done.append(job)
         with database.read_only(self.engine) as session:
             rows = {row.id: (row.kind, row.state) for row in session.query(JobRow).all()}
@@ -133,7 +134,7 @@ class Founding:
 
     contents: Contents
     tokens: dict[str, str]
-    enrolment_token: str
+    enrollment_token: str
 
 
 @pytest.fixture(scope="session")
@@ -145,12 +146,12 @@ def founding(spare_database: SpareDatabase, role_keys: Path) -> Founding:
     with database.transaction(engine) as session:
         trust.add(session, (role_keys / "trust.json").read_bytes(), actor="test", now=now)
         tokens = {
-            scope: access.create_api_token(session, scope, scope, actor="test", now=now)
-            for scope in access.SCOPES
+            scope: api_tokens.create(session, scope, scope, actor="test", now=now)
+            for scope in api_tokens.SCOPES
         }
-        enrolment = enrolments.create_enrolment_token(session, "test", actor="test", now=now)
+        enrollment_token = enrollment.create_token(session, "test", actor="test", now=now)
     engine.dispose()
-    return Founding(read_contents(url), tokens, enrolment)
+    return Founding(read_contents(url), tokens, enrollment_token)
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def live(settings: Settings, engine: Any, founding: Founding, role_keys: Path) -
             engine,
             envelope,
             dict(founding.tokens),
-            founding.enrolment_token,
+            founding.enrollment_token,
             replace(WorkerContext.from_settings(settings), engine=engine),
         )
         yield made

@@ -1,3 +1,5 @@
+"""The S3 blob store."""
+
 import io
 import secrets
 import time
@@ -7,7 +9,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from service.blobs import BlobReader, Part, S3BlobStore, StoreError
+from service.blobs import BlobReader, BlobStoreError, S3BlobStore, UploadedPart
 from service.errors import NotFound
 
 MIB = 2**20
@@ -29,7 +31,7 @@ def web():
         yield client
 
 
-def test_an_object_comes_back_as_it_was_put(blobs, key, tmp_path):
+def test_an_object_is_read_as_it_was_stored(blobs, key, tmp_path):
     data = secrets.token_bytes(3 * MIB + 1)
     blobs.put(key, data)
     assert blobs.size(key) == len(data)
@@ -46,24 +48,24 @@ def test_an_object_comes_back_as_it_was_put(blobs, key, tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 5, 20 * MIB + 1])
-def test_an_object_may_come_in_chunks_of_any_length(blobs, key, size):
+def test_an_object_may_be_stored_in_chunks_of_any_length(blobs, key, size):
     data = secrets.token_bytes(size)
     blobs.put_chunks(key, (data[at : at + 3 * MIB // 2] for at in range(0, size, 3 * MIB // 2)))
     assert b"".join(blobs.stream(key)) == data
 
 
 @pytest.mark.parametrize("size", [5, 20 * MIB])
-def test_chunks_that_break_off_leave_nothing_behind(blobs, key, size):
+def test_an_interrupted_stream_leaves_no_object(blobs, key, size):
     def chunks():
         yield bytes(size)
-        raise EOFError("cut")
+        raise EOFError("interrupted")
 
     with pytest.raises(EOFError):
         blobs.put_chunks(key, chunks())
     assert blobs.size(key) is None
 
 
-def test_an_object_that_is_not_there_is_named_and_removing_it_is_no_fault(blobs, key):
+def test_reading_a_missing_object_names_it_and_deleting_it_succeeds(blobs, key):
     assert blobs.size(key) is None
     blobs.delete(key)
     with pytest.raises(NotFound):
@@ -72,7 +74,7 @@ def test_an_object_that_is_not_there_is_named_and_removing_it_is_no_fault(blobs,
         list(blobs.stream(key))
 
 
-def test_parts_arrive_in_any_order_and_are_joined(blobs, key, web):
+def test_parts_are_joined_in_order_however_they_arrive(blobs, key, web):
     data = secrets.token_bytes(5 * MIB + 3)
     upload = blobs.start_upload(key)
     for number, piece in ((2, data[5 * MIB :]), (1, data[: 5 * MIB])):
@@ -86,22 +88,22 @@ def test_parts_arrive_in_any_order_and_are_joined(blobs, key, web):
     assert blobs.parts(key, upload) == []
 
 
-def test_an_upload_that_was_given_up_takes_no_more_parts(blobs, key, web):
+def test_an_aborted_upload_accepts_no_more_parts(blobs, key, web):
     upload = blobs.start_upload(key)
     url = blobs.upload_url(key, upload, 1, expires_s=60)
     blobs.abort_upload(key, upload)
     blobs.abort_upload(key, upload)
     assert not web.put(url, content=b"x").is_success
     assert blobs.parts(key, upload) == []
-    with pytest.raises(StoreError):
-        blobs.finish_upload(key, upload, [Part(1, 1, '"x"')])
+    with pytest.raises(BlobStoreError):
+        blobs.finish_upload(key, upload, [UploadedPart(1, 1, '"x"')])
 
 
-def test_a_download_url_takes_ranges_and_ends(blobs, key, web):
+def test_a_download_url_supports_ranges_and_expires(blobs, key, web):
     blobs.put(key, b"0123456789")
     url = blobs.download_url(key, expires_s=60)
-    answer = web.get(url, headers={"Range": "bytes=3-5"})
-    assert (answer.status_code, answer.content) == (206, b"345")
+    response = web.get(url, headers={"Range": "bytes=3-5"})
+    assert (response.status_code, response.content) == (206, b"345")
     short = blobs.download_url(key, expires_s=1)
     time.sleep(2.1)
     assert web.get(short).status_code == 403
@@ -109,14 +111,14 @@ def test_a_download_url_takes_ranges_and_ends(blobs, key, web):
     assert web.get(url.replace(key, f"{key}x")).status_code == 403
 
 
-def test_urls_name_the_host_that_the_outside_world_sees(settings):
+def test_urls_contain_the_public_host(settings):
     public = settings.model_copy(update={"s3_public_endpoint": "https://models.example.org"})
     store = S3BlobStore(public)
     assert urlsplit(store.download_url("blobs/x", expires_s=60)).netloc == "models.example.org"
     assert urlsplit(store.upload_url("uploads/x", "1", 1, expires_s=60)).netloc == "models.example.org"
 
 
-def test_a_reader_gives_exactly_what_it_is_asked_for(blobs, key):
+def test_a_reader_returns_exactly_the_requested_range(blobs, key):
     blobs.put(key, b"0123456789")
     reader = BlobReader(blobs, key, 10)
     assert (reader.read(0, 10), reader.read(10, 0), reader.read(4, 2)) == (b"0123456789", b"", b"45")
@@ -127,16 +129,16 @@ def test_a_reader_gives_exactly_what_it_is_asked_for(blobs, key):
         BlobReader(blobs, key, 20).read(5, 15)
 
 
-def test_a_store_that_is_away_or_refuses_is_told_by_our_name(settings):
-    away = S3BlobStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
-    with pytest.raises(StoreError) as caught:
-        away.size("blobs/x")
-    assert caught.value.retry_after_s
-    stranger = S3BlobStore(settings.model_copy(update={"s3_secret_key": SecretStr("guess")}))
-    with pytest.raises(StoreError):
-        stranger.put("blobs/x", b"x")
+def test_a_store_that_is_down_or_refuses_raises_a_blob_store_error(settings):
+    down = S3BlobStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
+    with pytest.raises(BlobStoreError) as error:
+        down.size("blobs/x")
+    assert error.value.retry_after_s
+    unauthorized = S3BlobStore(settings.model_copy(update={"s3_secret_key": SecretStr("guess")}))
+    with pytest.raises(BlobStoreError):
+        unauthorized.put("blobs/x", b"x")
 
 
-def test_making_the_bucket_twice_is_no_fault(blobs):
+def test_creating_the_bucket_twice_succeeds(blobs):
     blobs.ensure_bucket()
     blobs.ensure_bucket()

@@ -1,23 +1,26 @@
+"""Settings from variables and files."""
+
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from service.config import MAX_FILE, Settings
+from service.config import Settings
+from service.config_files import MAX_FILE_BYTES
 
 
-def test_settings_come_from_variables_with_the_prefix(monkeypatch):
+def test_settings_are_read_from_variables_with_the_prefix(monkeypatch):
     monkeypatch.setenv("GRAYLAG_S3_BUCKET", "weights")
     monkeypatch.setenv("S3_BUCKET", "other")
     assert Settings().s3_bucket == "weights"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_the_database_is_named_as_other_tools_name_it(scheme):
+def test_the_database_url_may_have_the_form_of_other_tools(scheme):
     url = Settings(database_url=f"{scheme}://u:p@h:5432/d").database_url
     assert url == "postgresql+psycopg://u:p@h:5432/d"
 
 
-def test_an_empty_variable_is_as_good_as_none(monkeypatch):
+def test_an_empty_variable_counts_as_unset(monkeypatch):
     monkeypatch.setenv("GRAYLAG_S3_ENDPOINT", "")
     monkeypatch.setenv("GRAYLAG_JOB_LEASE_S", "")
     assert (Settings().s3_endpoint, Settings().job_lease_s) == (None, 90)
@@ -26,7 +29,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("snapshot_check_s", "0"),
+        ("snapshot_interval_s", "0"),
         ("upload_part_bytes", "1024"),
         ("download_url_ttl_s", "604801"),
         ("log_level", "chatty"),
@@ -34,16 +37,16 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch):
         ("access_token_ttl_s", "1"),
     ],
 )
-def test_a_value_that_makes_no_sense_stops_the_start_and_names_the_setting(monkeypatch, name, value):
+def test_an_invalid_value_stops_the_start_and_names_the_setting(monkeypatch, name, value):
     monkeypatch.setenv(f"GRAYLAG_{name.upper()}", value)
     with pytest.raises(ValidationError, match=name):
         Settings()
 
 
-def test_secrets_are_not_shown():
-    made = Settings(access_token_secret="s" * 40, s3_secret_key="k" * 20, redis_url="redis://:pw@h/0")
+def test_secrets_are_never_shown():
+    settings = Settings(access_token_secret="s" * 40, s3_secret_key="k" * 20, redis_url="redis://:pw@h/0")
     for secret in ("s" * 40, "k" * 20, "pw@"):
-        assert secret not in repr(made)
+        assert secret not in repr(settings)
     assert "pa55" not in repr(Settings(database_url="postgresql://u:pa55@h/d"))
 
 
@@ -59,13 +62,13 @@ def secret_file(tmp_path):
     return path
 
 
-def test_a_secret_may_lie_in_a_file(monkeypatch, secret_file):
+def test_a_secret_may_be_in_a_file(monkeypatch, secret_file):
     monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", str(secret_file))
     assert Settings().hmac_secret.get_secret_value() == "s" * 40
     assert Settings(hmac_secret="a" * 32).hmac_secret.get_secret_value() == "a" * 32
 
 
-def test_what_lies_in_a_file_is_held_to_the_same_bounds(monkeypatch, tmp_path):
+def test_a_value_from_a_file_is_validated_in_the_same_way(monkeypatch, tmp_path):
     (tmp_path / "short").write_text("short")
     (tmp_path / "list").write_text('["hmac", "access"]\n')
     monkeypatch.setenv("GRAYLAG_DEVICE_AUTH_FILE", str(tmp_path / "list"))
@@ -75,24 +78,24 @@ def test_what_lies_in_a_file_is_held_to_the_same_bounds(monkeypatch, tmp_path):
         Settings()
 
 
-def test_a_value_and_a_file_for_it_are_one_too_many(monkeypatch, secret_file):
+def test_a_value_and_a_file_for_the_same_setting_are_refused(monkeypatch, secret_file):
     monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", str(secret_file))
     monkeypatch.setenv("GRAYLAG_HMAC_SECRET", "t" * 40)
     with pytest.raises(SettingsError, match="both set"):
         Settings()
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * (MAX_FILE + 1)])
-def test_a_file_that_holds_no_setting_stops_the_start_and_is_not_shown(monkeypatch, tmp_path, content):
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * (MAX_FILE_BYTES + 1)])
+def test_an_unreadable_file_stops_the_start_and_its_content_is_not_shown(monkeypatch, tmp_path, content):
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", str(path))
-    with pytest.raises(SettingsError, match="GRAYLAG_HMAC_SECRET_FILE") as refusal:
+    with pytest.raises(SettingsError, match="GRAYLAG_HMAC_SECRET_FILE") as error:
         Settings()
-    assert "xxx" not in str(refusal.value)
+    assert "xxx" not in str(error.value)
 
 
-def test_an_empty_name_of_a_file_is_as_good_as_none(monkeypatch):
+def test_an_empty_file_name_counts_as_unset(monkeypatch):
     monkeypatch.setenv("GRAYLAG_HMAC_SECRET_FILE", "")
     assert Settings().hmac_secret is None

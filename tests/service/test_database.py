@@ -24,14 +24,14 @@ def insert(session, number):
     session.execute(text("insert into numbers values (:n)"), {"n": number})
 
 
-def insert_in_vain(engine, done):
+def insert_and_fail(engine, done):
     with database.transaction(engine) as session:
         insert(session, 1)
-        database.after_commit(session, lambda: done.append("rung"))
+        database.after_commit(session, lambda: done.append("called"))
         raise LookupError
 
 
-def test_a_block_that_ends_is_committed_and_its_callbacks_run_after_that_in_order(engine, numbers):
+def test_a_transaction_commits_and_then_runs_its_callbacks_in_order(engine, numbers):
     seen = []
     with database.transaction(engine) as session:
         insert(session, 1)
@@ -41,14 +41,14 @@ def test_a_block_that_ends_is_committed_and_its_callbacks_run_after_that_in_orde
     assert seen == [("a", [1]), ("b", [1])]
 
 
-def test_a_block_that_raises_leaves_nothing_and_calls_nobody(engine, numbers):
+def test_a_transaction_that_raises_is_rolled_back_and_runs_no_callback(engine, numbers):
     done = []
     with pytest.raises(LookupError):
-        insert_in_vain(engine, done)
+        insert_and_fail(engine, done)
     assert (numbers(), done) == ([], [])
 
 
-def test_a_commit_that_fails_calls_nobody(engine, numbers):
+def test_a_failed_commit_runs_no_callback(engine, numbers):
     with engine.begin() as connection:
         connection.execute(
             text("alter table numbers add constraint late unique (n) deferrable initially deferred")
@@ -60,19 +60,19 @@ def test_a_commit_that_fails_calls_nobody(engine, numbers):
         with database.transaction(engine) as session:
             insert(session, 1)
             insert(session, 1)
-            database.after_commit(session, lambda: done.append("rung"))
+            database.after_commit(session, lambda: done.append("called"))
 
     with pytest.raises(DBAPIError):
         insert_twice()
     assert (numbers(), done) == ([], [])
 
 
-def test_a_read_only_view_cannot_write(engine, numbers):
+def test_a_read_only_session_cannot_write(engine, numbers):
     with database.read_only(engine) as session, pytest.raises(InternalError):
         insert(session, 1)
 
 
-def test_a_read_only_view_stays_the_same_whatever_others_commit(engine, numbers):
+def test_a_read_only_session_does_not_see_later_commits(engine, numbers):
     count = text("select count(*) from numbers")
     with database.read_only(engine) as session:
         assert session.scalar(count) == 0
@@ -82,18 +82,18 @@ def test_a_read_only_view_stays_the_same_whatever_others_commit(engine, numbers)
     assert numbers() == [1]
 
 
-def test_only_one_transaction_at_a_time_holds_a_lock_and_its_end_gives_it_back(engine):
+def test_one_transaction_at_a_time_holds_an_advisory_lock_until_it_ends(engine):
     with database.transaction(engine) as first:
-        assert database.alone(first, 7)
+        assert database.try_advisory_lock(first, 7)
         with database.transaction(engine) as second:
-            assert not database.alone(second, 7)
-            assert database.alone(second, 8)
+            assert not database.try_advisory_lock(second, 7)
+            assert database.try_advisory_lock(second, 8)
     with database.transaction(engine) as third:
-        assert database.alone(third, 7)
+        assert database.try_advisory_lock(third, 7)
 
 
-def test_a_demoted_server_is_let_go_of(engine):
-    """`select 1` succeeds on it, so only the failed write tells."""
+def test_a_connection_to_a_demoted_server_is_dropped(engine):
+    """`select 1` succeeds on it, so only the failed write reveals it."""
     with engine.connect() as connection:
         before = backend(connection)
         connection.commit()
@@ -107,7 +107,7 @@ def test_a_demoted_server_is_let_go_of(engine):
         connection.execute(text("create table t (n int)"))
 
 
-def test_a_connection_that_was_cut_is_replaced(settings, engine):
+def test_a_terminated_connection_is_replaced(settings, engine):
     with engine.connect() as connection:
         victim = backend(connection)
     with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as other:
@@ -116,7 +116,7 @@ def test_a_connection_that_was_cut_is_replaced(settings, engine):
         assert backend(connection) != victim
 
 
-def test_a_server_that_is_not_there_is_an_operational_error():
+def test_an_unreachable_server_raises_an_operational_error():
     engine = database.engine_for("postgresql+psycopg://x@127.0.0.1:1/x")
     with pytest.raises(OperationalError):
         engine.connect()
@@ -126,44 +126,44 @@ def backend(connection):
     return connection.scalar(text("select pg_backend_pid()"))
 
 
-# --- the reader -----------------------------------------------------------------------------------
+# --- SingleConnection -----------------------------------------------------------------------------------
 
 
-def read(settings, story):
+def with_connection(settings, scenario):
     async def main():
-        reader = database.Reader(settings.database_url)
+        single = database.SingleConnection(settings.database_url)
         try:
-            return await story(reader)
+            return await scenario(single)
         finally:
-            await reader.aclose()
+            await single.aclose()
 
     return asyncio.run(main())
 
 
-def test_a_reader_asks_again_and_again_over_one_connection(settings):
-    async def story(reader):
-        return [await reader.rows("select pg_backend_pid(), %s::text", [word]) for word in ("a", "b")]
+def test_queries_share_one_connection(settings):
+    async def scenario(single):
+        return [await single.fetch_all("select pg_backend_pid(), %s::text", [word]) for word in ("a", "b")]
 
-    (one,), (two,) = read(settings, story)
+    (one,), (two,) = with_connection(settings, scenario)
     assert (one[0], one[1], two[1]) == (two[0], "a", "b")
 
 
-def test_a_reader_whose_connection_broke_opens_another(settings, engine):
-    async def story(reader):
-        ((before,),) = await reader.rows("select pg_backend_pid()", [])
+def test_a_broken_connection_is_opened_again(settings, engine):
+    async def scenario(single):
+        ((before,),) = await single.fetch_all("select pg_backend_pid()", [])
         with engine.connect() as connection:
             connection.execute(text("select pg_terminate_backend(:pid)"), {"pid": before})
-        ((after,),) = await reader.rows("select pg_backend_pid()", [])
+        ((after,),) = await single.fetch_all("select pg_backend_pid()", [])
         return before, after
 
-    before, after = read(settings, story)
+    before, after = with_connection(settings, scenario)
     assert before != after
 
 
-def test_a_reader_of_a_database_that_is_away_says_so():
-    async def story():
-        reader = database.Reader("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+def test_a_query_to_an_unreachable_database_raises():
+    async def scenario():
+        single = database.SingleConnection("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
         with pytest.raises(psycopg.OperationalError):
-            await reader.rows("select 1", [])
+            await single.fetch_all("select 1", [])
 
-    asyncio.run(story())
+    asyncio.run(scenario())

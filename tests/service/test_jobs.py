@@ -7,7 +7,7 @@ import redis
 from structlog.testing import capture_logs
 
 from service import jobs
-from service.jobs import ALL_QUEUES, QUEUES, RUN_JOB, Bell
+from service.jobs import ALL_QUEUES, QUEUES, RUN_JOB, JobNotifier
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def broker(settings):
 
 
 @pytest.mark.parametrize("kind", QUEUES)
-def test_a_bell_carries_the_id_of_a_job_to_its_queue_and_nothing_else(settings, broker, kind):
+def test_a_notification_carries_only_the_job_id_to_the_queue_of_its_kind(settings, broker, kind):
     job = uuid4()
-    Bell(jobs.broker(settings.redis_url.get_secret_value())).ring(job, kind)
+    JobNotifier(jobs.celery_app(settings.redis_url.get_secret_value())).notify(job, kind)
     message = json.loads(find(broker, QUEUES[kind], str(job)))
     assert message["headers"]["task"] == RUN_JOB
     arguments, _, _ = json.loads(base64.b64decode(message["body"]))
@@ -28,19 +28,19 @@ def test_a_bell_carries_the_id_of_a_job_to_its_queue_and_nothing_else(settings, 
 
 
 def find(broker, queue, job):
-    """The message about a job; other tests may ring at the same time."""
+    """The message about a job; other tests may send messages at the same time."""
     for raw in broker.lrange(queue, 0, -1):
         if job in json.loads(raw)["headers"]["argsrepr"]:
             return raw
     raise AssertionError(f"no message about {job} in {queue}")
 
 
-def test_a_broker_that_is_away_is_no_failure_and_says_so_in_the_log():
+def test_an_unavailable_broker_is_logged_and_raises_nothing():
     with capture_logs() as logs:
-        Bell(jobs.broker("redis://127.0.0.1:1/0")).ring(uuid4(), jobs.INGEST_VERSION)
-    assert [(entry["event"], entry["queue"]) for entry in logs] == [("bell.unheard", "ingest")]
+        JobNotifier(jobs.celery_app("redis://127.0.0.1:1/0")).notify(uuid4(), jobs.INGEST_VERSION)
+    assert [(entry["event"], entry["queue"]) for entry in logs] == [("job_notification.failed", "ingest")]
 
 
-def test_every_kind_has_a_queue_and_every_queue_its_workers():
+def test_every_kind_of_job_has_a_queue():
     assert set(QUEUES.values()) < set(ALL_QUEUES)
     assert len(ALL_QUEUES) == len(set(ALL_QUEUES))

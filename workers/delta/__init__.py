@@ -1,0 +1,1 @@
+"""The patch engine: pure functions over files, without the service."""

@@ -1,1 +1,1 @@
-"""Adapters from Celery to operations, as thin as handlers; arguments are ids."""
+"""Celery tasks: they take ids and call `service.operations`."""

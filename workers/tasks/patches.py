@@ -1,4 +1,4 @@
-"""Build a patch, prove it by applying it, sign its description, store it."""
+"""Build a patch, verify it by applying it, sign its descriptor and store it."""
 
 import tempfile
 from pathlib import Path
@@ -6,58 +6,52 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from sdk_contract.documents import Bytes, PatchDescriptor, timestamp
+from sdk_contract.documents import FileDigest, PatchDescriptor, format_timestamp
+from sdk_contract.formats import GLP1
 from sdk_contract.patch import apply_patch
 from service import database, signing
 from service.blobs import BlobStore, blob_key
-from service.operations import patches
-from service.operations.patches import ProvedPatch
-from service.tokens import utc_now
-from workers.context import Job, Rejected
-from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
-from workers.delta.ranges import LocalFile
-
-WORTH_IT = 0.8
-"""A patch larger than this share of the full file is not kept."""
+from service.clock import utc_now
+from service.operations.patching import patches
+from service.operations.patching.patches import VerifiedPatch
+from workers.delta.build import BuiltPatch, NotWorthIt, build_patch, is_worth_it
+from workers.delta.local_file import LocalFile
+from workers.job_runner import InputRejected, Job
 
 
 def run(job: Job) -> None:
-    """Compute the patch between two stored blobs.
+    """Build the patch between two stored blobs.
 
     Raises:
-        Rejected: the proof failed; such a patch is never served.
-        KeyUnusable: this worker does not hold the patcher's key.
+        InputRejected: the patch does not reproduce the target; it is never served.
+        KeyUnusable: this worker has no patcher key.
     """
     context, patch_id = job.context, job.args["patch_id"]
-    signer = signing.signer_from(context.settings.patcher_key, "patcher")
+    signer = signing.load_signer(context.settings.patcher_key, "patcher")
     with database.read_only(context.engine) as session:
-        wanted = patches.require(session, patch_id)
-        source_sha256, target_sha256 = wanted.source_sha256, wanted.target_sha256
+        row = patches.require(session, patch_id)
+        source_sha256, target_sha256 = row.source_sha256, row.target_sha256
     with tempfile.TemporaryDirectory(prefix="graylag-", dir=context.settings.scratch_dir) as scratch:
-        source = _fetch(context.blobs, source_sha256, Path(scratch) / "source")
-        target = _fetch(context.blobs, target_sha256, Path(scratch) / "target")
+        source = _download(context.blobs, source_sha256, Path(scratch) / "source")
+        target = _download(context.blobs, target_sha256, Path(scratch) / "target")
         patch = Path(scratch) / "patch"
         built = _build(job, source, target, patch)
-        refusal = _refusal(built)
-        if refusal is not None:
-            with job.closing() as session:
-                patches.give_up(session, patch_id, state="not_worth_it", stats=refusal, now=utc_now())
+        if isinstance(built, NotWorthIt) or not is_worth_it(built.patch_size, built.full_size):
+            _mark_not_worth_it(job, patch_id, built.patch_size, built.full_size)
             return
-        if not isinstance(built, BuiltPatch):
-            raise TypeError(built)
-        _prove(source, patch, built, Path(scratch) / "proof", target_sha256)
-        descriptor = _describe(built).seal([signer])
+        _verify_by_applying(source, patch, built, Path(scratch) / "applied", target_sha256)
+        descriptor = _descriptor(built).sign([signer])
         context.blobs.put_file(blob_key(built.patch_sha256.hex()), patch)
-    with job.closing() as session:
-        patches.record(session, patch_id, _proved(built, descriptor), now=utc_now())
+    with job.completion() as session:
+        patches.mark_ready(session, patch_id, _patch_record(built, descriptor), now=utc_now())
 
 
-def bury(session: Session, args: dict[str, Any], problem: dict[str, Any]) -> None:
-    """There will be no patch; devices get the full file."""
-    patches.give_up(session, args["patch_id"], state="failed", stats=problem, now=utc_now())
+def on_dead(session: Session, args: dict[str, Any], problem: dict[str, Any]) -> None:
+    """Mark the patch failed; devices get the full file."""
+    patches.mark_unavailable(session, args["patch_id"], state="failed", stats=problem, now=utc_now())
 
 
-def _fetch(blobs: BlobStore, sha256: str, path: Path) -> Path:
+def _download(blobs: BlobStore, sha256: str, path: Path) -> Path:
     with path.open("wb") as file:
         for chunk in blobs.stream(blob_key(sha256)):
             file.write(chunk)
@@ -66,39 +60,40 @@ def _fetch(blobs: BlobStore, sha256: str, path: Path) -> Path:
 
 def _build(job: Job, source: Path, target: Path, patch: Path) -> BuiltPatch | NotWorthIt:
     with LocalFile(source) as old, LocalFile(target) as new, patch.open("wb") as out:
-        return build_patch(old, new, out, threads=job.context.settings.patch_threads, progress=job.report)
+        return build_patch(
+            old, new, out, threads=job.context.settings.patch_threads, progress=job.report_progress
+        )
 
 
-def _refusal(built: BuiltPatch | NotWorthIt) -> dict[str, Any] | None:
-    """Why the patch is not kept, if it is not."""
-    if isinstance(built, NotWorthIt):
-        return {"predicted_size": built.predicted_size, "full_size": built.full_size}
-    if built.patch_size > WORTH_IT * built.target_size:
-        return {"patch_size": built.patch_size, "full_size": built.target_size}
-    return None
+def _mark_not_worth_it(job: Job, patch_id: int, patch_size: int, full_size: int) -> None:
+    stats = {"patch_size": patch_size, "full_size": full_size}
+    with job.completion() as session:
+        patches.mark_unavailable(session, patch_id, state="not_worth_it", stats=stats, now=utc_now())
 
 
-def _prove(source: Path, patch: Path, built: BuiltPatch, proof: Path, target_sha256: str) -> None:
-    """Apply it as a device would; the applier compares every digest, and this the whole."""
-    applied = apply_patch(source, patch, proof, index_sha256=built.index_sha256)
+def _verify_by_applying(
+    source: Path, patch: Path, built: BuiltPatch, output: Path, target_sha256: str
+) -> None:
+    """Apply the patch as a device would: the applier checks each block, this function the whole file."""
+    applied = apply_patch(source, patch, output, index_sha256=built.index_sha256)
     if applied.target_sha256.hex() != target_sha256 or built.target_sha256.hex() != target_sha256:
-        raise Rejected("proof_failed", "the patch does not give the target's bytes")
+        raise InputRejected("patch_verification_failed", "applying the patch does not give the target file")
 
 
-def _describe(built: BuiltPatch) -> PatchDescriptor:
+def _descriptor(built: BuiltPatch) -> PatchDescriptor:
     return PatchDescriptor(
-        format="glp1",
-        source=Bytes(sha256=built.source_sha256.hex(), size=built.source_size),
-        target=Bytes(sha256=built.target_sha256.hex(), size=built.target_size),
-        patch=Bytes(sha256=built.patch_sha256.hex(), size=built.patch_size),
+        format=GLP1,
+        source=FileDigest(sha256=built.source_sha256.hex(), size=built.source_size),
+        target=FileDigest(sha256=built.target_sha256.hex(), size=built.target_size),
+        patch=FileDigest(sha256=built.patch_sha256.hex(), size=built.patch_size),
         index_sha256=built.index_sha256.hex(),
         working_set=built.working_set,
-        issued=timestamp(utc_now()),
+        issued=format_timestamp(utc_now()),
     )
 
 
-def _proved(built: BuiltPatch, descriptor: bytes) -> ProvedPatch:
-    return ProvedPatch(
+def _patch_record(built: BuiltPatch, descriptor: bytes) -> VerifiedPatch:
+    return VerifiedPatch(
         sha256=built.patch_sha256.hex(),
         size=built.patch_size,
         working_set=built.working_set,

@@ -1,45 +1,48 @@
-"""Tell one webhook one thing."""
+"""Deliver one message to one webhook."""
 
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from service import database
-from service.operations import webhooks
-from service.outgoing import Gone, NotDelivered, Post
-from service.tokens import utc_now
-from workers.context import Job, Rejected
+from service.clock import utc_now
+from service.operations.platform import webhook_deliveries, webhooks
+from service.webhook_sender import WebhookGone, WebhookNotDelivered, WebhookSender
+from workers.job_runner import InputRejected, Job
 
-GONE = "webhook_gone"
+WEBHOOK_GONE = "webhook_gone"
 
 
 def run(job: Job) -> None:
-    """Send the message; whoever gets it twice knows it by its id.
+    """Send the message. The receiver recognizes a duplicate by the message id.
 
     Raises:
-        NotDelivered: it did not arrive; the job is tried again.
-        Rejected: the other side wants no more.
+        WebhookNotDelivered: the delivery failed; the job is retried.
+        InputRejected: the receiver answered that the endpoint is gone.
     """
     context, delivery_id = job.context, job.args["delivery_id"]
     with database.read_only(context.engine) as session:
-        message = webhooks.next_message(session, delivery_id, now=utc_now())
+        message = webhook_deliveries.next_message(session, delivery_id, now=utc_now())
     if message is None:
-        with job.closing():
+        with job.completion():
             return
-    post = Post(allow_private=context.settings.webhook_private)
+    sender = WebhookSender(allow_private=context.settings.webhook_allow_private)
     try:
-        post.send(message.url, message.body, webhooks.headers_of(message, now=utc_now()))
-    except NotDelivered as error:
+        sender.send(message.url, message.body, webhook_deliveries.signed_headers(message, now=utc_now()))
+    except WebhookNotDelivered as error:
         with database.transaction(context.engine) as session:
-            webhooks.failed(session, delivery_id, {"code": error.code, "detail": error.detail})
-        if isinstance(error, Gone):
-            raise Rejected(GONE, error.detail) from error
+            webhook_deliveries.record_failed_attempt(
+                session, delivery_id, {"code": error.code, "detail": error.detail}
+            )
+        if isinstance(error, WebhookGone):
+            raise InputRejected(WEBHOOK_GONE, error.detail) from error
         raise
-    with job.closing() as session:
-        webhooks.arrived(session, delivery_id, now=utc_now())
+    with job.completion() as session:
+        webhook_deliveries.mark_delivered(session, delivery_id, now=utc_now())
 
 
-def bury(session: Session, args: dict[str, Any], problem: dict[str, Any]) -> None:
-    """The message is given up and says why; it can be sent again by hand."""
-    gone = problem["code"] == GONE
-    webhooks.give_up(session, args["delivery_id"], problem, gone=gone, now=utc_now())
+def on_dead(session: Session, args: dict[str, Any], problem: dict[str, Any]) -> None:
+    """Mark the delivery failed, with the reason; a user can send it again."""
+    webhook_id = webhook_deliveries.mark_failed(session, args["delivery_id"], problem, now=utc_now())
+    if webhook_id is not None and problem["code"] == WEBHOOK_GONE:
+        webhooks.deactivate(session, webhook_id, str(problem.get("detail", "")))

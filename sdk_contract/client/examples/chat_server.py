@@ -2,9 +2,9 @@
 
 ```
 python -m sdk_contract.client.examples.chat_server serve --port 8080 &
-graylag-agent run --dir D --eager \
+graylag-agent run --dir D --poll-now \
   --on-activate 'python -m sdk_contract.client.examples.chat_server load --port 8080' \
-  --health      'python -m sdk_contract.client.examples.chat_server ask --port 8080'
+  --health-check 'python -m sdk_contract.client.examples.chat_server ask --port 8080'
 ```
 
 The model is a table of which byte follows which (component `backbone`, 65,536 bytes: `table[a][b]` is the weight
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from sdk_contract.client.errors import LoadFailed, SmokeFailed
-from sdk_contract.client.hotswap import HotSwap, NothingLoaded
-from sdk_contract.client.store import Installed
+from sdk_contract.client.host.hot_swap import HotSwap, NothingLoaded
+from sdk_contract.client.storage.store import InstalledVersion
 
 SIDE = 256
 MAX_BODY = 64 * 1024
@@ -36,7 +36,7 @@ MAX_TOKENS = 256
 class ByteChain:
     """`Runtime` for the table of successors."""
 
-    def load(self, installed: Installed) -> object:
+    def load(self, installed: InstalledVersion) -> object:
         """Map the table; 65,536 bytes, row by row."""
         table = np.fromfile(installed.components["backbone"], np.uint8)
         return table.reshape(SIDE, SIDE)
@@ -80,7 +80,7 @@ class Server(ThreadingHTTPServer):
         Raises:
             ContractError: it is not loadable; the old one goes on answering.
         """
-        installed = Installed(
+        installed = InstalledVersion(
             str(told["model"]),
             str(told["version"]),
             0,
@@ -159,7 +159,7 @@ def told_by_agent() -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`serve`, `load` (for `--on-activate`) or `ask` (for `--health`); returns the exit status."""
+    """`serve`, `load` (for `--on-activate`) or `ask` (for `--health-check`); returns the exit status."""
     parser = argparse.ArgumentParser("chat_server")
     parser.add_argument("what", choices=["serve", "load", "ask"])
     parser.add_argument("--port", type=int, default=8080)
@@ -170,8 +170,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     question = {"messages": [{"role": "user", "content": "a "}], "max_tokens": 4}
     path = "/load" if options.what == "load" else "/v1/chat/completions"
-    status, answer = call(options.port, path, told_by_agent() if options.what == "load" else question)
-    sys.stdout.write(json.dumps(answer if status != 200 or options.what == "load" else {}))
+    status, response = call(options.port, path, told_by_agent() if options.what == "load" else question)
+    sys.stdout.write(json.dumps(response if status != 200 or options.what == "load" else {}))
     return 0 if status == 200 else 1
 
 

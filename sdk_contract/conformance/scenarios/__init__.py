@@ -1,35 +1,32 @@
-"""All scenarios, in the order in which an SDK author meets them."""
+"""All scenarios, in the order in which an SDK author needs them."""
 
 from sdk_contract.conformance.scenario import Scenario
-from sdk_contract.conformance.scenarios import (
-    backwards,
-    everyday,
+from sdk_contract.conformance.scenarios.attacks import (
     forgery,
     freshness,
-    living,
-    mixing,
-    network,
+    mix_and_match,
     parsing,
-    patchwork,
+    rollback,
     sizes,
-    switching,
-    talking,
-    trusting,
+    trust,
 )
+from sdk_contract.conformance.scenarios.delivery import network, patch, resilience
+from sdk_contract.conformance.scenarios.normal_use import api, deferred_activation, happy_path, reporting
 
-_BOOKS = (
-    everyday,
-    talking,
+_SUITES = (
+    happy_path,
+    api,
+    reporting,
     forgery,
     freshness,
-    backwards,
-    trusting,
-    mixing,
+    rollback,
+    trust,
+    mix_and_match,
     parsing,
     sizes,
     network,
-    patchwork,
-    living,
-    switching,
+    patch,
+    resilience,
+    deferred_activation,
 )
-SCENARIOS: tuple[Scenario, ...] = tuple(scenario for book in _BOOKS for scenario in book.BOOK)
+SCENARIOS: tuple[Scenario, ...] = tuple(scenario for module in _SUITES for scenario in module.SUITE)

@@ -1,25 +1,25 @@
-/* Coded blocks (§2): lanes, their segments, and bsdiff segments (§5). */
+/* Decodes coded blocks (§2): lanes, segments, and bsdiff segments (§5). */
 #include "glp1_block.h"
 
-enum { MOST_LANES = 64, MOST_SEGMENTS = 4096, MOST_TRIPLES = 65536, TRIPLE_BYTES = 30 };
+enum { MAX_LANES = 64, MAX_SEGMENTS = 4096, MAX_TRIPLES = 65536, MAX_TRIPLE_BYTES = 30 };
 enum { COPY, ZERO, LITERAL, DELTA, BSDIFF };
 
 typedef struct {
     uint32_t lane, size;     /* target bytes */
     uint32_t target_offset;  /* in the block */
-    uint64_t source_offset;  /* in the source file; of what reads */
+    uint64_t source_offset;  /* in the source file, if the segment reads from it */
     uint32_t source_size;
 } segment;
 
 typedef struct {
     uint8_t kind;
     uint32_t stride, fields;
-    uint32_t size, segments; /* of all its segments, and how many */
-    glp1_field field[GLP1_LANE_FIELDS];
-} lane_head;
+    uint32_t size, segments; /* total size and number of its segments */
+    glp1_field field[GLP1_MAX_FIELDS];
+} lane_plan;
 
 typedef struct {
-    lane_head lanes[MOST_LANES];
+    lane_plan lanes[MAX_LANES];
     uint32_t lane_count;
     segment *segments;
     uint32_t segment_count;
@@ -27,23 +27,23 @@ typedef struct {
     const glp1_record *record;
 } block;
 
-static glp1_status number_in(glp1_decoder *d, uint64_t least, uint64_t most, uint32_t *number) {
+static glp1_status read_bounded(glp1_decoder *d, uint64_t least, uint64_t most, uint32_t *number) {
     uint64_t wide;
-    TRY(glp1_varint(d, &wide));
+    TRY(glp1_read_varint(d, &wide));
     MUST(wide >= least && wide <= most);
     *number = (uint32_t)wide;
     return GLP1_OK;
 }
 
-static glp1_status read_fields(glp1_decoder *d, lane_head *lane) {
+static glp1_status read_fields(glp1_decoder *d, lane_plan *lane) {
     uint32_t offset = 0;
-    TRY(number_in(d, 1, GLP1_STRIDE, &lane->stride));
-    TRY(number_in(d, 1, GLP1_LANE_FIELDS, &lane->fields));
+    TRY(read_bounded(d, 1, GLP1_MAX_STRIDE, &lane->stride));
+    TRY(read_bounded(d, 1, GLP1_MAX_FIELDS, &lane->fields));
     for (uint32_t i = 0; i < lane->fields; i++) {
         glp1_field *field = &lane->field[i];
         uint64_t length;
-        TRY(glp1_varint(d, &length));
-        TRY(glp1_byte(d, &field->element));
+        TRY(glp1_read_varint(d, &length));
+        TRY(glp1_read_byte(d, &field->element));
         unsigned width = glp1_element_width(field->element);
         if (width == 0) return GLP1_PATCH_UNSUPPORTED;
         MUST(length > 0 && length <= lane->stride - offset && length % width == 0);
@@ -56,11 +56,11 @@ static glp1_status read_fields(glp1_decoder *d, lane_head *lane) {
 }
 
 static glp1_status read_lanes(glp1_decoder *d, block *b) {
-    TRY(number_in(d, 1, MOST_LANES, &b->lane_count));
+    TRY(read_bounded(d, 1, MAX_LANES, &b->lane_count));
     for (uint32_t i = 0; i < b->lane_count; i++) {
-        lane_head *lane = &b->lanes[i];
+        lane_plan *lane = &b->lanes[i];
         memset(lane, 0, sizeof *lane);
-        TRY(glp1_byte(d, &lane->kind));
+        TRY(glp1_read_byte(d, &lane->kind));
         if (lane->kind > BSDIFF) return GLP1_PATCH_UNSUPPORTED;
         lane->stride = 1;
         if (lane->kind == DELTA) TRY(read_fields(d, lane));
@@ -70,14 +70,14 @@ static glp1_status read_lanes(glp1_decoder *d, block *b) {
 
 static bool reads_source(unsigned kind) { return kind == COPY || kind == DELTA || kind == BSDIFF; }
 
-/* Where a segment reads. `position` is the end of what was read before it, and becomes the end of its own. */
+/* Reads a segment's source range. `position` is the end of the previous source range, and is moved to the end of this one. */
 static glp1_status read_source_range(glp1_decoder *d, const block *b, segment *s, uint64_t *position, uint64_t *read) {
     const glp1_record *record = b->record;
     int64_t jump;
-    TRY(glp1_signed(d, &jump));
+    TRY(glp1_read_signed(d, &jump));
     s->source_size = s->size;
-    if (b->lanes[s->lane].kind == BSDIFF) TRY(number_in(d, 0, UINT32_MAX, &s->source_size));
-    s->source_offset = *position + (uint64_t)jump; /* modulo 2^64; what leaves the span is refused here */
+    if (b->lanes[s->lane].kind == BSDIFF) TRY(read_bounded(d, 0, UINT32_MAX, &s->source_size));
+    s->source_offset = *position + (uint64_t)jump; /* modulo 2^64; offsets outside the span fail the checks below */
     uint64_t before = s->source_offset - record->source_offset;
     MUST(s->source_offset >= record->source_offset && before <= record->source_span);
     MUST(s->source_size <= record->source_span - before);
@@ -90,14 +90,14 @@ static glp1_status read_segments(glp1_decoder *d, block *b) {
     uint64_t position = b->record->source_offset, read = 0;
     uint32_t made = 0;
     uint8_t *memory;
-    TRY(number_in(d, 1, MOST_SEGMENTS, &b->segment_count));
-    TRY(glp1_take_memory(d, b->segment_count * sizeof(segment), &memory));
+    TRY(read_bounded(d, 1, MAX_SEGMENTS, &b->segment_count));
+    TRY(glp1_allocate(d, b->segment_count * sizeof(segment), &memory));
     b->segments = (segment *)(void *)memory; /* the arena is aligned to 16 */
     for (uint32_t i = 0; i < b->segment_count; i++) {
         segment *s = &b->segments[i];
-        TRY(number_in(d, 0, b->lane_count - 1, &s->lane));
-        TRY(number_in(d, 1, b->record->target_size - made, &s->size));
-        lane_head *lane = &b->lanes[s->lane];
+        TRY(read_bounded(d, 0, b->lane_count - 1, &s->lane));
+        TRY(read_bounded(d, 1, b->record->target_size - made, &s->size));
+        lane_plan *lane = &b->lanes[s->lane];
         MUST(s->size % lane->stride == 0);
         s->target_offset = made;
         s->source_size = 0;
@@ -116,8 +116,8 @@ static glp1_status read_source(const glp1_decoder *d, uint64_t offset, uint8_t *
     return GLP1_OK;
 }
 
-/* All source bytes of a lane, into the places of the target that they are for. */
-static glp1_status read_lane(const glp1_decoder *d, const block *b, uint32_t number) {
+/* Reads all source bytes of a lane to their positions in the target. */
+static glp1_status read_lane_source(const glp1_decoder *d, const block *b, uint32_t number) {
     for (uint32_t i = 0; i < b->segment_count; i++) {
         const segment *s = &b->segments[i];
         if (s->lane == number) TRY(read_source(d, s->source_offset, b->target + s->target_offset, s->size));
@@ -125,9 +125,9 @@ static glp1_status read_lane(const glp1_decoder *d, const block *b, uint32_t num
     return GLP1_OK;
 }
 
-/* A lane's bytes as one array: the target itself where it has one segment, otherwise a copy. */
-static glp1_status lane_array(glp1_decoder *d, const block *b, uint32_t number, uint8_t **array) {
-    if (b->lanes[number].segments > 1) return glp1_take_memory(d, b->lanes[number].size, array);
+/* Returns a contiguous array for a lane's bytes: the target itself for a single segment, otherwise a buffer. */
+static glp1_status lane_buffer(glp1_decoder *d, const block *b, uint32_t number, uint8_t **array) {
+    if (b->lanes[number].segments > 1) return glp1_allocate(d, b->lanes[number].size, array);
     for (uint32_t i = 0; i < b->segment_count; i++)
         if (b->segments[i].lane == number) *array = b->target + b->segments[i].target_offset;
     return GLP1_OK;
@@ -153,25 +153,25 @@ static void scatter(const block *b, uint32_t number, const uint8_t *array) {
     }
 }
 
-static glp1_status literal_lane(glp1_decoder *d, const block *b, uint32_t number) {
+static glp1_status decode_literal_lane(glp1_decoder *d, const block *b, uint32_t number) {
     uint8_t *array;
-    TRY(lane_array(d, b, number, &array));
-    TRY(glp1_blob(d, array, b->lanes[number].size));
+    TRY(lane_buffer(d, b, number, &array));
+    TRY(glp1_decode_blob(d, array, b->lanes[number].size));
     scatter(b, number, array);
     return GLP1_OK;
 }
 
-static glp1_status delta_lane(glp1_decoder *d, const block *b, uint32_t number) {
-    const lane_head *head = &b->lanes[number];
+static glp1_status decode_delta_lane(glp1_decoder *d, const block *b, uint32_t number) {
+    const lane_plan *head = &b->lanes[number];
     glp1_lane lane = {NULL, head->size / head->stride, head->stride, head->fields, {{0, 0, 0, NULL}}};
     memcpy(lane.field, head->field, sizeof lane.field);
-    TRY(read_lane(d, b, number));
-    TRY(lane_array(d, b, number, &lane.bytes));
+    TRY(read_lane_source(d, b, number));
+    TRY(lane_buffer(d, b, number, &lane.bytes));
     gather(b, number, lane.bytes);
-    for (uint32_t i = 0; i < lane.fields; i++) /* floats first: they may lead the others */
-        if (glp1_has_exponent(lane.field[i].element)) TRY(glp1_field_decode(d, &lane, i));
+    for (uint32_t i = 0; i < lane.fields; i++) /* floats first, because they may lead others */
+        if (glp1_has_exponent(lane.field[i].element)) TRY(glp1_decode_field(d, &lane, i));
     for (uint32_t i = 0; i < lane.fields; i++)
-        if (!glp1_has_exponent(lane.field[i].element)) TRY(glp1_field_decode(d, &lane, i));
+        if (!glp1_has_exponent(lane.field[i].element)) TRY(glp1_decode_field(d, &lane, i));
     scatter(b, number, lane.bytes);
     return GLP1_OK;
 }
@@ -182,12 +182,12 @@ typedef struct {
 } triple;
 
 static glp1_status read_triple(glp1_decoder *control, triple *t) {
-    TRY(glp1_varint(control, &t->add));
-    TRY(glp1_varint(control, &t->insert));
-    return glp1_signed(control, &t->seek);
+    TRY(glp1_read_varint(control, &t->add));
+    TRY(glp1_read_varint(control, &t->insert));
+    return glp1_read_signed(control, &t->seek);
 }
 
-/* First pass over the triples: everything is in range, and how much there is of additions. `control` is a copy. */
+/* First pass over the triples: checks the ranges, and sums the additions. `control` is a copy of the decoder. */
 static glp1_status check_triples(glp1_decoder control, const segment *s, uint32_t count, uint32_t *added) {
     uint32_t sum = 0, left = s->size;
     int64_t position = 0;
@@ -201,7 +201,7 @@ static glp1_status check_triples(glp1_decoder control, const segment *s, uint32_
         left -= (uint32_t)t.insert;
         sum += (uint32_t)t.add;
         position += (int64_t)t.add;
-        bool far = t.seek > (int64_t)UINT32_MAX || t.seek < -(int64_t)UINT32_MAX; /* out of every range */
+        bool far = t.seek > (int64_t)UINT32_MAX || t.seek < -(int64_t)UINT32_MAX; /* outside every range */
         position = far ? -1 : position + t.seek;
     }
     MUST(left == 0 && control.at == control.end);
@@ -209,16 +209,16 @@ static glp1_status check_triples(glp1_decoder control, const segment *s, uint32_
     return GLP1_OK;
 }
 
-static glp1_status bsdiff_segment(glp1_decoder *d, const segment *s, uint8_t *target) {
+static glp1_status decode_bsdiff_segment(glp1_decoder *d, const segment *s, uint8_t *target) {
     uint32_t count, size, added;
     uint8_t *bytes, *additions, *insertions;
-    TRY(number_in(d, 0, MOST_TRIPLES, &count));
-    TRY(number_in(d, 0, (uint64_t)TRIPLE_BYTES * count, &size));
-    TRY(glp1_view(d, size, &bytes));
+    TRY(read_bounded(d, 0, MAX_TRIPLES, &count));
+    TRY(read_bounded(d, 0, (uint64_t)MAX_TRIPLE_BYTES * count, &size));
+    TRY(glp1_read_blob(d, size, &bytes));
     glp1_decoder control = {bytes, bytes + size, NULL, NULL, NULL};
     TRY(check_triples(control, s, count, &added));
-    TRY(glp1_view(d, added, &additions));
-    TRY(glp1_view(d, s->size - added, &insertions));
+    TRY(glp1_read_blob(d, added, &additions));
+    TRY(glp1_read_blob(d, s->size - added, &insertions));
     uint64_t position = s->source_offset;
     for (uint32_t i = 0; i < count; i++) {
         triple t;
@@ -234,17 +234,17 @@ static glp1_status bsdiff_segment(glp1_decoder *d, const segment *s, uint8_t *ta
     return GLP1_OK;
 }
 
-static glp1_status bsdiff_lane(glp1_decoder *d, const block *b, uint32_t number) {
+static glp1_status decode_bsdiff_lane(glp1_decoder *d, const block *b, uint32_t number) {
     for (uint32_t i = 0; i < b->segment_count; i++) {
         const segment *s = &b->segments[i];
         size_t mark = d->arena->used;
-        if (s->lane == number) TRY(bsdiff_segment(d, s, b->target + s->target_offset));
+        if (s->lane == number) TRY(decode_bsdiff_segment(d, s, b->target + s->target_offset));
         d->arena->used = mark;
     }
     return GLP1_OK;
 }
 
-static void zero_lane(const block *b, uint32_t number) {
+static void fill_zero_lane(const block *b, uint32_t number) {
     for (uint32_t i = 0; i < b->segment_count; i++) {
         const segment *s = &b->segments[i];
         if (s->lane == number) memset(b->target + s->target_offset, 0, s->size);
@@ -253,17 +253,17 @@ static void zero_lane(const block *b, uint32_t number) {
 
 static glp1_status decode_lane(glp1_decoder *d, const block *b, uint32_t number) {
     switch (b->lanes[number].kind) {
-    case COPY: return read_lane(d, b, number);
-    case ZERO: zero_lane(b, number); return GLP1_OK;
-    case LITERAL: return literal_lane(d, b, number);
-    case DELTA: return delta_lane(d, b, number);
-    default: return bsdiff_lane(d, b, number);
+    case COPY: return read_lane_source(d, b, number);
+    case ZERO: fill_zero_lane(b, number); return GLP1_OK;
+    case LITERAL: return decode_literal_lane(d, b, number);
+    case DELTA: return decode_delta_lane(d, b, number);
+    default: return decode_bsdiff_lane(d, b, number);
     }
 }
 
-glp1_status glp1_block_decode(glp1_decoder *d, const glp1_record *record, uint8_t *target) {
+glp1_status glp1_decode_block(glp1_decoder *d, const glp1_record *record, uint8_t *target) {
     uint8_t *memory;
-    TRY(glp1_take_memory(d, sizeof(block), &memory)); /* 20 KB: too much for the stack of a small device */
+    TRY(glp1_allocate(d, sizeof(block), &memory)); /* 20 KB are too much for the stack of a small device */
     block *b = (block *)(void *)memory;
     b->target = target;
     b->record = record;

@@ -1,8 +1,8 @@
-/* glp1-apply OLD PATCH NEW [--index-sha256 HEX] [--resume BLOCKS]: an example of the library, and a tool.
+/* glp1-apply OLD PATCH NEW [--index-sha256 HEX] [--resume BLOCKS]: a command, and an example of the library.
  *
- * Makes NEW.part and renames it once it is the signed file. PATCH is read in small pieces, as if it came over a network; "-" is
- * the standard input. An error is one line on the standard error: name, number, and how many blocks NEW.part has, which is the
- * number for --resume. Exit: 0 done, 11 to 19 the errors 3001 to 3009, 1 anything else, 2 wrong use.
+ * Writes NEW.part, and renames it to NEW once its digest is verified. PATCH is read in small pieces, as from a network; "-" is
+ * the standard input. An error is one line on standard error: code, number, and the number of blocks in NEW.part, which is
+ * the argument of --resume. Exit status: 0 on success, 11 to 19 for the errors 3001 to 3009, 2 for wrong usage, 1 otherwise.
  */
 #define _XOPEN_SOURCE 700
 #define _FILE_OFFSET_BITS 64
@@ -15,7 +15,7 @@
 
 #include "glp1.h"
 
-enum { PIECE = 64 << 10 };
+enum { CHUNK_SIZE = 64 << 10 };
 
 typedef struct {
     int source, target;
@@ -51,11 +51,11 @@ static int write_target(void *user, uint64_t offset, const uint8_t *bytes, size_
     return 0;
 }
 
-/* After a resume the patch wants to go on behind what is done: a file seeks there, a network would ask for a range. */
-static glp1_status feed_file(glp1 *patch, int file) {
-    uint8_t piece[PIECE];
+/* After a resume, the input continues at another offset: a file seeks there, a network client requests a range. */
+static glp1_status apply_file(glp1 *patch, int file) {
+    uint8_t piece[CHUNK_SIZE];
     uint64_t at = 0;
-    while (!glp1_is_made(patch)) {
+    while (!glp1_is_complete(patch)) {
         if (glp1_position(patch) != at && lseek(file, (off_t)glp1_position(patch), SEEK_SET) < 0) break;
         at = glp1_position(patch);
         ssize_t got = read(file, piece, sizeof piece);
@@ -86,7 +86,7 @@ static int parse_sha256(const char *hex, uint8_t digest[32]) {
 typedef struct {
     const char *path[3]; /* OLD, PATCH, NEW */
     uint8_t index_sha256[32];
-    int is_signed;
+    int has_index_digest;
     uint32_t blocks_done;
 } arguments;
 
@@ -95,7 +95,7 @@ static int parse(int count, char **words, arguments *a) {
     for (int i = 1; i < count; i++) {
         if (strcmp(words[i], "--index-sha256") == 0 && i + 1 < count) {
             if (parse_sha256(words[++i], a->index_sha256) != 0) return -1;
-            a->is_signed = 1;
+            a->has_index_digest = 1;
         } else if (strcmp(words[i], "--resume") == 0 && i + 1 < count) {
             a->blocks_done = (uint32_t)strtoul(words[++i], NULL, 10);
         } else if (paths < 3 && (words[i][0] != '-' || strcmp(words[i], "-") == 0)) {
@@ -109,7 +109,7 @@ static int parse(int count, char **words, arguments *a) {
 
 static int report(glp1_status status, uint32_t blocks) {
     if (status == GLP1_OK) return 0;
-    fprintf(stderr, "%s %d: %u blocks are made\n", glp1_status_name(status), (int)status, blocks);
+    fprintf(stderr, "%s %d: %u blocks done\n", glp1_status_name(status), (int)status, blocks);
     return status >= GLP1_BASE_MISSING ? (int)status - 2990 : 1;
 }
 
@@ -121,13 +121,13 @@ static int apply(const arguments *a, const char *part) {
     int file = strcmp(a->path[1], "-") == 0 ? STDIN_FILENO : open(a->path[1], O_RDONLY);
     if (file < 0) return report(GLP1_PATCH_TRUNCATED, 0);
     glp1_io io = {&f, read_source, write_target, read_target, NULL};
-    glp1 *patch = glp1_new(&io, NULL, a->is_signed ? a->index_sha256 : NULL, a->blocks_done);
+    glp1 *patch = glp1_new(&io, NULL, a->has_index_digest ? a->index_sha256 : NULL, a->blocks_done);
     if (patch == NULL) return report(GLP1_NO_MEMORY, 0);
-    glp1_status status = feed_file(patch, file);
+    glp1_status status = apply_file(patch, file);
     if (status == GLP1_OK && (fsync(f.target) != 0 || rename(part, a->path[2]) != 0)) status = GLP1_WRITE_FAILED;
     int code = report(status, glp1_blocks_done(patch));
     glp1_free(patch);
-    if (status != GLP1_OK && status != GLP1_PATCH_TRUNCATED) unlink(part); /* nothing that could be gone on with */
+    if (status != GLP1_OK && status != GLP1_PATCH_TRUNCATED) unlink(part); /* cannot be resumed */
     close(file);
     close(f.target);
     close(f.source);

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdk_contract.client import Agent, Settings
-from sdk_contract.client.activation import Trial
-from sdk_contract.client.fetch import Limits
-from sdk_contract.client.files import DiskFiles
-from sdk_contract.client.host import PlainHost
+from sdk_contract.client import Agent, AgentSettings
+from sdk_contract.client.host.conditions import StaticHost
+from sdk_contract.client.lifecycle.activation import TrialPolicy
+from sdk_contract.client.storage.file_system import LocalFileSystem
+from sdk_contract.client.transfer.range_download import DownloadLimits
 from tests.sdk_contract.client.simulator import Simulator
 
 LONG = bool(os.environ.get("GRAYLAG_TORTURE"))
 """Every point instead of a selection: `make torture`."""
-QUICK = Limits(timeout_s=5, tries=3, pause_s=0.0, max_pause_s=0.0)
+QUICK = DownloadLimits(timeout_s=5, max_tries=3, retry_delay_s=0.0, max_retry_delay_s=0.0)
 
 
-def settings(files=None, host=None, limits=QUICK, strikes=2) -> Settings:
-    trial = Trial(strikes=strikes)
-    return Settings(files or DiskFiles(), host or PlainHost(), limits, lambda _: None, trial)
+def settings(files=None, host=None, limits=QUICK, strikes=2) -> AgentSettings:
+    trial = TrialPolicy(max_failed_starts=strikes)
+    return AgentSettings(files or LocalFileSystem(), host or StaticHost(), limits, lambda _: None, trial)
 
 
 def weights(seed: int, size: int = 200_000) -> bytes:
@@ -54,8 +54,8 @@ def server():
 
 
 @pytest.fixture
-def enrol(server, tmp_path) -> Callable[..., Agent]:
-    """Enrol a device that ships with a version of the server's, or with none."""
+def enroll(server, tmp_path) -> Callable[..., Agent]:
+    """Enroll a device that ships with a version of the server's, or with none."""
 
     def make(shipped: str | None = None, *, name: str = "device", **options) -> Agent:
         factory = None

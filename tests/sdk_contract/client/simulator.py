@@ -13,20 +13,20 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sdk_contract.documents import (
-    Bytes,
     Component,
     Directive,
+    FileDigest,
     Manifest,
     PatchDescriptor,
     RoleKeys,
     TrustBundle,
     Variant,
+    format_timestamp,
     public_key_entry,
-    timestamp,
 )
 from sdk_contract.envelope import key_id
-from sdk_contract.wire import EnrolRequest, Event, PollRequest, proof_message
-from tests.sdk_contract.client.loopback import DeviceHandler, LoopbackServer, Toxic, problem
+from sdk_contract.wire import EnrollRequest, Event, PollRequest, proof_message
+from tests.sdk_contract.client.http_faults import DeviceHandler, LoopbackServer, Toxic, problem
 from workers.delta.build import build_patch
 
 
@@ -65,7 +65,7 @@ class Simulator:
 
     def __init__(self):
         self.keys = {role: Key() for role in ("root", "publisher", "director", "patcher")}
-        self.trust_chain = [self.trust_bundle(1, self.keys).seal([self.keys["root"]])]
+        self.trust_chain = [self.trust_bundle(1, self.keys).sign([self.keys["root"]])]
         self.versions: dict[str, Version] = {}
         self.objects: dict[str, bytes] = {}
         self.descriptors: dict[tuple[str, str], bytes] = {}
@@ -82,7 +82,7 @@ class Simulator:
         self.sent_bytes = 0
         self.toxics: deque[Toxic] = deque()
         self.poll_answers: deque[tuple[int, dict, dict]] = deque()
-        self.alter = lambda answer: answer
+        self.alter = lambda response: response
         self.alter_directive = lambda fields: fields
         self.tokens: set[str] = set()
         self.logins = 0
@@ -109,7 +109,7 @@ class Simulator:
             issued=later(),
             expires=expires or later(days=90),
         )
-        envelope = manifest.seal([self.keys["publisher"]])
+        envelope = manifest.sign([self.keys["publisher"]])
         self.versions[label] = Version(label, counter, files, manifest, envelope)
         for data in files.values():
             self.objects[sha(data)] = data
@@ -123,17 +123,17 @@ class Simulator:
         self.objects[sha(patch)] = patch
         descriptor = PatchDescriptor(
             format="glp1",
-            source=Bytes(sha256=sha(source), size=len(source)),
-            target=Bytes(sha256=sha(target), size=len(target)),
-            patch=Bytes(sha256=sha(patch), size=len(patch)),
+            source=FileDigest(sha256=sha(source), size=len(source)),
+            target=FileDigest(sha256=sha(target), size=len(target)),
+            patch=FileDigest(sha256=sha(patch), size=len(patch)),
             index_sha256=built.index_sha256.hex(),
             working_set=built.working_set,
             issued=later(),
         )
-        self.descriptors[sha(source), sha(target)] = descriptor.seal([self.keys["patcher"]])
+        self.descriptors[sha(source), sha(target)] = descriptor.sign([self.keys["patcher"]])
         return patch
 
-    def answer(self, body):
+    def response(self, body):
         request = PollRequest.model_validate_json(body)
         self.polls.append(request)
         version = self.versions.get(self.target) if self.target else None
@@ -161,8 +161,8 @@ class Simulator:
                 "variant": version.manifest.variants[0].name,
                 "attempt_id": self.attempt,
             }
-        directive = Directive(**self.alter_directive(fields)).seal([self.keys["director"]])
-        answer = {
+        directive = Directive(**self.alter_directive(fields)).sign([self.keys["director"]])
+        response = {
             "need_update": offers,
             "reason": reason,
             "action": action,
@@ -172,7 +172,7 @@ class Simulator:
             "trust_version": len(self.trust_chain),
         }
         if offers:
-            answer |= {
+            response |= {
                 "target_version": version.label,
                 "attempt_id": self.attempt,
                 "manifest": {
@@ -184,11 +184,15 @@ class Simulator:
                     self.download(part, request) for part in version.manifest.variants[0].components
                 ],
             }
-        return self.alter(answer)
+        return self.alter(response)
 
     def holds(self, request, version):
         parts = version.manifest.variants[0].components
-        wanted = {part.name for part in parts if request.modules is None or part.name in request.modules}
+        wanted = {
+            part.name
+            for part in parts
+            if request.wanted_components is None or part.name in request.wanted_components
+        }
         return request.current_version == version.label and wanted <= set(request.components)
 
     def download(self, part, request):
@@ -216,7 +220,7 @@ class Simulator:
             "target_sha256": part.sha256,
             "target_size": part.size,
             "keep": held == part.sha256,
-            "ways": [] if held == part.sha256 else ways,
+            "options": [] if held == part.sha256 else ways,
         }
 
     # -- HTTP -------------------------------------------------------------------------------
@@ -245,13 +249,13 @@ class Simulator:
     def states(self):
         return [event.state for event in self.events]
 
-    def enrol(self, body):
-        request = EnrolRequest.model_validate_json(body)
+    def enroll(self, body):
+        request = EnrollRequest.model_validate_json(body)
         public_key = base64.b64decode(request.public_key)
-        message = proof_message(request.device_id, public_key, request.enrolment_token)
+        message = proof_message(request.device_id, public_key, request.enrollment_token)
         Ed25519PublicKey.from_public_bytes(public_key).verify(base64.b64decode(request.proof), message)
-        if request.enrolment_token != "let-me-in":
-            return 403, problem(403, "enrolment_token")
+        if request.enrollment_token != "let-me-in":
+            return 403, problem(403, "enrollment_token")
         self.devices[request.device_id] = public_key
         return 201, self.token()
 
@@ -290,7 +294,7 @@ def sha(data):
 
 
 def later(**delta):
-    return timestamp(datetime.now(UTC) + timedelta(**delta))
+    return format_timestamp(datetime.now(UTC) + timedelta(**delta))
 
 
 def unpad(text):

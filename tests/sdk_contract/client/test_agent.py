@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from sdk_contract.client import Agent
-from sdk_contract.client.errors import Busy, InsecureServer, Refused, StateDamaged
+from sdk_contract.client.errors import Busy, InsecureServer, RequestRejected, StateDamaged
 from sdk_contract.errors import InputHashMismatch, UnknownKey
 from tests.sdk_contract.client.conftest import content, record_of, settings, tuned, weights
 from tests.sdk_contract.client.simulator import Key, Toxic, sha
@@ -43,24 +43,24 @@ class Accuracy:
         self.open -= 1
 
 
-def test_a_device_runs_what_shipped_in_the_app_before_any_poll(server, enrol):
-    agent = enrol("v1")
+def test_a_device_runs_the_factory_version_before_its_first_poll(server, enroll):
+    agent = enroll("v1")
     assert content(agent) == {"backbone": BASE, "tokenizer": WORDS}
     assert agent.installed().version == "v1"
 
 
-def test_a_poll_without_an_offer_changes_nothing_and_says_why(server, enrol):
-    outcome = enrol("v1").update()
+def test_a_poll_without_an_update_changes_nothing_and_returns_the_reason(server, enroll):
+    outcome = enroll("v1").update()
     assert (outcome.status, outcome.reason, outcome.version) == ("none", "no_rollout", "v1")
     assert outcome.next_poll_s == 300
 
 
-def test_an_offer_is_installed_by_the_patch_and_reported_step_by_step(server, enrol):
+def test_an_update_is_installed_by_patch_and_every_step_is_reported(server, enroll):
     patch = server.patch(BASE, NEXT)
-    agent = enrol("v1")
+    agent = enroll("v1")
     server.target = "v2"
     outcome = agent.update(Accuracy())
-    assert (outcome.status, outcome.way, outcome.version) == ("updated", "glp1", "v2")
+    assert (outcome.status, outcome.download_format, outcome.version) == ("updated", "glp1", "v2")
     assert outcome.bytes_downloaded == len(patch) < len(BASE) / 4
     assert content(agent) == {"backbone": NEXT, "tokenizer": WORDS}
     assert server.states == ["acknowledged", "downloading", "downloaded", "staged", "activating", "committed"]
@@ -70,43 +70,43 @@ def test_an_offer_is_installed_by_the_patch_and_reported_step_by_step(server, en
     assert [event.seq for event in server.events] == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_runtime_gets_back_what_it_loaded(server, enrol):
-    agent, runtime = enrol("v1"), Accuracy()
+def test_the_runtime_closes_what_it_loaded(server, enroll):
+    agent, runtime = enroll("v1"), Accuracy()
     server.target = "v2"
     agent.update(runtime)
     assert runtime.open == 0
 
 
-def test_a_device_with_no_model_yet_fetches_every_component_whole(server, enrol):
-    agent = enrol()
+def test_a_device_without_a_model_downloads_every_component_as_a_full_file(server, enroll):
+    agent = enroll()
     server.target = "v2"
     outcome = agent.update()
-    assert (outcome.status, outcome.way) == ("updated", "full")
+    assert (outcome.status, outcome.download_format) == ("updated", "full")
     assert content(agent) == {"backbone": NEXT, "tokenizer": WORDS}
 
 
-def test_an_unchanged_component_is_not_downloaded_again(server, enrol):
-    agent = enrol("v1")
+def test_an_unchanged_component_is_not_downloaded_again(server, enroll):
+    agent = enroll("v1")
     server.target = "v2"
     agent.update()
     assert [digest for digest, *_ in server.downloads] == [sha(NEXT)]
 
 
-def test_a_damaged_patch_is_replaced_by_the_whole_file_in_the_same_attempt(server, enrol):
+def test_after_a_corrupt_patch_the_full_file_is_downloaded_in_the_same_attempt(server, enroll):
     server.patch(BASE, NEXT)
-    agent = enrol("v1")
+    agent = enroll("v1")
     server.target = "v2"
     server.toxics.append(Toxic(flip=3000))
     outcome = agent.update()
-    assert (outcome.status, outcome.way) == ("updated", "full")
+    assert (outcome.status, outcome.download_format) == ("updated", "full")
     assert content(agent)["backbone"] == NEXT
     codes = [event.code for event in server.events if event.code]
     assert codes == ["patch_corrupt"]
     assert {event.attempt_id for event in server.events} == {"attempt-1"}
 
 
-def test_a_whole_file_with_other_bytes_is_never_installed(server, enrol):
-    agent = enrol("v1")
+def test_a_full_file_with_a_wrong_digest_is_never_installed(server, enroll):
+    agent = enroll("v1")
     server.target = "v2"
     server.toxics.append(Toxic(flip=5))
     outcome = agent.update()
@@ -115,36 +115,36 @@ def test_a_whole_file_with_other_bytes_is_never_installed(server, enrol):
     assert server.states[-1] == "failed"
 
 
-def test_two_failed_loads_bring_the_old_version_back_and_the_bad_one_is_not_tried_again(server, enrol):
-    agent = enrol("v1")
+def test_two_failed_loads_roll_back_and_the_blocked_version_is_not_tried_again(server, enroll):
+    agent = enroll("v1")
     server.target = "v2"
     outcome = agent.update(Accuracy(fail_load=2))
     assert (outcome.status, outcome.code, outcome.version) == ("rolled_back", "load_failed", "v1")
     assert server.states[-1] == "rolled_back"
     server.attempt = "attempt-2"
     again = agent.update(Accuracy())
-    assert (again.status, again.code) == ("failed", "known_bad")
+    assert (again.status, again.code) == ("failed", "version_blocked")
     assert server.states[-1] == "rejected"
     assert content(agent)["backbone"] == BASE
 
 
-def test_the_server_may_order_a_second_try_of_a_bad_version(server, enrol):
-    agent = enrol("v1")
+def test_the_server_can_order_a_retry_of_a_blocked_version(server, enroll):
+    agent = enroll("v1")
     server.target = "v2"
     agent.update(Accuracy(fail_smoke=True))
     server.attempt, server.directive_ext = "attempt-2", {"retry": True}
     assert agent.update(Accuracy()).status == "updated"
-    assert agent.status()["bad"] == {}
+    assert agent.status()["blocklist"] == {}
 
 
-def test_one_failed_load_is_forgiven(server, enrol):
-    agent = enrol("v1")
+def test_one_failed_load_is_retried(server, enroll):
+    agent = enroll("v1")
     server.target = "v2"
     assert agent.update(Accuracy(fail_load=1)).status == "updated"
 
 
-def test_a_failed_smoke_test_brings_the_old_version_back_at_once(server, enrol):
-    agent, runtime = enrol("v1"), Accuracy(fail_smoke=True)
+def test_a_failed_smoke_test_rolls_back_at_once(server, enroll):
+    agent, runtime = enroll("v1"), Accuracy(fail_smoke=True)
     server.target = "v2"
     outcome = agent.update(runtime)
     assert (outcome.status, outcome.code) == ("rolled_back", "smoke_failed")
@@ -152,8 +152,8 @@ def test_a_failed_smoke_test_brings_the_old_version_back_at_once(server, enrol):
     assert agent.installed().version == "v1"
 
 
-def test_the_server_can_order_an_older_version_back_without_a_download(server, enrol):
-    agent = enrol("v1")
+def test_the_server_can_order_a_rollback_that_needs_no_download(server, enroll):
+    agent = enroll("v1")
     server.target = "v2"
     agent.update()
     server.target, server.action, server.attempt = "v1", "rollback", "attempt-2"
@@ -162,30 +162,30 @@ def test_the_server_can_order_an_older_version_back_without_a_download(server, e
     assert outcome.bytes_downloaded == 0
 
 
-def test_an_offer_of_what_runs_already_is_confirmed_again(server, enrol):
-    agent = enrol("v1")
+def test_an_update_to_the_current_version_is_reported_as_committed_again(server, enroll):
+    agent = enroll("v1")
     server.target, server.insist = "v1", True
     outcome = agent.update()
     assert (outcome.status, outcome.bytes_downloaded) == ("up_to_date", 0)
     assert server.states == ["committed"]
 
 
-def test_metrics_are_queued_on_disk_and_sent_once(server, enrol):
-    agent = enrol("v1")
-    agent.report({"quality": 0.93, "first_token_ms": 41})
+def test_metrics_are_queued_on_disk_and_sent_once(server, enroll):
+    agent = enroll("v1")
+    agent.report_metrics({"quality": 0.93, "first_token_ms": 41})
     assert len(record_of(agent)["outbox"]) == 1
-    assert Agent(agent._store.directory, settings()).flush() == 1
-    assert agent.flush() == 0
+    assert Agent(agent._store.directory, settings()).send_events() == 1
+    assert agent.send_events() == 0
     event = server.events[0]
     assert (event.state, event.version, event.metrics["quality"]) == ("metrics", "v1", 0.93)
 
 
-def test_an_event_that_the_server_cannot_read_does_not_block_the_others(server, enrol):
-    agent = enrol("v1")
-    agent.report({"quality": 1})
-    agent.report({"quality": 2})
+def test_a_malformed_event_does_not_block_the_other_events(server, enroll):
+    agent = enroll("v1")
+    agent.report_metrics({"quality": 1})
+    agent.report_metrics({"quality": 2})
     original, server.take_events = server.take_events, lambda body: _picky(original, body)
-    assert agent.flush() == 2
+    assert agent.send_events() == 2
     assert [event.metrics["quality"] for event in server.events] == [2]
 
 
@@ -195,63 +195,63 @@ def _picky(take, body):
     return take(body)
 
 
-def test_an_expired_access_token_is_renewed_once(server, enrol):
-    agent = enrol("v1")
+def test_an_expired_access_token_is_renewed_once(server, enroll):
+    agent = enroll("v1")
     server.tokens.clear()
     assert agent.update().status == "none"
     assert server.logins == 1
 
 
-def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(server, enrol):
-    agent = enrol("v1")
+def test_the_result_has_the_delay_that_a_busy_server_asks_for(server, enroll):
+    agent = enroll("v1")
     server.poll_answers.append((503, {"code": "degraded"}, {"Retry-After": "120"}))
     outcome = agent.update()
-    assert (outcome.status, outcome.code, outcome.retry_after_s) == ("failed", "http_5xx", 120)
+    assert (outcome.status, outcome.code, outcome.retry_after_s) == ("failed", "server_busy", 120)
 
 
-def test_two_updates_in_one_directory_exclude_each_other(server, enrol):
-    agent = enrol("v1")
-    with agent._store.exclusive(), pytest.raises(Busy):
+def test_only_one_update_can_run_in_a_directory(server, enroll):
+    agent = enroll("v1")
+    with agent._store.update_lock(), pytest.raises(Busy):
         Agent(agent._store.directory, settings()).update()
 
 
-def test_an_app_can_start_while_another_process_downloads(server, enrol):
-    agent = enrol("v1")
-    with agent._store.exclusive():
-        assert Agent(agent._store.directory, settings()).starting().version == "v1"
+def test_an_app_can_start_while_another_process_downloads(server, enroll):
+    agent = enroll("v1")
+    with agent._store.update_lock():
+        assert Agent(agent._store.directory, settings()).begin_start().version == "v1"
 
 
-def test_a_wrong_enrolment_token_is_refused(server, enrol):
-    with pytest.raises(Refused) as refusal:
-        enrol("v1", token="guess")
-    assert (refusal.value.status, refusal.value.problem) == (403, "enrolment_token")
+def test_a_wrong_enrollment_token_is_rejected(server, enroll):
+    with pytest.raises(RequestRejected) as rejection:
+        enroll("v1", token="guess")
+    assert (rejection.value.status, rejection.value.problem) == (403, "enrollment_token")
 
 
-def test_shipped_files_are_verified_like_any_other(server, enrol):
+def test_factory_files_are_verified_like_any_other_file(server, enroll):
     server.versions["v1"].files["backbone"] = BASE[:-1] + b"!"
     with pytest.raises(InputHashMismatch):
-        enrol("v1")
+        enroll("v1")
 
 
-def test_a_shipped_manifest_needs_the_publisher(server, enrol):
+def test_a_factory_manifest_needs_the_publishers_signature(server, enroll):
     version = server.versions["v1"]
-    version.envelope = version.manifest.seal([Key()])
+    version.envelope = version.manifest.sign([Key()])
     with pytest.raises(UnknownKey):
-        enrol("v1")
+        enroll("v1")
 
 
-def test_a_token_never_travels_in_the_clear_to_another_machine(server, tmp_path):
+def test_a_token_is_never_sent_over_plain_http_to_another_machine(server, tmp_path):
     with pytest.raises(InsecureServer):
         Agent.enroll(tmp_path, "http://models.example", "t", server.trust_chain[0], device_id="d")
 
 
-def test_a_directory_that_nobody_enrolled_is_named_as_such(tmp_path):
+def test_a_directory_without_an_enrolled_device_is_reported(tmp_path):
     with pytest.raises(StateDamaged):
         Agent(tmp_path)
 
 
-def test_a_device_whose_memory_is_gone_is_mended_by_enrolling_again(server, enrol, tmp_path):
-    agent = enrol("v1")
+def test_a_new_enrollment_repairs_a_device_with_corrupt_state(server, enroll, tmp_path):
+    agent = enroll("v1")
     server.target = "v2"
     agent.update()
     for name in ("state.json", "state.copy", "trust.json"):
@@ -259,14 +259,14 @@ def test_a_device_whose_memory_is_gone_is_mended_by_enrolling_again(server, enro
     with pytest.raises(StateDamaged):
         Agent(agent._store.directory, settings())
     shutil.rmtree(tmp_path / "factory-device")
-    again = enrol("v1")
+    again = enroll("v1")
     assert content(again)["backbone"] == BASE
     assert again.update().status == "updated"
     assert content(again)["backbone"] == NEXT
 
 
-def test_a_rotten_state_file_is_replaced_by_its_copy(server, enrol):
-    agent = enrol("v1")
+def test_a_corrupt_state_file_is_replaced_by_its_backup(server, enroll):
+    agent = enroll("v1")
     server.target = "v2"
     agent.update()
     path = agent._store.directory / "state.json"

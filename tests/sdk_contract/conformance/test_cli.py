@@ -1,4 +1,4 @@
-"""The command: what it prints, writes and returns."""
+"""Output, reports and exit codes of the conformance command."""
 
 import json
 import sys
@@ -9,53 +9,55 @@ import pytest
 from sdk_contract.conformance import report
 from sdk_contract.conformance.cli import main
 from sdk_contract.conformance.reference import execute
-from sdk_contract.conformance.runner import Result, play
+from sdk_contract.conformance.runner import Result, run_scenario
 from sdk_contract.conformance.scenario import Scenario
 from sdk_contract.conformance.sdk import CommandSdk, InProcessSdk
 
 REFERENCE = f"{sys.executable} -m sdk_contract.conformance.reference"
 
 
-def test_an_sdk_that_conforms_is_told_so_in_three_formats(tmp_path, capsys):
-    assert main(["--sdk", REFERENCE, "--only", "everyday.first-install", "--report", str(tmp_path)]) == 0
+def test_a_passed_run_is_reported_in_three_formats(tmp_path, capsys):
+    assert main(["--sdk", REFERENCE, "--only", "happy_path.first-install", "--report", str(tmp_path)]) == 0
     assert "1 passed, 0 failed, 0 skipped" in capsys.readouterr().out
     told = json.loads((tmp_path / "conformance.json").read_text())
     assert told["counts"] == {"passed": 1, "failed": 0, "skipped": 0}
-    assert told["results"][0]["name"] == "everyday.first-install"
+    assert told["results"][0]["name"] == "happy_path.first-install"
     suite = ET.parse(tmp_path / "conformance.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
-    assert "`everyday.first-install` | ok" in (tmp_path / "conformance.md").read_text()
+    assert "`happy_path.first-install` | ok" in (tmp_path / "conformance.md").read_text()
 
 
 def test_a_command_that_does_nothing_fails(capsys):
-    assert main(["--sdk", "false", "--only", "everyday.nothing-offered"]) == 1
+    assert main(["--sdk", "false", "--only", "happy_path.nothing-offered"]) == 1
     assert "init ended with 1" in capsys.readouterr().out
 
 
-def test_a_command_that_always_says_yes_fails_too(capsys):
-    assert main(["--sdk", "true", "--only", "everyday.first-install"]) == 1
-    assert "must run v1" in capsys.readouterr().out
+def test_a_command_that_always_succeeds_without_doing_anything_fails(capsys):
+    assert main(["--sdk", "true", "--only", "happy_path.first-install"]) == 1
+    assert "version None runs, must be v1" in capsys.readouterr().out
 
 
-def test_a_failure_shows_what_the_command_said_and_asked(tmp_path, capsys):
+def test_a_failure_shows_the_requirement_and_the_output_of_the_command(tmp_path, capsys):
     folder = str(tmp_path)
-    command = f"{sys.executable} -c \"raise SystemExit('words of its own ' * 99 + 'and the last ones')\""
-    assert main(["--sdk", command, "--only", "everyday.first-install", "--report", folder]) == 1
+    command = f"{sys.executable} -c \"raise SystemExit('some output ' * 99 + 'and the last line')\""
+    assert main(["--sdk", command, "--only", "happy_path.first-install", "--report", folder]) == 1
     shown = capsys.readouterr().out
-    assert "must hold: A device with no model" in shown
-    assert "and the last ones" in shown
-    assert "failed: everyday.first-install\n0 passed, 1 failed, 0 skipped" in shown
+    assert "requirement: A device without a model" in shown
+    assert "and the last line" in shown
+    assert "failed: happy_path.first-install\n0 passed, 1 failed, 0 skipped" in shown
     (line,) = [text for text in (tmp_path / "conformance.md").read_text().splitlines() if "FAILED" in text]
     assert "init ended with 1" in line
-    assert "and the last ones |" in line
+    assert "and the last line |" in line
     failure = ET.parse(tmp_path / "conformance.xml").find("testcase/failure")
     assert len(failure.get("message")) < 400
-    assert failure.text.count("words of its own") == 99
+    assert failure.text.count("some output") == 99
 
 
-def test_a_failure_lists_the_requests_that_came(tmp_path):
-    polls = Scenario("a.b", "It holds.", lambda stage: stage.ready().refuses("never"))
-    result = play(polls, InProcessSdk(execute))
+def test_a_failure_lists_the_requests_of_the_sdk(tmp_path):
+    scenario = Scenario(
+        "a.b", "It works.", lambda session: session.start_with_offer().expect_refusal("never")
+    )
+    result = run_scenario(scenario, InProcessSdk(execute))
     assert result.verdict == "failed"
     assert result.requests[:3] == ("POST /v1/device/enroll", "POST /v1/device/token", "POST /v1/model/update")
     assert any(request.startswith("GET /objects/") and "?" not in request for request in result.requests)
@@ -66,24 +68,24 @@ def test_a_failure_lists_the_requests_that_came(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["/no/such/sdk --flag", "''", "'half a quote"])
-def test_what_cannot_be_started_is_not_played(command, capsys):
+def test_a_command_that_does_not_exist_is_an_error(command, capsys):
     assert main(["--sdk", command]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err
 
 
-def test_a_place_where_no_report_can_be_is_told_before_anything_is_played(tmp_path, capsys):
+def test_a_report_folder_that_cannot_be_written_is_an_error_before_the_first_scenario(tmp_path, capsys):
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        assert main(["--sdk", "false", "--only", "everyday.*", "--report", str(place)]) == 2
+        assert main(["--sdk", "false", "--only", "happy_path.*", "--report", str(place)]) == 2
     assert not capsys.readouterr().out
 
 
-def test_wrong_use_is_told(capsys):
-    assert main(["--only", "everyday.*"]) == 2
+def test_invalid_arguments_are_an_error(capsys):
+    assert main(["--only", "happy_path.*"]) == 2
     assert main(["--sdk", "true", "--only", "no.such"]) == 2
-    assert "no scenario of that name" in capsys.readouterr().err
+    assert "no scenario matches no.such" in capsys.readouterr().err
 
 
 def test_scenarios_can_be_listed(capsys):
@@ -91,24 +93,24 @@ def test_scenarios_can_be_listed(capsys):
     assert "rollback.older-version" in capsys.readouterr().out
 
 
-def test_a_failure_is_first_in_the_report_and_cannot_break_it():
-    story = Scenario("a.b", "It holds.", lambda _: None)
-    good, bad = Result(story, "passed", "", 0.1), Result(story, "failed", "x|y\x00\n<z>", 0.1)
+def test_failures_come_first_in_the_report_and_are_escaped():
+    scenario = Scenario("a.b", "It works.", lambda _: None)
+    good, bad = Result(scenario, "passed", "", 0.1), Result(scenario, "failed", "x|y\x00\n<z>", 0.1)
     text = report.as_markdown([good, bad], "cmd")
     assert text.index("FAILED") < text.index("| ok |")
     assert "x\\|y? <z>" in text
     assert ET.fromstring(report.as_junit([good, bad])).find("testcase/failure").text == "x|y?\n<z>"
 
 
-def test_what_a_command_says_is_the_object_on_its_last_line():
+def test_the_output_of_a_command_is_the_object_on_its_last_line():
     sdk = CommandSdk(f'{sys.executable} -c "print(\'hello\'); print(\'{{\\"code\\": \\"x\\"}}\')"')
     reply = sdk.call([])
     assert (reply.exit_code, reply.code) == (0, "x")
-    assert CommandSdk(f'{sys.executable} -c "print(7)"').call([]).told == {}
+    assert CommandSdk(f'{sys.executable} -c "print(7)"').call([]).output == {}
     assert CommandSdk(f'{sys.executable} -c "raise SystemExit(3)"').call([]).exit_code == 3
 
 
-def test_an_exception_of_a_python_sdk_is_a_crash():
+def test_an_exception_of_a_python_sdk_counts_as_a_crash():
     def broken(_):
         raise ZeroDivisionError("oops")
 

@@ -1,4 +1,4 @@
-"""The reference client passes every scenario, and each check that it might lack is missed by one."""
+"""The reference client passes every scenario, and every check that a client might lack is noticed by one."""
 
 import json
 import subprocess
@@ -7,54 +7,54 @@ import sys
 import pytest
 
 from sdk_contract.conformance.reference import execute
-from sdk_contract.conformance.runner import chosen, play, play_all
+from sdk_contract.conformance.runner import run_scenario, run_scenarios, select
 from sdk_contract.conformance.scenarios import SCENARIOS
 from sdk_contract.conformance.sdk import CommandSdk, InProcessSdk
-from tests.sdk_contract.conformance.broken import CHECKS
+from tests.sdk_contract.conformance.removed_checks import CHECKS
 
 REFERENCE = f"{sys.executable} -m sdk_contract.conformance.reference"
-OF_PROCESSES = {
-    "living.model-kills-the-process",
-    "living.killed-while-downloading",
-    "living.killed-while-reporting",
-    "living.killed-while-asking",
-    "living.killed-again-and-again",
+NEED_A_PROCESS = {
+    "resilience.crash-loop",
+    "resilience.killed-while-downloading",
+    "resilience.killed-while-reporting",
+    "resilience.killed-while-polling",
+    "resilience.killed-three-times",
 }
 SLICES = 6
 
 
 @pytest.mark.parametrize(
     "scenario",
-    [scenario for scenario in SCENARIOS if scenario.name not in OF_PROCESSES],
+    [scenario for scenario in SCENARIOS if scenario.name not in NEED_A_PROCESS],
     ids=lambda scenario: scenario.name,
 )
-def test_the_reference_client_passes(scenario):
-    result = play(scenario, InProcessSdk(execute))
-    assert result.verdict == "passed", f"{scenario.text} {result.message}"
+def test_the_reference_client_passes_the_scenario(scenario):
+    result = run_scenario(scenario, InProcessSdk(execute))
+    assert result.verdict == "passed", f"{scenario.requirement} {result.message}"
 
 
 @pytest.mark.timeout(300)
-def test_the_reference_command_survives_the_death_of_its_process():
-    stories = [scenario for scenario in SCENARIOS if scenario.name in OF_PROCESSES]
-    results = play_all(stories, CommandSdk(REFERENCE))
-    assert len(results) == len(OF_PROCESSES)
+def test_the_reference_command_survives_being_killed():
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in NEED_A_PROCESS]
+    results = run_scenarios(scenarios, CommandSdk(REFERENCE))
+    assert len(results) == len(NEED_A_PROCESS)
     assert {result.scenario.name: result.message for result in results if result.verdict != "passed"} == {}
 
 
-def test_there_are_at_least_a_hundred_scenarios_with_names_of_their_own():
+def test_there_are_at_least_a_hundred_scenarios_with_unique_names():
     names = [scenario.name for scenario in SCENARIOS]
     assert len(names) >= 100
     assert len(set(names)) == len(names)
-    assert all(scenario.text.endswith((".", "?")) for scenario in SCENARIOS)
-    assert len(chosen(SCENARIOS, "rollback.*")) >= 5
+    assert all(scenario.requirement.endswith(".") for scenario in SCENARIOS)
+    assert len(select(SCENARIOS, "rollback.*")) >= 5
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(SLICES))
-def test_a_client_without_a_check_fails_the_scenarios_that_are_for_it(number):
+def test_a_client_without_a_check_fails_the_scenarios_of_that_check(number):
     checks = sorted(CHECKS)[number::SLICES]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.sdk_contract.conformance.broken", *checks],
+        [sys.executable, "-m", "tests.sdk_contract.conformance.broken_clients", *checks],
         capture_output=True,
         check=True,
         text=True,
@@ -62,7 +62,7 @@ def test_a_client_without_a_check_fails_the_scenarios_that_are_for_it(number):
     failed = {}
     for line in done.stdout.splitlines():
         failed |= json.loads(line)
-    assert {check: sorted(failed.get(check, {"no answer": done.stderr})) for check in checks} == {
+    assert {check: sorted(failed.get(check, {"no output": done.stderr})) for check in checks} == {
         check: sorted(CHECKS[check][3]) for check in checks
     }
 

@@ -15,9 +15,9 @@ from sdk_contract.patch import (
     apply_patch,
     reverse_patch,
 )
-from sdk_contract.patch.apply import PIECE
-from sdk_contract.patch.container import Header, Op, Record, pack_head
-from tests.sdk_contract.patch.memory import Memory
+from sdk_contract.patch.apply import CHUNK_SIZE
+from sdk_contract.patch.container import BlockOp, BlockRecord, Header, pack_head
+from tests.sdk_contract.patch.memory_file import MemoryFile
 
 OLD = bytes(range(256)) * 10_000
 NOTHING = bytes(16)
@@ -32,19 +32,19 @@ def literal(data: bytes) -> bytes:
     return bytes((1, 2, 1, 0, len(data), 0)) + data
 
 
-def patch(blocks: list[tuple[Op, int, bytes]], notes: bytes = b"") -> tuple[bytes, bytes]:
+def patch(blocks: list[tuple[BlockOp, int, bytes]], notes: bytes = b"") -> tuple[bytes, bytes]:
     """A patch and its target. A block is a copy or zeros of a size, from an offset, or literal bytes."""
     records, payloads, target = [], [], b""
     offset = 0
     for op, size, data in blocks:
-        payload = literal(data) if op is Op.CODED else b""
-        made = {Op.COPY: OLD[offset : offset + size], Op.ZERO: bytes(size), Op.CODED: data}[op]
+        payload = literal(data) if op is BlockOp.CODED else b""
+        made = {BlockOp.COPY: OLD[offset : offset + size], BlockOp.ZERO: bytes(size), BlockOp.CODED: data}[op]
         target += made
-        read = size if op is Op.COPY else 0
+        read = size if op is BlockOp.COPY else 0
         digest = short(payload) if payload else NOTHING
         begin = offset if read else 0
         records.append(
-            Record(
+            BlockRecord(
                 op,
                 True,
                 len(made),
@@ -75,71 +75,71 @@ def patch(blocks: list[tuple[Op, int, bytes]], notes: bytes = b"") -> tuple[byte
 
 
 MIXED = [
-    (Op.CODED, 0, b"hello"),
-    (Op.COPY, 2 * PIECE + 17, b""),
-    (Op.ZERO, PIECE + 3, b""),
-    (Op.CODED, 0, b"end"),
+    (BlockOp.CODED, 0, b"hello"),
+    (BlockOp.COPY, 2 * CHUNK_SIZE + 17, b""),
+    (BlockOp.ZERO, CHUNK_SIZE + 3, b""),
+    (BlockOp.CODED, 0, b"end"),
 ]
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000, 1 << 20])
-def test_blocks_of_every_kind_are_made_whatever_the_chunks(chunk):
+def test_blocks_of_every_operation_are_applied_with_any_chunk_size(chunk):
     data, target = patch(MIXED)
-    new = Memory()
-    applier = Applier(Memory(OLD), new)
+    new = MemoryFile()
+    applier = Applier(MemoryFile(OLD), new)
     for at in range(0, len(data), chunk):
-        assert applier.wanted == at
+        assert applier.next_offset == at
         applier.feed(data[at : at + chunk])
     applier.finish()
     assert bytes(new.data) == target
-    assert applier.blocks == 4
+    assert applier.blocks_done == 4
 
 
-def test_notes_behind_the_last_payload_need_not_be_fetched_and_do_no_harm():
+def test_notes_after_the_last_payload_are_optional():
     data, target = patch(MIXED, notes=b"for people")
     for fed in (data, data[: -len(b"for people")], data + bytes(100)):
-        new = Memory()
-        applier = Applier(Memory(OLD), new)
+        new = MemoryFile()
+        applier = Applier(MemoryFile(OLD), new)
         applier.feed(fed)
         applier.finish()
         assert bytes(new.data) == target
 
 
-def test_the_first_blocks_are_there_before_the_last_bytes_arrive():
+def test_complete_blocks_are_written_before_the_patch_is_complete():
     data, target = patch(MIXED)
-    new = Memory()
-    applier = Applier(Memory(OLD), new)
+    new = MemoryFile()
+    applier = Applier(MemoryFile(OLD), new)
     assert applier.feed(data[:-1]) == 3
     assert bytes(new.data) == target[:-3]
     with pytest.raises(PatchTruncated):
         applier.finish()
 
 
-def test_a_patch_without_a_whole_head_is_truncated():
-    applier = Applier(Memory(OLD), Memory())
+def test_a_patch_without_a_complete_head_is_truncated():
+    applier = Applier(MemoryFile(OLD), MemoryFile())
     assert applier.feed(patch(MIXED)[0][:100]) == 0
     with pytest.raises(PatchTruncated):
         applier.finish()
 
 
-def test_a_damaged_payload_is_refused_before_it_is_decoded_and_nothing_is_written():
-    data, _ = patch([(Op.CODED, 0, b"hello")])
-    new = Memory()
+def test_a_corrupt_payload_is_rejected_before_decoding_and_nothing_is_written():
+    data, _ = patch([(BlockOp.CODED, 0, b"hello")])
+    new = MemoryFile()
     with pytest.raises(PatchCorrupt):
-        Applier(Memory(OLD), new).feed(data[:-1] + b"!")
+        Applier(MemoryFile(OLD), new).feed(data[:-1] + b"!")
     assert not new.data
 
 
-def test_a_source_that_is_too_short_or_another_one_is_named():
+def test_a_short_or_wrong_source_has_its_own_error():
     data, _ = patch(MIXED)
     with pytest.raises(BaseMissing):
-        Applier(Memory(OLD[:PIECE]), Memory()).feed(data)
+        Applier(MemoryFile(OLD[:CHUNK_SIZE]), MemoryFile()).feed(data)
     with pytest.raises(BaseMismatch):
-        Applier(Memory(bytes(len(OLD))), Memory()).feed(data)
+        Applier(MemoryFile(bytes(len(OLD))), MemoryFile()).feed(data)
 
 
-def test_files_are_applied_and_taken_back(tmp_path: Path):
-    data, target = patch([(Op.COPY, len(OLD), b""), (Op.CODED, 0, b"appended")])
+def test_files_are_patched_and_reversed(tmp_path: Path):
+    data, target = patch([(BlockOp.COPY, len(OLD), b""), (BlockOp.CODED, 0, b"appended")])
     for name, content in (("old", OLD), ("patch", data)):
         (tmp_path / name).write_bytes(content)
     done = apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "new")
@@ -149,8 +149,8 @@ def test_files_are_applied_and_taken_back(tmp_path: Path):
     assert (tmp_path / "back").read_bytes() == OLD
 
 
-def test_going_back_from_another_file_is_refused(tmp_path: Path):
-    data, target = patch([(Op.COPY, len(OLD), b"")])
+def test_reversing_from_another_file_is_rejected(tmp_path: Path):
+    data, target = patch([(BlockOp.COPY, len(OLD), b"")])
     (tmp_path / "patch").write_bytes(data)
     (tmp_path / "new").write_bytes(target[:-1] + b"!")
     with pytest.raises(BaseMismatch):
@@ -161,7 +161,7 @@ def test_going_back_from_another_file_is_refused(tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "patch"]
 
 
-def test_a_patch_that_is_not_marked_reversible_is_not_taken_back(tmp_path: Path):
+def test_a_patch_that_is_not_reversible_is_not_reversed(tmp_path: Path):
     data, target = patch(MIXED)
     (tmp_path / "patch").write_bytes(data)
     (tmp_path / "new").write_bytes(target)

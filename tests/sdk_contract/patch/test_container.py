@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from sdk_contract.patch.container import Header, Limits, Op, Record, pack_head, parse_header
+from sdk_contract.patch.container import BlockOp, BlockRecord, Header, PatchLimits, pack_head, parse_header
 from sdk_contract.patch.errors import IndexMismatch, PatchCorrupt, PatchTooLarge, PatchUnsupported
-from sdk_contract.patch.index import open_patch
+from sdk_contract.patch.index import parse_index
 
 TARGET = hashlib.sha256(b"target").digest()
 
@@ -27,15 +27,15 @@ def header(**changes: object) -> Header:
     return replace(plain, **changes)
 
 
-def records(**changes: object) -> list[Record]:
-    first = Record(Op.COPY, True, 100, 0, 50, 100, 100, bytes(16), bytes(16), bytes(16))
-    second = Record(Op.CODED, False, 200, 40, 0, 1000, 200, bytes(16), bytes(16), TARGET[:16])
+def records(**changes: object) -> list[BlockRecord]:
+    first = BlockRecord(BlockOp.COPY, True, 100, 0, 50, 100, 100, bytes(16), bytes(16), bytes(16))
+    second = BlockRecord(BlockOp.CODED, False, 200, 40, 0, 1000, 200, bytes(16), bytes(16), TARGET[:16])
     return [first, replace(second, **changes)]
 
 
-def test_what_is_packed_is_read():
+def test_a_packed_head_is_parsed_unchanged():
     head = pack_head(header(), records())
-    index = open_patch(head + b"payload")
+    index = parse_index(head + b"payload")
     assert index.header == header()
     assert list(index.records) == records()
     assert index.sha256 == hashlib.sha256(head).digest()
@@ -47,7 +47,7 @@ def test_the_digest_is_compared_before_records_are_parsed():
     broken = bytearray(pack_head(header(), records()))
     broken[-80] ^= 0xFF
     with pytest.raises(IndexMismatch):
-        open_patch(bytes(broken), index_sha256=hashlib.sha256(pack_head(header(), records())).digest())
+        parse_index(bytes(broken), index_sha256=hashlib.sha256(pack_head(header(), records())).digest())
 
 
 @pytest.mark.parametrize(
@@ -61,34 +61,34 @@ def test_the_digest_is_compared_before_records_are_parsed():
         {"target_digest": bytes(16)},
     ],
 )
-def test_records_that_break_a_rule_are_refused(changes):
+def test_records_that_violate_a_rule_are_rejected(changes):
     with pytest.raises(PatchCorrupt):
-        open_patch(pack_head(header(), records(**changes)))
+        parse_index(pack_head(header(), records(**changes)))
 
 
 def test_a_reversible_patch_has_only_reversible_blocks():
     with pytest.raises(PatchCorrupt):
-        open_patch(pack_head(header(reversible=True), records()))
+        parse_index(pack_head(header(reversible=True), records()))
 
 
 @pytest.mark.parametrize("at", [8, 12, 60])
-def test_later_versions_and_unknown_flags_are_refused(at):
+def test_later_versions_and_unknown_flags_are_unsupported(at):
     head = bytearray(pack_head(header(), records()))
     head[at] |= 0x40
     with pytest.raises(PatchUnsupported):
-        open_patch(bytes(head))
+        parse_index(bytes(head))
 
 
-def test_more_than_the_reader_allows_is_refused_before_it_is_read():
+def test_a_patch_above_the_readers_limits_is_rejected_before_it_is_read():
     with pytest.raises(PatchTooLarge):
         parse_header(header(block_count=1 << 30).pack())
     with pytest.raises(PatchTooLarge):
-        parse_header(header().pack(), Limits(working_set=1000))
+        parse_header(header().pack(), PatchLimits(max_working_set=1000))
     with pytest.raises(PatchTooLarge):
         parse_header(header(block_limit=1 << 30).pack())
 
 
 @pytest.mark.parametrize("length", [0, 7, 127, 128, 200])
-def test_a_front_that_is_cut_short_is_refused(length):
+def test_an_incomplete_head_is_rejected(length):
     with pytest.raises(PatchCorrupt):
-        open_patch(pack_head(header(), records())[:length])
+        parse_index(pack_head(header(), records())[:length])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdk_contract.schemas.compatibility import breaks_in_api, breaks_in_schema
+from sdk_contract.schemas.compatibility import breaking_api_changes, breaking_schema_changes
 
 STRING = {"type": "string"}
 INTEGER = {"type": "integer"}
@@ -13,7 +13,7 @@ def record(*required, **fields):
 
 
 CASES = {
-    # change: (old, new, breaks a request, breaks an answer)
+    # change: (old, new, breaks a request, breaks a response)
     "nothing": (record(a=STRING), record(a=STRING), False, False),
     "a field more": (record(a=STRING), record(a=STRING, b=INTEGER), False, False),
     "a required field more": (record(a=STRING), record("b", a=STRING, b=INTEGER), True, False),
@@ -95,25 +95,25 @@ CASES = {
 @pytest.mark.parametrize("change", CASES)
 def test_a_request_breaks_when_old_clients_would_be_refused(change):
     old, new, request, _ = CASES[change]
-    assert bool(breaks_in_schema(old, new, "request")) is request
+    assert bool(breaking_schema_changes(old, new, "request")) is request
 
 
 @pytest.mark.parametrize("change", CASES)
 def test_an_answer_breaks_when_old_clients_could_not_read_it(change):
-    old, new, _, answer = CASES[change]
-    assert bool(breaks_in_schema(old, new, "answer")) is answer
+    old, new, _, response = CASES[change]
+    assert bool(breaking_schema_changes(old, new, "response")) is response
 
 
 def test_references_are_followed_and_may_be_circular():
     tree = {"$defs": {"T": record(left={"$ref": "#/$defs/T"}, value=STRING)}, "$ref": "#/$defs/T"}
     other = {"$defs": {"T": record(left={"$ref": "#/$defs/T"}, value=INTEGER)}, "$ref": "#/$defs/T"}
-    assert breaks_in_schema(tree, tree, "answer") == []
-    assert any(".value" in line for line in breaks_in_schema(tree, other, "answer"))
+    assert breaking_schema_changes(tree, tree, "response") == []
+    assert any(".value" in line for line in breaking_schema_changes(tree, other, "response"))
 
 
 def api(**operation):
-    answer = {"content": {"application/json": {"schema": record(a=STRING)}}}
-    return {"paths": {"/x": {"get": {"responses": {"200": answer}} | operation}}}
+    response = {"content": {"application/json": {"schema": record(a=STRING)}}}
+    return {"paths": {"/x": {"get": {"responses": {"200": response}} | operation}}}
 
 
 @pytest.mark.parametrize(
@@ -129,15 +129,15 @@ def api(**operation):
     ],
 )
 def test_an_api_breaks_by_what_is_gone_or_newly_demanded(changed):
-    assert breaks_in_api(api(), changed)
+    assert breaking_api_changes(api(), changed)
 
 
 def test_an_api_may_offer_more():
     grown = api(parameters=[{"name": "q", "required": False, "schema": STRING}])
     grown["paths"]["/y"] = {}
-    assert breaks_in_api(api(), grown) == []
+    assert breaking_api_changes(api(), grown) == []
 
 
 def test_a_query_parameter_must_stay():
     asked = api(parameters=[{"name": "q", "required": False, "schema": STRING}])
-    assert breaks_in_api(asked, api())
+    assert breaking_api_changes(asked, api())

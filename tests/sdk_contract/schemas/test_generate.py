@@ -7,21 +7,26 @@ import jsonschema_rs
 import pytest
 from fastapi import FastAPI
 
-from sdk_contract.schemas.compatibility import breaks_in_api, breaks_in_schema
+from sdk_contract.schemas.compatibility import breaking_api_changes, breaking_schema_changes
 from sdk_contract.schemas.generate import BODIES, DOCUMENTS, FOLDER, OPENAPI, generate, render
 from sdk_contract.schemas.routes import ROUTES
-from service.api import device, health, problems
+from service.api import health, problems
+from service.api.device import routes
 
 BASELINE = json.loads((FOLDER / "baseline" / "v1.json").read_text())
 FILES = generate()
 
 
 def direction(name):
-    return "request" if "request" in name or name == "event.json" else "answer"
+    return "request" if "request" in name or name == "event.json" else "response"
 
 
 def breaks(name, old, new):
-    return breaks_in_api(old, new) if name == OPENAPI else breaks_in_schema(old, new, direction(name))
+    return (
+        breaking_api_changes(old, new)
+        if name == OPENAPI
+        else breaking_schema_changes(old, new, direction(name))
+    )
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -60,11 +65,11 @@ def test_the_schemas_accept_what_the_contract_speaks_and_refuse_what_it_does_not
     assert not bundle.is_valid({**good, "colour": "blue"})
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation_id)
 def test_the_server_has_every_route_of_the_contract(route):
     served = {
         (method.lower(), entry.path): entry.status_code or 200
-        for entry in [*device.router.routes, *health.router.routes]
+        for entry in [*routes.router.routes, *health.router.routes]
         for method in entry.methods
     }
     assert served[route.method, route.path] == route.status
@@ -74,8 +79,8 @@ def test_the_server_takes_and_gives_what_the_contract_says():
     app = FastAPI()
     problems.install(app)
     app.include_router(health.router)
-    app.include_router(device.router)
-    assert breaks_in_api(FILES[OPENAPI], app.openapi()) == []
+    app.include_router(routes.router)
+    assert breaking_api_changes(FILES[OPENAPI], app.openapi()) == []
 
 
 def edited(name, edit):
@@ -109,7 +114,7 @@ def nullable(schema):
 
 
 def nested(schema):
-    del schema["components"]["schemas"]["Way"]["properties"]["descriptor"]
+    del schema["components"]["schemas"]["DownloadOption"]["properties"]["descriptor"]
 
 
 def guard(schema):
@@ -123,12 +128,12 @@ def extra_in_document(schema):
 @pytest.mark.parametrize(
     ("name", "edit", "where"),
     [
-        ("poll-answer.json", drop_reason, ".reason"),
+        ("poll-response.json", drop_reason, ".reason"),
         (OPENAPI, rename_path, "/v1/model/update"),
         ("poll-request.json", require_model, ".model"),
         ("poll-request.json", lower_bound, "maxProperties"),
-        ("poll-answer.json", drop_action, "reboot"),
-        ("poll-answer.json", nullable, "null"),
+        ("poll-response.json", drop_action, "reboot"),
+        ("poll-response.json", nullable, "null"),
         (OPENAPI, nested, ".descriptor"),
         (OPENAPI, guard, "credential"),
         ("directive.json", extra_in_document, ".colour"),
@@ -155,9 +160,9 @@ def more_reasons(schema):
 @pytest.mark.parametrize(
     ("name", "edit"),
     [
-        ("poll-answer.json", grow_answer),
+        ("poll-response.json", grow_answer),
         ("poll-request.json", grow_request),
-        ("poll-answer.json", more_reasons),
+        ("poll-response.json", more_reasons),
     ],
 )
 def test_v1_may_grow(name, edit):

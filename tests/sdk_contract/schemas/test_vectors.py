@@ -17,7 +17,7 @@ SCHEMAS = {
         "directive",
         "trust-bundle",
         "patch-descriptor",
-        "poll-answer",
+        "poll-response",
         "poll-request",
         "envelope",
     )
@@ -52,8 +52,8 @@ def documents(family):
             yield case, "manifest", payload(unpacked(case, "envelope"))
         elif family == "trust":
             yield case, "trust-bundle", payload(unpacked(case, "shipped"))
-        elif family == "directive" and unpacked(case, "answer")["directive"]:
-            yield case, "directive", payload(unpacked(case, "answer")["directive"])
+        elif family == "directive" and unpacked(case, "response")["directive"]:
+            yield case, "directive", payload(unpacked(case, "response")["directive"])
 
 
 @pytest.mark.parametrize("family", ["manifest", "trust", "directive"])
@@ -79,11 +79,11 @@ def test_a_schema_refuses_what_is_malformed_as_far_as_a_schema_can(family):
 def test_whole_answers_and_requests_fit_their_schemas():
     good = [case for case in load("directive") if case["expect"]["result"] == "accept"]
     for case in good:
-        answer = unpacked(case, "answer")
-        assert SCHEMAS["poll-answer"].is_valid(answer), case["id"]
+        response = unpacked(case, "response")
+        assert SCHEMAS["poll-response"].is_valid(response), case["id"]
         assert SCHEMAS["poll-request"].is_valid(unpacked(case, "request")), case["id"]
-        assert SCHEMAS["envelope"].is_valid(answer["directive"]), case["id"]
-        for download in answer.get("downloads", ()):
-            for way in download["ways"]:
-                if way.get("descriptor") and not case["expect"]["skipped"]:
-                    assert SCHEMAS["patch-descriptor"].is_valid(payload(way["descriptor"])), case["id"]
+        assert SCHEMAS["envelope"].is_valid(response["directive"]), case["id"]
+        for download in response.get("downloads", ()):
+            for option in download["options"]:
+                if option.get("descriptor") and not case["expect"]["skipped"]:
+                    assert SCHEMAS["patch-descriptor"].is_valid(payload(option["descriptor"])), case["id"]

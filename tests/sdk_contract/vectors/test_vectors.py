@@ -10,9 +10,9 @@ from sdk_contract.conformance.scenarios import SCENARIOS
 from sdk_contract.vectors import FAMILIES, FOLDER, digest, load
 from sdk_contract.vectors.runner import RUNNERS, run
 from service import tokens
-from service.domain import cohorts
+from service.domain.targeting import buckets, rules
 from service.errors import ServiceError
-from tests.sdk_contract.vectors.making.case import ATTACKS
+from tests.sdk_contract.vectors.generator.case import ATTACKS
 
 CASES = {family: load(family) for family in FAMILIES}
 DIGESTS = json.loads((FOLDER / "digests.json").read_text())
@@ -21,7 +21,7 @@ DIGESTS = json.loads((FOLDER / "digests.json").read_text())
 def token(case):
     inputs = case["inputs"]
     request = inputs.get("request")
-    binding = request and tokens.Binding(
+    binding = request and tokens.RequestBinding(
         request["method"], request["path"], base64.b64decode(request["body"])
     )
     if "secret" in inputs:
@@ -29,7 +29,7 @@ def token(case):
         named = (inputs["device_id"], inputs["timestamp"], inputs["nonce"])
         return {"mac": tokens.request_mac(secret, *named, binding)}
     assertion = base64.b64decode(inputs["assertion"]).decode()
-    jti = tokens.verify_assertion(
+    jti = tokens.verify_device_assertion(
         assertion, base64.b64decode(inputs["public_key"]), datetime.fromisoformat(case["now"]), binding
     )
     return {"jti": jti}
@@ -37,12 +37,12 @@ def token(case):
 
 def bucket(case):
     salt, device = case["inputs"]["salt"], case["inputs"]["device_id"]
-    percents = {text: cohorts.in_percent(salt, device, float(text)) for text in case["expect"]["in_percent"]}
-    return {"bucket": cohorts.bucket(salt, device), "in_percent": percents}
+    percents = {text: buckets.in_percent(salt, device, float(text)) for text in case["expect"]["in_percent"]}
+    return {"bucket": buckets.bucket(salt, device), "in_percent": percents}
 
 
 def semver(case):
-    matches = cohorts.compile_rule({"attr": "app", "semver": case["inputs"]["range"]})
+    matches = rules.compile_rule({"attr": "app", "semver": case["inputs"]["range"]})
     return {"match": matches("dev-1", {"app": case["inputs"]["version"]})}
 
 

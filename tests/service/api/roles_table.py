@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from service import api
-from service.operations.access import SCOPES
+from service.operations.platform.api_tokens import SCOPES
 
 README = Path(__file__).parents[3] / "service" / "README.md"
 BEGIN, END = "<!-- roles: begin (python -m tests.service.api.roles_table) -->", "<!-- roles: end -->"
@@ -29,7 +29,7 @@ def routes():
     )
 
 
-def _modules():
+def _components():
     """Whatever has a router."""
     found = [
         importlib.import_module(f"{api.__name__}.{one.name}") for one in pkgutil.iter_modules(api.__path__)

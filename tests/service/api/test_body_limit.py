@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from service.api.body_limit import MAX_BODY, MAX_LIST, BodyLimit
+from service.api.middleware.body_limit import MAX_BODY, MAX_LIST, BodyLimit
 
 MIB = 2**20
 

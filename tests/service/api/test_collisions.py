@@ -2,8 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.service import actors
-from tests.service.actors import Device, component, ok, publish, version_body
+from tests.service.support import actors
+from tests.service.support.actors import Device, component, ok, publish, version_body
 
 DATA = b"weights of the collisions"
 
@@ -17,23 +17,23 @@ def statuses(answers):
     return {answer.status_code for answer in answers}
 
 
-def test_a_device_that_enrols_many_times_at_once_comes_in_once(live):
+def test_a_device_that_enrolls_many_times_at_once_comes_in_once(live):
     device = Device(live)
-    answers = together(device.enrol)
+    answers = together(device.enroll)
     assert statuses(answers) <= {201, 409}
     for answer in answers:
         if answer.status_code == 409:
             actors.refused(answer, 409, "conflict")
             assert answer.json()["retryable"]
-    assert ok(device.enrol())["status"] == "accepted"
-    assert actors.rows(live, "select uses from enrolment_tokens")[0]["uses"] == 1
+    assert ok(device.enroll())["status"] == "accepted"
+    assert actors.rows(live, "select uses from enrollment_tokens")[0]["uses"] == 1
 
 
-def test_an_enrolment_token_for_three_lets_three_in(live):
-    made = ok(live.call("POST", "/v1/admin/enrolment-tokens", {"name": "three", "max_uses": 3}))
+def test_an_enrollment_token_for_three_lets_three_in(live):
+    made = ok(live.call("POST", "/v1/admin/enrollment-tokens", {"name": "three", "max_uses": 3}))
     devices = [Device(live, f"d{n}") for n in range(9)]
     with ThreadPoolExecutor(9) as pool:
-        answers = list(pool.map(lambda device: device.enrol(made["token"]), devices))
+        answers = list(pool.map(lambda device: device.enroll(made["token"]), devices))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [401] * 6
 
 
@@ -42,7 +42,7 @@ def test_a_version_that_is_declared_and_submitted_many_times_at_once_is_one(live
     answers = together(lambda: actors.declare(live, body))
     assert statuses(answers) == {201}
     assert len({answer.json()["counter"] for answer in answers}) == 1
-    actors.bring(live, DATA)
+    actors.upload_file(live, DATA)
     assert statuses(together(lambda: actors.submit(live, "v1"))) == {200}
     assert len(actors.rows(live, "select 1 from jobs")) == 1
 
@@ -72,13 +72,13 @@ def test_a_rollout_is_started_once(live):
     answers = together(lambda: live.call("POST", "/v1/admin/rollouts/r/start", {}))
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
     kinds = [event["kind"] for event in actors.rollout(live, "r")["history"]]
-    assert kinds == ["created", "start"]
+    assert kinds == ["create", "start"]
 
 
 def test_a_halt_leaves_no_attempt_open_however_many_devices_ask_meanwhile(live):
     publish(live, "v1", DATA)
     actors.roll_out(live, "r", "v1")
-    devices = [actors.enrol(live, f"d{n}") for n in range(12)]
+    devices = [actors.enroll(live, f"d{n}") for n in range(12)]
     with ThreadPoolExecutor(13) as pool:
         polls = [pool.submit(device.poll) for device in devices]
         halt = pool.submit(live.call, "POST", "/v1/admin/rollouts/r/halt", {"reason": "seen enough"})

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.service import actors
-from tests.service.actors import act, cohort, ok, publish, refused, rollout, set_up_once, stage
+from tests.service.support import actors
+from tests.service.support.actors import act, cohort, ok, publish, refused, rollout, set_up_once, stage
 
 DOCUMENT = {
     "models": [{"name": "m", "description": "the phone's"}],
@@ -12,7 +12,7 @@ DOCUMENT = {
         {"name": "testers", "devices": ["d1", "d2"]},
     ],
     "templates": [{"name": "careful", "stages": [stage("beta", 10), stage("beta", 100)]}],
-    "webhooks": [{"name": "ops", "url": "https://hooks.example.com/x", "kinds": ["rollout.halt"]}],
+    "webhooks": [{"name": "ops", "url": "https://hooks.example.com/x", "event_types": ["rollout.halt"]}],
     "rollouts": [{"name": "r", "model": "m", "version": "v1", "template": "careful", "priority": 3}],
 }
 
@@ -39,7 +39,7 @@ def actions(outcome):
 def test_a_document_makes_everything_it_names_and_again_changes_nothing(ready):
     made = ok(put(ready, DOCUMENT))
     assert actions(made) == {
-        "models/m": "change",
+        "models/m": "update",
         "cohorts/cn": "create",
         "cohorts/beta": "create",
         "cohorts/testers": "create",
@@ -96,12 +96,12 @@ def test_a_change_is_shown_place_by_place(ready):
     assert found["rollouts/r"]["stages.0.percent"] == (10.0, 20.0)
     assert found["rollouts/r"]["priority"] == (3, 0)
     assert [s["cohort"] for s in rollout(ready, "r")["stages"]] == ["cn"]
-    assert [event["kind"] for event in rollout(ready, "r")["history"]] == ["created", "changed"]
+    assert [event["kind"] for event in rollout(ready, "r")["history"]] == ["create", "update"]
 
 
 def test_a_draft_of_an_older_release_that_means_the_same_is_unchanged(ready):
     ok(put(ready, DOCUMENT))
-    actors.write(ready, "update stages set hold = '{}'")
+    actors.write(ready, "update stages set advance_when = '{}'")
     assert set(actions(ok(put(ready, DOCUMENT))).values()) == {"unchanged"}
 
 
@@ -128,9 +128,9 @@ def test_a_draft_that_is_changed_keeps_the_devices_of_its_first_stage(ready):
         ("webhooks", {"name": "bad", "url": "http://10.0.0.1/"}, "invalid_webhook", "url"),
         (
             "webhooks",
-            {"name": "bad", "url": "https://a.example/", "kinds": ["x"]},
+            {"name": "bad", "url": "https://a.example/", "event_types": ["x"]},
             "invalid_webhook",
-            "kinds.0",
+            "event_types.0",
         ),
         (
             "rollouts",
@@ -161,7 +161,7 @@ def test_a_rollout_that_has_started_is_only_looked_at(ready):
     ok(act(ready, "r", "start"))
     outcome = ok(put(ready, {"rollouts": [DOCUMENT["rollouts"][0] | {"priority": 9}]}, prune="true"))
     (kept,) = outcome["changes"]
-    assert (kept["action"], kept["differences"][0]["path"]) == ("kept", "priority")
+    assert (kept["action"], kept["differences"][0]["path"]) == ("skipped", "priority")
     assert "running" in kept["reason"]
     assert rollout(ready, "r")["priority"] == 3
     assert ok(put(ready, DOCUMENT))["changes"][-1]["action"] == "unchanged"
@@ -180,8 +180,8 @@ def test_pruning_removes_what_is_not_named_as_far_as_nothing_needs_it(ready):
         "templates/careful": "delete",
         "webhooks/ops": "delete",
         "cohorts/old": "delete",
-        "cohorts/beta": "kept",
-        "cohorts/cn": "kept",
+        "cohorts/beta": "skipped",
+        "cohorts/cn": "skipped",
     }
     assert rollout(ready, "draft")["state"] == "cancelled"
     assert [c["name"] for c in get(ready)["cohorts"]] == ["beta", "cn", "testers"]

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.service import actors
-from tests.service.actors import Device, enrol, event_id, ok, publish, refused, roll_out, set_up_once
+from tests.service.support import actors
+from tests.service.support.actors import Device, enroll, event_id, ok, publish, refused, roll_out, set_up_once
 
 DATA = b"weights of the events"
 
@@ -19,7 +19,7 @@ def rolled_out(live):
 
 @pytest.fixture
 def device(rolled_out):
-    return enrol(rolled_out)
+    return enroll(rolled_out)
 
 
 def attempt_row(device, attempt_id):
@@ -76,7 +76,7 @@ def test_reports_on_what_is_over_are_kept_and_change_nothing(device):
 
 def test_reports_on_attempts_unknown_or_of_others_are_kept_and_change_nothing(device):
     attempt = device.poll()["attempt_id"]
-    other = enrol(device.live, "d2")
+    other = enroll(device.live, "d2")
     assert other.finish(attempt, "failed") == {"accepted": 1, "duplicates": 0}
     assert device.finish(str(uuid4()), "failed") == {"accepted": 1, "duplicates": 0}
     assert device.finish("no uuid", "failed") == {"accepted": 1, "duplicates": 0}
@@ -126,7 +126,7 @@ SENSELESS_REPORTS = [
 
 
 def test_a_report_that_makes_no_sense_is_refused_by_its_place(live):
-    device = enrol(live)
+    device = enroll(live)
     for change, field in SENSELESS_REPORTS:
         answer = device.post("/v1/model/events", [device.event(None, "failed") | change])
         refused(answer, 422, "invalid", field)
@@ -143,7 +143,7 @@ def test_a_report_that_makes_no_sense_is_refused_by_its_place(live):
     ],
 )
 def test_an_id_of_an_unbelievable_day_is_found_again_all_the_same(live, identifier):
-    device = enrol(live)
+    device = enroll(live)
     event = device.event(None, "metrics") | {"event_id": identifier}
     assert device.report(event)["accepted"] == 1
     assert device.report(event)["duplicates"] == 1
@@ -151,7 +151,7 @@ def test_an_id_of_an_unbelievable_day_is_found_again_all_the_same(live, identifi
 
 
 def test_events_lie_in_the_partition_of_their_ids_day(live):
-    device = enrol(live)
+    device = enroll(live)
     yesterday = event_id(time.time() - 86_400)
     device.report(device.event(None, "metrics") | {"event_id": yesterday}, device.event(None, "metrics"))
     query = "select tableoid::regclass::text as part, day from events order by day"
@@ -169,7 +169,7 @@ def test_a_flood_of_reports_of_many_devices_is_taken_in_whole(live):
     publish(live, "v1", DATA)
     roll_out(live, "r", "v1")
     for number in range(10):
-        one = enrol(live, f"d{number}")
+        one = enroll(live, f"d{number}")
         one.finish(one.poll()["attempt_id"], "committed" if number % 2 else "failed")
     found = actors.rollout(live, "r")["stages"][0]["outcomes"]
     assert (found["offered"], found["committed"], found["failed"]) == (10, 5, 5)

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 
 from sdk_contract.schemas import generate as schemas
 from sdk_contract.schemas.routes import ROUTES
-from tests.service import actors, fuzzing
+from tests.service.support import actors, fuzzing
 
 CHECKS = [
     not_a_server_error,
@@ -38,7 +38,10 @@ GROUPS = (
     "devices",
     "webhooks",
     "config",
-    "office",
+    "jobs",
+    "audit",
+    "tokens",
+    "trust",
 )
 
 
@@ -51,7 +54,7 @@ def rolled_out(live):
 
 @pytest.fixture
 def fleet(rolled_out):
-    return actors.enrol(rolled_out, "d1")
+    return actors.enroll(rolled_out, "d1")
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -99,7 +102,7 @@ def bombard(live, operation, headers):
     )
     @given(case=cases, known=st.booleans())
     def check(case, known):
-        fuzzing.note(f"{operation.method.upper()} {operation.path}")
+        fuzzing.count_mutation(f"{operation.method.upper()} {operation.path}")
         if known and case.path_parameters:
             case.path_parameters.update({k: v for k, v in KNOWN.items() if k in case.path_parameters})
         request = case.as_transport_kwargs(base_url="http://testserver", headers=headers)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sdk_contract.wire import proof_message
-from tests.service.actors import ok, refused
+from tests.service.support.actors import ok, refused
 
 
 @pytest.fixture
@@ -25,17 +25,17 @@ def point(private):
 
 
 def body(live, private, signer=None):
-    message = proof_message("phone-1", point(private), live.enrolment_token)
+    message = proof_message("phone-1", point(private), live.enrollment_token)
     r, s = decode_dss_signature((signer or private).sign(message, ec.ECDSA(hashes.SHA256())))
     return {
         "device_id": "phone-1",
         "public_key": base64.b64encode(point(private)).decode(),
         "proof": base64.b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).decode(),
-        "enrolment_token": live.enrolment_token,
+        "enrollment_token": live.enrollment_token,
     }
 
 
-def test_a_p256_device_enrols_and_renews_its_token_with_es256(live, private):
+def test_a_p256_device_enrolls_and_renews_its_token_with_es256(live, private):
     assert ok(live.client.post("/v1/device/enroll", json=body(live, private)))["status"] == "accepted"
     now = int(time.time())
     claims = {"iss": "phone-1", "sub": "phone-1", "aud": "graylag", "iat": now, "exp": now + 60}

@@ -2,8 +2,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.service import actors
-from tests.service.actors import cohort, ok, publish, refused, rollout, set_up_once, stage
+from tests.service.support import actors
+from tests.service.support.actors import cohort, ok, publish, refused, rollout, set_up_once, stage
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import pytest
 
-from service.domain.cohorts import bucket
-from service.domain.measures import MAX_NAMES
-from tests.service import actors
-from tests.service.actors import act, cohort, enrol, ok, publish, roll_out, set_up_once, stage
+from service.domain.gates.metrics import MAX_CUSTOM_METRICS
+from service.domain.targeting.buckets import bucket
+from tests.service.support import actors
+from tests.service.support.actors import act, cohort, enroll, ok, publish, roll_out, set_up_once, stage
 
 DATA = b"weights of the measurements"
 
@@ -17,14 +17,14 @@ def half(live):
     publish(live, "v1", DATA)
     publish(live, "v2", DATA + b"2")
     cohort(live)
-    roll_out(live, "r", "v2", stage(percent=50, hold={"reports": 1000}))
+    roll_out(live, "r", "v2", stage(percent=50, advance_when={"reports": 1000}))
 
 
 def device(live, *, inside, **attributes):
     """A device whom the hash lets in, or leaves out."""
     salt = actors.rows(live, "select salt from rollouts where name = 'r'")[0]["salt"]
     name = next(f"d{n}" for n in range(1000) if (bucket(salt, f"d{n}") < 5000) is inside)
-    return enrol(live, name, **attributes)
+    return enroll(live, name, **attributes)
 
 
 def measure(one, version="v1", attempt=None, model="m", **metrics):
@@ -32,9 +32,9 @@ def measure(one, version="v1", attempt=None, model="m", **metrics):
 
 
 def counted(live, rollout="r"):
-    """Rows of metric, arm, stratum and how many values."""
+    """Rows of metric, arm, device_class and how many values."""
     query = (
-        "select metric, arm, stratum, count from metric_totals join rollouts on rollouts.id = rollout_id "
+        "select metric, arm, device_class, count from metric_totals join rollouts on rollouts.id = rollout_id "
         "where name = :name order by 1, 2, 3"
     )
     return [tuple(row.values()) for row in actors.rows(live, query, name=rollout)]
@@ -42,17 +42,17 @@ def counted(live, rollout="r"):
 
 def shares(live):
     query = (
-        "select arm, bucket, sum(count) as n from metric_rollups where metric = '' group by 1, 2 order by 1"
+        "select arm, bucket, sum(count) as n from metric_histograms where metric = '' group by 1, 2 order by 1"
     )
     return [tuple(row.values()) for row in actors.rows(live, query)]
 
 
 def test_a_device_with_the_version_is_treated_and_one_that_was_left_out_is_control(half):
-    treated, control = device(half, inside=True), device(half, inside=False, soc="a")
-    attempt = treated.poll("v1", attributes={"soc": "b"})["attempt_id"]
-    treated.finish(attempt, "committed", metrics={"load_ms": 100})
+    treatment, control = device(half, inside=True), device(half, inside=False, soc="a")
+    attempt = treatment.poll("v1", attributes={"soc": "b"})["attempt_id"]
+    treatment.finish(attempt, "committed", metrics={"load_ms": 100})
     measure(control, load_ms=90)
-    assert counted(half) == [("load_ms", "control", "soc=a", 1), ("load_ms", "treated", "soc=b", 1)]
+    assert counted(half) == [("load_ms", "control", "soc=a", 1), ("load_ms", "treatment", "soc=b", 1)]
 
 
 def test_who_was_let_in_and_has_not_updated_is_in_neither_arm(half):
@@ -61,12 +61,12 @@ def test_who_was_let_in_and_has_not_updated_is_in_neither_arm(half):
 
 
 def test_what_a_device_says_after_its_attempt_still_counts_for_it(half):
-    treated = device(half, inside=True)
-    attempt = treated.poll("v1")["attempt_id"]
-    treated.finish(attempt, "committed")
-    measure(treated, "v2", attempt, quality=0.9)
-    measure(treated, "v2", load_ms=100)
-    assert counted(half) == [("load_ms", "treated", "", 1), ("quality", "treated", "", 1)]
+    treatment = device(half, inside=True)
+    attempt = treatment.poll("v1")["attempt_id"]
+    treatment.finish(attempt, "committed")
+    measure(treatment, "v2", attempt, quality=0.9)
+    measure(treatment, "v2", load_ms=100)
+    assert counted(half) == [("load_ms", "treatment", "", 1), ("quality", "treatment", "", 1)]
 
 
 def test_a_device_counts_once_however_often_it_reports(half):
@@ -90,17 +90,17 @@ def test_the_version_is_the_one_that_the_device_last_said_unless_the_report_says
 
 
 def test_a_report_of_another_version_than_the_attempts_is_not_the_attempts(half):
-    treated = device(half, inside=True)
-    attempt = treated.poll("v1")["attempt_id"]
-    measure(treated, "v1", attempt, load_ms=100)
+    treatment = device(half, inside=True)
+    attempt = treatment.poll("v1")["attempt_id"]
+    measure(treatment, "v1", attempt, load_ms=100)
     assert counted(half) == []
 
 
 def test_an_attempt_of_another_device_says_nothing(half):
-    treated, control = device(half, inside=True), device(half, inside=False)
-    attempt = treated.poll("v1")["attempt_id"]
+    treatment, control = device(half, inside=True), device(half, inside=False)
+    attempt = treatment.poll("v1")["attempt_id"]
     measure(control, "v2", attempt, load_ms=100)
-    assert counted(half) == [("load_ms", "treated", "", 1)]
+    assert counted(half) == [("load_ms", "treatment", "", 1)]
     query = "select stage, arm from metric_totals"
     assert len(actors.rows(half, query)) == 1
 
@@ -113,12 +113,12 @@ def test_values_that_cannot_be_are_kept_and_counted_nowhere(half):
 
 def test_names_of_the_app_are_counted_up_to_a_bound(half):
     control = device(half, inside=False)
-    for start in range(0, MAX_NAMES + 20, 20):
+    for start in range(0, MAX_CUSTOM_METRICS + 20, 20):
         measure(control, **{f"own_{number}": 1.0 for number in range(start, start + 20)})
-    assert len(counted(half)) == MAX_NAMES
-    assert len(actors.rows(half, "select 1 from metric_names")) == MAX_NAMES
+    assert len(counted(half)) == MAX_CUSTOM_METRICS
+    assert len(actors.rows(half, "select 1 from metric_names")) == MAX_CUSTOM_METRICS
     measure(control, load_ms=1.0)
-    assert len(counted(half)) == MAX_NAMES + 1
+    assert len(counted(half)) == MAX_CUSTOM_METRICS + 1
 
 
 def test_a_rollout_that_is_over_is_told_nothing_by_devices_without_it(half):
@@ -128,28 +128,28 @@ def test_a_rollout_that_is_over_is_told_nothing_by_devices_without_it(half):
 
 
 def test_devices_that_measure_are_counted_by_the_chance_that_they_had(half):
-    treated, control = device(half, inside=True), device(half, inside=False)
-    for one in (treated, control):
+    treatment, control = device(half, inside=True), device(half, inside=False)
+    for one in (treatment, control):
         for value in (1, 2):
             measure(one, load_ms=value, quality=1)
     assert shares(half) == [("in", 5000, 1), ("out", 5000, 1)]
 
 
 def test_the_report_at_the_end_of_an_attempt_is_left_out_of_the_ratio(half):
-    treated = device(half, inside=True)
-    treated.finish(treated.poll("v1")["attempt_id"], "committed", metrics={"load_ms": 100})
+    treatment = device(half, inside=True)
+    treatment.finish(treatment.poll("v1")["attempt_id"], "committed", metrics={"load_ms": 100})
     assert shares(half) == []
 
 
 def test_a_report_touches_the_rollouts_about_which_it_says_something(half):
-    brakes = actors.process(half).brakes
-    treated, control = device(half, inside=True), device(half, inside=False)
-    attempt = treated.poll("v1")["attempt_id"]
-    treated.finish(attempt, "downloading")
-    assert brakes._waiting == set()
+    trigger = actors.process(half).gate_trigger
+    treatment, control = device(half, inside=True), device(half, inside=False)
+    attempt = treatment.poll("v1")["attempt_id"]
+    treatment.finish(attempt, "downloading")
+    assert trigger._waiting == set()
     measure(control, load_ms=1)
     (found,) = actors.rows(half, "select id from rollouts")
-    assert brakes._waiting == {found["id"]}
-    brakes._waiting.clear()
-    treated.finish(attempt, "rolled_back")
-    assert brakes._waiting == {found["id"]}
+    assert trigger._waiting == {found["id"]}
+    trigger._waiting.clear()
+    treatment.finish(attempt, "rolled_back")
+    assert trigger._waiting == {found["id"]}

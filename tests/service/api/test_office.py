@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.service import actors
-from tests.service.actors import ok, publish, refused
+from tests.service.support import actors
+from tests.service.support.actors import ok, publish, refused
 
 
 @pytest.mark.parametrize("text", ["Bearer guess", "Basic YTpi", "Bearer", "x"])
@@ -50,7 +50,7 @@ def test_the_audit_log_is_a_chain_that_shows_every_change(live):
         "version.submit",
         "version.ready",
         "cohort.put",
-        "rollout.created",
+        "rollout.create",
         "rollout.start",
     ]
     assert [verb for verb in verbs if verb in wanted] == wanted
@@ -67,7 +67,7 @@ def test_the_audit_log_is_a_chain_that_shows_every_change(live):
 def test_a_dead_job_is_shown_and_given_another_round_with_what_hung_on_it(live):
     data = b"signed at the second try"
     ok(actors.declare(live, actors.version_body("v1", actors.component(data))))
-    actors.bring(live, data)
+    actors.upload_file(live, data)
     ok(actors.submit(live, "v1"))
     live.run_jobs(except_for="sign_version")
     actors.write(live, "update jobs set attempts = 2 where kind = 'sign_version'")

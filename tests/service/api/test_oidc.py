@@ -8,11 +8,11 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
-from service.operations import workloads
-from service.serving.provider_keys import ProviderKeys
-from tests.service.actors import ok, refused, rows, write
-from tests.service.proofs import P256, RSA, Publisher, jwk
-from tests.service.test_device_credentials import service_with
+from service.operations.platform import workload_identity
+from service.serving.auth.provider_keys import ProviderKeys
+from tests.service.serving.auth.test_credentials import service_with
+from tests.service.support.actors import ok, refused, rows, write
+from tests.service.support.device_requests import P256, RSA, KeyEndpoint, jwk
 
 ISSUER, AUDIENCE = "https://ci.example", "graylag-production"
 
@@ -28,7 +28,7 @@ def ci(live):
     }
     with service_with(live, **changes):
         provider = live.client.app.state.process.workloads
-        object.__setattr__(provider, "keys", ProviderKeys(Publisher(jwk(RSA, "r"))))
+        object.__setattr__(provider, "keys", ProviderKeys(KeyEndpoint(jwk(RSA, "r"))))
         yield live
 
 
@@ -139,4 +139,4 @@ def test_where_no_provider_is_set_up_there_is_nothing_to_exchange(live):
 
 
 def test_the_scope_is_the_smallest_that_can_upload():
-    assert workloads.SCOPE == "publisher"
+    assert workload_identity.SCOPE == "publisher"

@@ -8,8 +8,19 @@ from sdk_contract.documents import Manifest, PatchDescriptor, TrustBundle, paylo
 from sdk_contract.patch import apply_patch
 from sdk_contract.wire import MAX_BODY
 from service.tokens import AccessTokens
-from tests.service import actors
-from tests.service.actors import Device, act, enrol, nonce, ok, publish, refused, roll_out, set_up_once, stage
+from tests.service.support import actors
+from tests.service.support.actors import (
+    Device,
+    act,
+    enroll,
+    nonce,
+    ok,
+    publish,
+    refused,
+    roll_out,
+    set_up_once,
+    stage,
+)
 from tests.workers.delta.layouts.writers import safetensors
 
 OLD = safetensors({"w": ("I8", [20_000], bytes(range(250)) * 80)})
@@ -25,7 +36,7 @@ def v1(live):
 
 @pytest.fixture
 def device(live):
-    return enrol(live)
+    return enroll(live)
 
 
 def test_the_three_fields_of_the_simplest_client_are_enough(live, device):
@@ -59,9 +70,9 @@ def test_a_version_is_offered_whole_with_all_that_is_needed_to_check_it(live, v1
     envelope = json.dumps(answer["manifest"]["envelope"]).encode()
     assert payload_digest(envelope) == directive.manifest_sha256 == answer["manifest"]["sha256"]
     assert payload_digest(live.store.get(answer["manifest"]["url"]).content) == directive.manifest_sha256
-    manifest = Manifest.open(envelope, TrustBundle.open_first(live.trust).for_role("publisher"))
+    manifest = Manifest.from_envelope(envelope, TrustBundle.from_initial_envelope(live.trust).for_role("publisher"))
     part = manifest.variant(directive.variant).components[0]
-    way = answer["downloads"][0]["ways"][-1]
+    way = answer["downloads"][0]["options"][-1]
     assert (way["format"], way["sha256"], way["size"]) == ("full", part.sha256, part.size)
 
 
@@ -76,11 +87,11 @@ def test_a_patch_comes_first_and_gives_the_target_bytes(live, v1, device, tmp_pa
     publish(live, "v2", NEW)
     roll_out(live, "r", "v2")
     answer = device.poll("v1", accepts=["glp1", "full"])
-    patch, full = answer["downloads"][0]["ways"]
+    patch, full = answer["downloads"][0]["options"]
     assert (patch["format"], full["format"]) == ("glp1", "full")
     assert answer["download_url"] == patch["url"]
-    trust = TrustBundle.open_first(live.trust)
-    signed = PatchDescriptor.open(json.dumps(patch["descriptor"]).encode(), trust.for_role("patcher"))
+    trust = TrustBundle.from_initial_envelope(live.trust)
+    signed = PatchDescriptor.from_envelope(json.dumps(patch["descriptor"]).encode(), trust.for_role("patcher"))
     assert (signed.source.sha256, signed.target.sha256) == (actors.sha256(OLD), actors.sha256(NEW))
     (tmp_path / "old").write_bytes(OLD)
     (tmp_path / "patch").write_bytes(live.store.get(patch["url"]).content)
@@ -88,25 +99,25 @@ def test_a_patch_comes_first_and_gives_the_target_bytes(live, v1, device, tmp_pa
     index = bytes.fromhex(signed.index_sha256)
     apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "new", index_sha256=index)
     assert (tmp_path / "new").read_bytes() == NEW
-    simple = enrol(live, "d2").poll("v1")
-    assert [way["format"] for way in simple["downloads"][0]["ways"]] == ["full"]
+    simple = enroll(live, "d2").poll("v1")
+    assert [way["format"] for way in simple["downloads"][0]["options"]] == ["full"]
 
 
 def test_what_the_device_has_is_not_sent_again(live, device):
     files = [actors.component(OLD), actors.component(NEW, "vision")]
     ok(actors.declare(live, actors.version_body("v1", *files)))
-    actors.bring(live, OLD)
-    actors.bring(live, NEW)
+    actors.upload_file(live, OLD)
+    actors.upload_file(live, NEW)
     ok(actors.submit(live, "v1"))
     live.run_jobs()
     roll_out(live, "r", "v1")
     answer = device.poll(components={"backbone": actors.sha256(OLD)})
     backbone, vision = answer["downloads"]
-    assert (backbone["keep"], backbone["ways"], vision["keep"]) == (True, [], False)
-    assert answer["download_url"] == vision["ways"][0]["url"]
-    subset = enrol(live, "d2").poll(modules=["vision"])
+    assert (backbone["keep"], backbone["options"], vision["keep"]) == (True, [], False)
+    assert answer["download_url"] == vision["options"][0]["url"]
+    subset = enroll(live, "d2").poll(wanted_components=["vision"])
     assert [part["name"] for part in subset["downloads"]] == ["vision"]
-    both = enrol(live, "d3").poll()
+    both = enroll(live, "d3").poll()
     assert both["download_url"] == both["manifest"]["url"]
 
 
@@ -135,9 +146,9 @@ def test_after_three_failures_a_device_is_left_alone(live, v1, device):
     for state in ("failed", "rolled_back", "rejected"):
         device.finish(device.poll()["attempt_id"], state)
     answer = device.poll()
-    assert (answer["need_update"], answer["reason"]) == (False, "penalty")
+    assert (answer["need_update"], answer["reason"]) == (False, "too_many_failures")
     assert device.directive(answer).action == "none"
-    assert enrol(live, "d2").poll()["need_update"]
+    assert enroll(live, "d2").poll()["need_update"]
 
 
 def test_a_newer_rollout_replaces_an_open_attempt(live, v1, device):
@@ -157,7 +168,7 @@ def test_every_no_has_its_name(live, v1, device):
     assert device.poll("v1")["reason"] == "no_rollout"
     actors.cohort(live, "east", {"attr": "region", "eq": "east"})
     actors.cohort(live)
-    ok(actors.create_rollout(live, "r", "v2", stage("east"), stage("everyone", hold={"approval": True})))
+    ok(actors.create_rollout(live, "r", "v2", stage("east"), stage("everyone", advance_when={"approval": True})))
     actors.refresh(live)
     assert device.poll("v1")["reason"] == "no_rollout"
     ok(act(live, "r", "start"))
@@ -170,11 +181,11 @@ def test_every_no_has_its_name(live, v1, device):
     ok(act(live, "r", "resume"))
     ok(act(live, "r", "halt", "enough seen"))
     assert device.poll("v1", **east)["reason"] == "halted"
-    actors.write(live, "update models set killed = true")
+    actors.write(live, "update models set disabled = true")
     actors.refresh(live)
     killed = device.poll("v1")
-    assert (killed["reason"], killed["action"]) == ("killed", "hold")
-    assert device.directive(killed).action == "hold"
+    assert (killed["reason"], killed["action"]) == ("model_disabled", "pause")
+    assert device.directive(killed).action == "pause"
 
 
 def test_a_device_outside_the_cohort_or_ahead_of_the_rollout_is_told_so(live, v1, device):
@@ -189,7 +200,7 @@ def test_a_device_that_no_build_is_for_is_told_so(live, device):
     selector = {"attr": "ram_mb", "gte": 8192}
     body = {"label": "v1", "variants": [{"components": [actors.component(OLD)], "selector": selector}]}
     ok(actors.declare(live, body))
-    actors.bring(live, OLD)
+    actors.upload_file(live, OLD)
     ok(actors.submit(live, "v1"))
     live.run_jobs()
     roll_out(live, "r", "v1")
@@ -199,18 +210,18 @@ def test_a_device_that_no_build_is_for_is_told_so(live, device):
 
 def test_while_a_patch_is_being_built_devices_that_can_use_it_wait_for_a_bounded_time(live, v1, device):
     ok(actors.declare(live, actors.version_body("v2", actors.component(NEW))))
-    actors.bring(live, NEW)
+    actors.upload_file(live, NEW)
     ok(actors.submit(live, "v2"))
     live.run_jobs(except_for="build_patch")
     roll_out(live, "r", "v2")
     waiting = device.poll("v1", accepts=["glp1", "full"])
     assert (waiting["reason"], waiting["need_update"]) == ("patch_building", False)
     assert waiting["next_poll_s"] <= 66
-    assert enrol(live, "d2").poll("v1")["reason"] == "update"
+    assert enroll(live, "d2").poll("v1")["reason"] == "update"
     actors.write(live, "update patches set created_at = now() - interval '1 day'")
     actors.refresh(live)
     late = device.poll("v1", accepts=["glp1", "full"])
-    assert [way["format"] for way in late["downloads"][0]["ways"]] == ["full"]
+    assert [way["format"] for way in late["downloads"][0]["options"]] == ["full"]
 
 
 def test_an_operators_word_outranks_the_devices_own(live, v1, device):
@@ -249,7 +260,7 @@ def test_a_token_whose_device_is_not_here_gets_nothing_and_leaves_nothing(live, 
     refused(ghost.post("/v1/model/update", {"device_id": "ghost"}), 404, "unknown_device", "device_id")
     actors.flush(live)
     assert actors.rows(live, "select 1 from attempts union all select 1 from installations") == []
-    assert enrol(live).poll()["need_update"]
+    assert enroll(live).poll()["need_update"]
 
 
 def test_a_suspended_device_keeps_what_it_runs_and_gets_nothing_new(live, v1, device):

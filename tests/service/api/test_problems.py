@@ -8,7 +8,7 @@ import sdk_contract
 import service
 from service import errors
 from service.errors import ServiceError
-from service.operations import enrolments
+from service.operations.fleet import enrollment
 
 SERVICE = Path(service.__file__).parent
 FACING_DEVICES = (
@@ -28,7 +28,7 @@ FACING_DEVICES = (
     "tokens/providers.py",
     "tokens/reading.py",
 )
-ENROLMENT = {"enrol", "_ask_for_key", "_check_proof", "_use_token"}
+ENROLLMENT = {"enroll", "_request_key_change", "_check_proof", "_redeem_token"}
 OF_THE_FRAMEWORK = {(404, "not_found"), (405, "method_not_allowed")}
 
 
@@ -50,11 +50,11 @@ def refusals():
     names = set()
     for path in FACING_DEVICES:
         names |= names_called(ast.parse((SERVICE / path).read_text(encoding="utf-8")))
-    enrolment = ast.parse(Path(enrolments.__file__).read_text(encoding="utf-8"))
-    for node in enrolment.body:
-        if isinstance(node, ast.FunctionDef) and node.name in ENROLMENT:
+    tree = ast.parse(Path(enrollment.__file__).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name in ENROLLMENT:
             names |= names_called(node)
-    kinds = [vars(errors).get(name) or vars(enrolments).get(name) for name in names]
+    kinds = [vars(errors).get(name) or vars(enrollment).get(name) for name in names]
     return {
         (kind.status, kind.code)
         for kind in kinds

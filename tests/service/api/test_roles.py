@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from service.operations.access import SCOPES
-from tests.service.actors import refused
+from service.operations.platform.api_tokens import SCOPES
 from tests.service.api import roles_table
+from tests.service.support.actors import refused
 
 FILLED = {"{upload_id}": "0" * 32, "{job_id}": "0" * 32, "{delivery_id}": "1", "{number}": "1"}
 

@@ -6,8 +6,17 @@ import pytest
 
 from sdk_contract.documents import Manifest, TrustBundle
 from service.blobs import S3BlobStore
-from tests.service import actors
-from tests.service.actors import MIB, bring, component, declare, ok, refused, submit, version_body
+from tests.service.support import actors
+from tests.service.support.actors import (
+    MIB,
+    component,
+    declare,
+    ok,
+    refused,
+    submit,
+    upload_file,
+    version_body,
+)
 from tests.workers.delta.layouts.writers import safetensors
 
 WEIGHTS = safetensors({"w": ("I8", [4], b"abcd")})
@@ -18,7 +27,7 @@ def test_a_version_goes_from_declaration_to_ready_with_its_bytes_straight_to_the
     declared = ok(declare(live, version_body("v1", component(WEIGHTS), notes="first")))
     assert (declared["state"], declared["counter"]) == ("uploading", 1)
     assert declared["pending"] == [actors.sha256(WEIGHTS)]
-    bring(live, WEIGHTS)
+    upload_file(live, WEIGHTS)
     assert ok(submit(live, "v1"))["state"] == "ingesting"
     assert live.run_jobs() == [("ingest_version", "done"), ("sign_version", "done")]
     ready = actors.version(live, "v1")
@@ -31,8 +40,8 @@ def test_a_version_goes_from_declaration_to_ready_with_its_bytes_straight_to_the
 def test_the_manifest_verifies_with_the_trust_bundle_and_names_every_file(live):
     ready = actors.publish(live, "v1", WEIGHTS)
     envelope = ok(live.call("GET", "/v1/admin/models/m/versions/v1/manifest"))
-    trust = TrustBundle.open_first(live.trust)
-    manifest = Manifest.open(json.dumps(envelope).encode(), trust.for_role("publisher"))
+    trust = TrustBundle.from_initial_envelope(live.trust)
+    manifest = Manifest.from_envelope(json.dumps(envelope).encode(), trust.for_role("publisher"))
     assert (manifest.model, manifest.version, manifest.counter) == ("m", "v1", ready["counter"])
     assert [part.sha256 for part in manifest.variants[0].components] == [actors.sha256(WEIGHTS)]
 
@@ -45,7 +54,7 @@ def test_there_is_no_manifest_before_the_version_is_signed(live):
 def test_the_same_bytes_are_not_sent_twice(live):
     actors.publish(live, "v1", WEIGHTS)
     ok(declare(live, version_body("v2", component(WEIGHTS))))
-    assert bring(live, WEIGHTS) == 0
+    assert upload_file(live, WEIGHTS) == 0
     ok(submit(live, "v2"))
     live.run_jobs()
     assert actors.version(live, "v2")["state"] == "ready"
@@ -212,7 +221,7 @@ def test_parts_outside_the_upload_have_no_url(live):
 
 def test_a_version_is_not_submitted_before_its_bytes_are_there(live):
     ok(declare(live, version_body("v1", component(WEIGHTS), component(OTHER, "vision"))))
-    bring(live, WEIGHTS)
+    upload_file(live, WEIGHTS)
     problem = refused(submit(live, "v1"), 409, "upload_incomplete", "components")
     assert problem["components"] == ["vision"]
     assert actors.version(live, "v1")["state"] == "uploading"
@@ -234,7 +243,7 @@ def test_an_upload_url_reaches_its_own_part_and_nothing_else(live):
         assert live.store.put(urlunsplit(forged), content=fresh).status_code == 403
     assert live.store.put(urlunsplit(url._replace(path=blob, query="")), content=fresh).status_code == 403
     assert process_size(live, actors.sha256(fresh)) is None
-    bring(live, fresh)
+    upload_file(live, fresh)
     assert not live.store.put(urlunsplit(url), content=OTHER).is_success
     ok(submit(live, "v1"))
     live.run_jobs()

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.webhooks import KINDS
-from service.operations import jobs
-from service.outgoing import DEADLINE_S
-from tests.service import actors
-from tests.service.actors import act, cohort, create_rollout, ok, publish, refused
-from tests.service.receiver import listening, verified
+from service.domain.platform.webhooks import EVENT_KINDS
+from service.operations.platform import jobs
+from service.webhook_sender import DEADLINE_S
+from tests.service.support import actors
+from tests.service.support.actors import act, cohort, create_rollout, ok, publish, refused
+from tests.service.support.webhook_receiver import listening, verified
 
 ROOT = Path(__file__).parents[3]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def settings(settings):
     """Receivers of tests listen on loopback."""
-    return settings.model_copy(update={"webhook_private": True})
+    return settings.model_copy(update={"webhook_allow_private": True})
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_what_happens_to_a_rollout_is_told_signed_and_in_full(live, receiver):
     ok(create_rollout(live, "r", "v1"))
     ok(act(live, "r", "start", "release 5.4"))
     deliver(live)
-    told = [verified(headers, body, secret)[1] for headers, body in receiver.got]
-    assert sorted(event["type"] for event in told) == ["rollout.created", "rollout.start"]
+    told = [verified(headers, body, secret)[1] for headers, body in receiver.received]
+    assert sorted(event["type"] for event in told) == ["rollout.create", "rollout.start"]
     (started,) = [event for event in told if event["type"] == "rollout.start"]
     assert started["data"] == {
         "rollout": "r",
@@ -73,12 +73,12 @@ def test_what_happens_to_a_rollout_is_told_signed_and_in_full(live, receiver):
 
 
 def test_each_hears_of_what_it_asked_for(live, receiver):
-    add(live, receiver, "halts", kinds=["rollout.halt"])
+    add(live, receiver, "halts", event_types=["rollout.halt"])
     add(live, receiver, "off", active=False)
     publish(live, "v1", b"weights of the halts")
     actors.roll_out(live, "r", "v1")
     ok(act(live, "r", "halt", "bad"))
-    assert [d["kind"] for d in deliveries(live, "halts")] == ["rollout.halt"]
+    assert [d["event_type"] for d in deliveries(live, "halts")] == ["rollout.halt"]
     assert deliveries(live, "off") == []
 
 
@@ -88,7 +88,7 @@ def test_what_did_not_happen_is_not_told(live, receiver):
     cohort(live)
     ok(create_rollout(live, "r", "v1"))
     refused(act(live, "r", "resume"), 409, "wrong_state")
-    assert [d["kind"] for d in deliveries(live)] == ["rollout.created"]
+    assert [d["event_type"] for d in deliveries(live)] == ["rollout.create"]
 
 
 def test_a_message_that_failed_comes_again_with_the_same_id(live, receiver):
@@ -97,13 +97,13 @@ def test_a_message_that_failed_comes_again_with_the_same_id(live, receiver):
     ok(call(live, "POST", "/ops/test"))
     assert deliver(live) == ["queued"]
     waiting = deliveries(live)[0]
-    assert (waiting["state"], waiting["attempts"]) == ("waiting", 1)
+    assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
     assert waiting["problem"] == {"code": "webhook_failed", "detail": "the other side answered 503"}
     receiver.status = 200
     assert deliver(live) == ["done"]
     done = deliveries(live)[0]
     assert (done["state"], done["attempts"], done["problem"]) == ("delivered", 2, None)
-    ids = {verified(headers, body, secret)[0] for headers, body in receiver.got}
+    ids = {verified(headers, body, secret)[0] for headers, body in receiver.received}
     assert ids == {done["message_id"]}
 
 
@@ -115,7 +115,7 @@ def test_a_message_is_tried_for_a_day_then_given_up_shown_and_sent_again_by_hand
     while deliver(live):
         tries += 1
     given_up = deliveries(live)[0]
-    assert (given_up["state"], given_up["attempts"], tries) == ("given_up", 11, 11)
+    assert (given_up["state"], given_up["attempts"], tries) == ("failed", 11, 11)
     refused(call(live, "POST", f"/ops/deliveries/{given_up['id'] + 1}/retry"), 404, "not_found", "delivery")
     receiver.status = 200
     ok(call(live, "POST", f"/ops/deliveries/{given_up['id']}/retry"))
@@ -125,7 +125,7 @@ def test_a_message_is_tried_for_a_day_then_given_up_shown_and_sent_again_by_hand
 
 
 def test_the_pauses_between_attempts_add_up_to_a_day():
-    hours = sum(pause.total_seconds() for pause in jobs.PATIENCE["deliver_webhook"]) / 3600
+    hours = sum(pause.total_seconds() for pause in jobs.BACKOFF_BY_KIND["deliver_webhook"]) / 3600
     assert 23 < hours < 25
     assert DEADLINE_S < 90 / 3, "a delivery ends well within the lease of its job"
 
@@ -135,7 +135,7 @@ def test_a_webhook_whose_other_side_is_gone_is_switched_off_and_says_so(live, re
     receiver.status = 410
     ok(call(live, "POST", "/ops/test"))
     assert deliver(live) == ["dead"]
-    assert deliveries(live)[0]["state"] == "given_up"
+    assert deliveries(live)[0]["state"] == "failed"
     shown = ok(call(live, "GET", "/ops"))
     assert not shown["active"]
     assert "410" in shown["problem"]
@@ -153,13 +153,13 @@ def test_a_secret_is_shown_once_and_replaced_without_a_gap(live, receiver):
     ok(call(live, "POST", "/ops/test"))
     deliver(live)
     for secret in (first, second):
-        verified(*receiver.got[0], secret)
+        verified(*receiver.received[0], secret)
     actors.write(live, "update webhooks set previous_until = now() - interval '1 second'")
     ok(call(live, "POST", "/ops/test"))
     deliver(live)
-    verified(*receiver.got[1], second)
+    verified(*receiver.received[1], second)
     with pytest.raises(AssertionError):
-        verified(*receiver.got[1], first)
+        verified(*receiver.received[1], first)
 
 
 def test_a_token_in_an_address_is_shown_to_those_who_may_change_it_only(live, receiver):
@@ -176,19 +176,19 @@ def test_a_webhook_that_is_removed_is_told_nothing_more(live, receiver):
     ok(call(live, "POST", "/ops/test"))
     ok(call(live, "DELETE", "/ops"))
     assert deliver(live) == ["done"]
-    assert receiver.got == []
+    assert receiver.received == []
     refused(call(live, "GET", "/ops"), 404, "not_found", "webhook")
 
 
 def test_an_address_inside_is_refused_where_it_is_not_meant(live):
-    with actors_settings(live, webhook_private=False):
+    with actors_settings(live, webhook_allow_private=False):
         for url in ("http://example.com/", "https://127.0.0.1/", "https://169.254.169.254/latest"):
             refused(call(live, "PUT", "/ops", {"url": url}), 422, "invalid_webhook", "url")
     refused(
-        call(live, "PUT", "/ops", {"url": "http://127.0.0.1/", "kinds": ["rollout.halted"]}),
+        call(live, "PUT", "/ops", {"url": "http://127.0.0.1/", "event_types": ["rollout.halted"]}),
         422,
         "invalid_webhook",
-        "kinds.0",
+        "event_types.0",
     )
     refused(call(live, "PUT", "/ops", {"url": "http://127.0.0.1/"}, "publisher"), 403, "forbidden")
 
@@ -216,13 +216,13 @@ def test_old_messages_are_forgotten_with_their_jobs_and_waiting_ones_are_not(liv
     ok(call(live, "POST", "/ops/test"))
     actors.write(live, "update webhook_deliveries set created_at = now() - interval '31 days'")
     live.run_ticks()
-    assert [d["state"] for d in deliveries(live)] == ["waiting"]
+    assert [d["state"] for d in deliveries(live)] == ["pending"]
     kinds = actors.rows(live, "select kind, state from jobs where kind = 'deliver_webhook'")
     assert [row["state"] for row in kinds] == ["queued"]
 
 
 def test_every_word_in_a_rollouts_history_is_one_that_a_webhook_can_ask_for():
-    """Literal words given to `note`; what `carry_out` notes are the verbs."""
+    """Literal words given to `note`; what `apply_transition` notes are the verbs."""
     found = set()
     for path in (ROOT / "service" / "operations").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -234,5 +234,5 @@ def test_every_word_in_a_rollouts_history_is_one_that_a_webhook_can_ask_for():
                 kind = node.args[2]
                 if isinstance(kind, ast.Constant):
                     found.add(f"rollout.{kind.value}")
-    assert "rollout.created" in found
-    assert found <= KINDS
+    assert "rollout.create" in found
+    assert found <= EVENT_KINDS

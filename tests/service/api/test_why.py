@@ -1,4 +1,4 @@
-from tests.service.actors import cohort, enrol, flush, ok, publish, refresh, refused, roll_out, stage
+from tests.service.support.actors import cohort, enroll, flush, ok, publish, refresh, refused, roll_out, stage
 
 DATA = b"weights of why"
 
@@ -8,7 +8,7 @@ def test_why_gives_the_reason_of_the_poll_and_the_way_there(live):
     cohort(live, "cn-east", {"attr": "region", "eq": "cn-east"})
     cohort(live, "all", {})
     roll_out(live, "r", "v1", stage("cn-east"), stage("all"))
-    device = enrol(live, "abroad", region="us-east")
+    device = enroll(live, "abroad", region="us-east")
     polled = device.poll(attributes={"region": "us-east"})
     flush(live)
     found = ok(live.call("GET", "/v1/admin/devices/abroad/why"))
@@ -23,19 +23,19 @@ def test_why_gives_the_reason_of_the_poll_and_the_way_there(live):
 def test_why_shows_what_the_gates_wait_for(live):
     publish(live, "v1", DATA)
     cohort(live, "all", {})
-    roll_out(live, "r", "v1", stage("all", percent=0.01, hold={"reports": 7}), stage("all"))
-    enrol(live, "waiting", soc="a1")
+    roll_out(live, "r", "v1", stage("all", percent=0.01, advance_when={"reports": 7}), stage("all"))
+    enroll(live, "waiting", soc="a1")
     live.run_ticks()
     gate = ok(live.call("GET", "/v1/admin/devices/waiting/why"))["rollouts"][0]["gate"]
-    assert (gate["outcome"], gate["reason"]) == ("hold", "0 of 7 reports")
-    assert (gate["stratum"], gate["held"]) == ("soc=a1", False)
+    assert (gate["decision"], gate["reason"]) == ("wait", "0 of 7 reports")
+    assert (gate["device_class"], gate["paused"]) == ("soc=a1", False)
 
 
 def test_an_operators_word_counts_in_why_as_in_the_poll(live):
     publish(live, "v1", DATA)
     cohort(live, "vip", {"attr": "user_group", "eq": "vip"})
     roll_out(live, "r", "v1", stage("vip"))
-    enrol(live, "chosen")
+    enroll(live, "chosen")
     ok(live.call("PUT", "/v1/admin/devices/chosen/attributes", {"attributes": {"user_group": "vip"}}))
     refresh(live)
     found = ok(live.call("GET", "/v1/admin/devices/chosen/why"))

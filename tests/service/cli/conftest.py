@@ -1,4 +1,4 @@
-"""The commands as a person types them, against the live service behind a real socket."""
+"""Runs commands against the live service over a real socket."""
 
 import json
 import socket
@@ -10,38 +10,38 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from service.cli.main import build
-from service.errors import Refusal
+from service.cli.main import build_app
+from service.errors import UserFacingError
 
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 @dataclass
 class Command:
-    """`graylag`, with a server and a token."""
+    """The `graylag` command with a server and API tokens."""
 
     live: object
     url: str
 
     def __call__(self, *words, scope="admin", status=0):
-        """Run one; what it said. `status` is the one that it has to end with."""
+        """Run a command and return its output, or its error message; require an exit status."""
         environment = {"GRAYLAG_URL": self.url, "GRAYLAG_TOKEN": self.live.tokens[scope], "COLUMNS": "200"}
         words = [str(word) for word in words]
-        done = CliRunner().invoke(build(words[0]), words, env=environment)
-        if isinstance(done.exception, Refusal):
+        done = CliRunner().invoke(build_app(words[0]), words, env=environment)
+        if isinstance(done.exception, UserFacingError):
             assert status == 1, done.exception
             return str(done.exception)
         assert done.exit_code == status, (done.output, done.exception)
         return done.output
 
     def json(self, *words, **more):
-        """The same, as a script asks for it."""
+        """Run a command with `--json` and return the parsed output."""
         return json.loads(self(*words, "--json", **more))
 
 
 @pytest.fixture
 def graylag(live):
-    """Admin routes need nothing of the loop that the process was made in, so another may serve them."""
+    """The command; admin routes do not depend on the event loop of the application, so another one serves them."""
     server = uvicorn.Server(
         uvicorn.Config(
             live.client.app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
@@ -51,10 +51,10 @@ def graylag(live):
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.02)
         yield Command(live, f"http://127.0.0.1:{listener.getsockname()[1]}")
         server.should_exit = True
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
     assert not thread.is_alive()

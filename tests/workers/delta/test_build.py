@@ -1,4 +1,4 @@
-"""Building and applying belong together: what is built is applied."""
+"""Patches are built, and applied to check them."""
 
 import io
 import json
@@ -15,11 +15,11 @@ from sdk_contract.patch import (
     NotReversible,
     TargetMismatch,
     apply_patch,
-    open_patch,
+    parse_index,
     reverse_patch,
 )
 from sdk_contract.patch.reverse import read_index
-from tests.sdk_contract.patch.memory import Memory
+from tests.sdk_contract.patch.memory_file import MemoryFile
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 
 
@@ -54,15 +54,15 @@ def pair() -> tuple[bytes, bytes]:
 
 def build(old: bytes, new: bytes, **options: object) -> tuple[BuiltPatch, bytes]:
     out = io.BytesIO()
-    built = build_patch(Memory(old), Memory(new), out, **options)
+    built = build_patch(MemoryFile(old), MemoryFile(new), out, **options)
     assert isinstance(built, BuiltPatch)
     assert built.patch_size == len(out.getvalue())
     return built, out.getvalue()
 
 
 def apply(old: bytes, patch: bytes, **options: object) -> bytes:
-    target = Memory()
-    applier = Applier(Memory(old), target, **options)
+    target = MemoryFile()
+    applier = Applier(MemoryFile(old), target, **options)
     applier.feed(patch)
     applier.finish()
     return bytes(target.data)
@@ -87,15 +87,15 @@ def test_identical_files_cost_less_than_a_kilobyte(pair):
 @pytest.mark.parametrize(
     ("old", "new"), [(b"", b""), (b"", b"x"), (b"x", b""), (b"x", b"y"), (b"ab", b"abc")]
 )
-def test_files_of_no_or_one_byte_work(old, new):
+def test_files_of_zero_or_one_byte_work(old, new):
     _, patch = build(old, new)
     assert apply(old, patch) == new
 
 
-def test_bytes_may_arrive_one_chunk_at_a_time_and_each_block_counts_when_it_is_whole(pair):
+def test_a_patch_is_applied_in_chunks_and_each_block_is_written_when_complete(pair):
     _, patch = build(*pair)
-    target = Memory()
-    applier = Applier(Memory(pair[0]), target)
+    target = MemoryFile()
+    applier = Applier(MemoryFile(pair[0]), target)
     done = [applier.feed(patch[at : at + 1000]) for at in range(0, len(patch), 1000)]
     applier.finish()
     assert bytes(target.data) == pair[1]
@@ -105,26 +105,26 @@ def test_bytes_may_arrive_one_chunk_at_a_time_and_each_block_counts_when_it_is_w
 
 def test_applying_resumes_at_any_block(pair):
     _, patch = build(*pair)
-    index = open_patch(patch)
+    index = parse_index(patch)
     for block in range(len(index.records) + 1):
-        target = Memory(pair[1][: index.target_offset(block)])
-        applier = Applier(Memory(pair[0]), target, index=index, start_block=block)
-        assert applier.wanted == index.payload_offset(block)
-        applier.feed(patch[applier.wanted :])
+        target = MemoryFile(pair[1][: index.target_offset(block)])
+        applier = Applier(MemoryFile(pair[0]), target, index=index, start_block=block)
+        assert applier.next_offset == index.payload_offset(block)
+        applier.feed(patch[applier.next_offset :])
         applier.finish()
         assert bytes(target.data) == pair[1]
 
 
-def test_a_resume_on_a_damaged_front_is_refused(pair):
+def test_resuming_on_a_corrupt_target_is_refused(pair):
     _, patch = build(*pair)
-    index = open_patch(patch)
+    index = parse_index(patch)
     front = bytearray(pair[1][: index.target_offset(1)])
     front[77] ^= 1
     with pytest.raises(TargetMismatch):
-        Applier(Memory(pair[0]), Memory(bytes(front)), index=index, start_block=1)
+        Applier(MemoryFile(pair[0]), MemoryFile(bytes(front)), index=index, start_block=1)
 
 
-def test_another_source_is_named_as_such(pair):
+def test_a_wrong_source_is_refused_as_base_mismatch(pair):
     _, patch = build(*pair)
     other = bytearray(pair[0])
     other[len(other) // 2] ^= 0xFF
@@ -132,13 +132,13 @@ def test_another_source_is_named_as_such(pair):
         apply(bytes(other), patch)
 
 
-def test_an_index_other_than_the_signed_one_is_refused(pair):
+def test_an_index_with_another_digest_is_refused(pair):
     _, patch = build(*pair)
     with pytest.raises(IndexMismatch):
         apply(pair[0], patch, index_sha256=bytes(32))
 
 
-def test_a_target_file_appears_only_when_it_is_right(pair, tmp_path: Path):
+def test_the_target_file_appears_only_after_verification(pair, tmp_path: Path):
     _, patch = build(*pair)
     (tmp_path / "old").write_bytes(pair[0])
     (tmp_path / "patch").write_bytes(patch)
@@ -161,7 +161,7 @@ def test_a_reversible_patch_takes_the_new_file_back_to_the_old_one(pair, tmp_pat
     assert (tmp_path / "old").read_bytes() == pair[0]
 
 
-def test_a_patch_that_groups_by_the_old_value_says_that_it_is_not_reversible(pair, tmp_path: Path):
+def test_a_patch_that_groups_by_the_old_value_is_not_reversible(pair, tmp_path: Path):
     built, patch = build(*pair)
     assert not built.reversible
     (tmp_path / "new").write_bytes(pair[1])
@@ -171,7 +171,7 @@ def test_a_patch_that_groups_by_the_old_value_says_that_it_is_not_reversible(pai
     assert not (tmp_path / "old").exists()
 
 
-def test_source_digests_are_stated_only_for_who_asked_to_go_back(pair):
+def test_only_reversible_patches_have_source_digests(pair):
     for reversible in (True, False):
         _, patch = build(*pair, reversible=reversible)
         records = read_index(io.BytesIO(patch)).records
@@ -186,13 +186,13 @@ def test_a_patch_that_drops_source_bytes_is_not_reversible():
     assert not build(old, new, reversible=True)[0].reversible
 
 
-def test_unrelated_weights_are_refused_as_not_worth_it():
+def test_unrelated_weights_are_not_worth_it():
     rng = np.random.default_rng(9)
     old, new = (
         safetensors({"w": ("I8", rng.integers(-128, 128, 1 << 20).astype(np.int8))}) for _ in range(2)
     )
     out = io.BytesIO()
-    answer = build_patch(Memory(old), Memory(new), out)
+    answer = build_patch(MemoryFile(old), MemoryFile(new), out)
     assert isinstance(answer, NotWorthIt)
-    assert answer.predicted_size > 0.8 * answer.full_size
+    assert answer.patch_size > 0.8 * answer.full_size
     assert not out.getvalue()

@@ -1,4 +1,4 @@
-"""Any two files: what is built from them is applied to them, and costs what it should."""
+"""Properties that hold for the patch between any two files."""
 
 import io
 import json
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdk_contract.patch import Applier, PatchError
-from tests.sdk_contract.patch.memory import Memory
-from workers.delta.bsdiff40 import export_bsdiff40
+from tests.sdk_contract.patch.memory_file import MemoryFile
+from workers.delta.bsdiff40_export import export_bsdiff40
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 
 WIDTHS = {
@@ -32,7 +32,7 @@ Tensors = dict[str, tuple[str, np.ndarray]]
 
 
 def saved(tensors: Tensors, metadata: str = "") -> bytes:
-    """A safetensors file; arrays are rows of bytes."""
+    """Return a safetensors file; arrays are rows of bytes."""
     header, blobs, at = {}, [], 0
     for name, (dtype, array) in tensors.items():
         raw = array.tobytes()
@@ -49,7 +49,7 @@ def saved(tensors: Tensors, metadata: str = "") -> bytes:
 
 def build(old: bytes, new: bytes, **options: object) -> bytes | None:
     out = io.BytesIO()
-    answer = build_patch(Memory(old), Memory(new), out, threads=1, **options)
+    answer = build_patch(MemoryFile(old), MemoryFile(new), out, threads=1, **options)
     if isinstance(answer, NotWorthIt):
         return None
     assert isinstance(answer, BuiltPatch)
@@ -57,8 +57,8 @@ def build(old: bytes, new: bytes, **options: object) -> bytes | None:
 
 
 def apply(old: bytes, patch: bytes) -> bytes:
-    target = Memory()
-    applier = Applier(Memory(old), target)
+    target = MemoryFile()
+    applier = Applier(MemoryFile(old), target)
     applier.feed(patch)
     applier.finish()
     return bytes(target.data)
@@ -91,7 +91,7 @@ def rows_edited(rng: np.random.Generator, edit: str, array: np.ndarray) -> np.nd
 
 
 def edited(rng: np.random.Generator, tensors: Tensors, edits: list[str]) -> Tensors:
-    """The tensors after some edits; each hits a random one."""
+    """Return the tensors after some edits, each of a random tensor."""
     new = dict(tensors)
     for edit in edits:
         name = list(new)[int(rng.integers(len(new)))]
@@ -134,22 +134,20 @@ SHAPES = st.tuples(
     st.sampled_from(["", "x", "y" * 300]),
     st.booleans(),
 )
-def test_any_map_of_tensors_after_any_edits_is_made_from_the_one_before(
-    shapes, edits, seed, metadata, reversible
-):
+def test_any_edited_tensors_are_restored_from_the_originals(shapes, edits, seed, metadata, reversible):
     rng = np.random.default_rng(seed)
     tensors = {f"t{i}": (dtype, weights(rng, dtype, *shape)) for i, (dtype, *shape) in enumerate(shapes)}
     old, new = saved(tensors), saved(edited(rng, tensors, edits), metadata)
     patch = build(old, new, reversible=reversible)
     assert patch is None or apply(old, patch) == new
     out = io.BytesIO()
-    export_bsdiff40(Memory(old), Memory(new), out)
+    export_bsdiff40(MemoryFile(old), MemoryFile(new), out)
     assert bsdiff4.patch(old, out.getvalue()) == new
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=400), st.binary(max_size=400))
-def test_any_bytes_are_made_from_any_bytes(old, new):
+def test_any_bytes_are_restored_from_any_bytes(old, new):
     patch = build(old, new)
     assert patch is not None
     assert apply(old, patch) == new
@@ -166,7 +164,7 @@ def plain() -> Tensors:
 @pytest.mark.parametrize(
     "edit", ["rename all", "reorder", "header grows", "insert rows", "append rows", "remove rows", "drop"]
 )
-def test_what_only_moved_costs_next_to_nothing(plain, edit):
+def test_moved_data_costs_almost_nothing(plain, edit):
     rng = np.random.default_rng(4)
     new, metadata = dict(plain), ""
     dtype, table = plain["emb.weight"]
@@ -205,7 +203,7 @@ def test_a_tokenizer_with_twenty_changed_lines_costs_at_most_a_kilobyte_more_tha
     assert len(patch) <= len(bsdiff4.diff(old, new)) + 1024
 
 
-def test_two_codes_a_byte_are_seen_in_a_tensor_that_only_says_u8():
+def test_packed_nibbles_in_a_u8_tensor_are_detected():
     rng = np.random.default_rng(8)
     codes = rng.normal(8, 2, (500, 1000)).clip(0, 15).astype(np.uint8)
     moved = (codes + (rng.random(codes.shape) < 0.3)).clip(0, 15).astype(np.uint8)
@@ -218,7 +216,7 @@ def test_two_codes_a_byte_are_seen_in_a_tensor_that_only_says_u8():
     assert len(patch) < 1.05 * entropy
 
 
-def test_mutated_patches_end_in_a_named_error_or_the_right_file(plain):
+def test_corrupted_patches_give_an_error_or_the_right_file(plain):
     rng = np.random.default_rng(10)
     new = {
         name: (dtype, (array + (rng.random(array.shape) < 0.05)).astype(np.uint8))

@@ -8,17 +8,26 @@ import zipfile
 
 import pytest
 
-from service.blobs import StoreError
-from tests.service import actors
-from tests.service.actors import bring, component, declare, ok, publish, submit, version, version_body
+from service.blobs import BlobStoreError
+from tests.service.support import actors
+from tests.service.support.actors import (
+    component,
+    declare,
+    ok,
+    publish,
+    submit,
+    upload_file,
+    version,
+    version_body,
+)
 from tests.workers.delta.layouts.writers import gguf_header, safetensors, safetensors_header
-from workers.tasks import bells
+from workers.tasks import dispatch
 
 
 def ingest(live, data, *, label="v1", instead=None):
-    """Bring a version of one file to its end; `instead` brings other bytes of the same length."""
+    """Upload and ingest a version of one file; `instead` uploads other bytes of the same length."""
     ok(declare(live, version_body(label, component(data))))
-    bring(live, data, instead=instead)
+    upload_file(live, data, instead=instead)
     ok(submit(live, label))
     jobs = live.run_jobs()
     return version(live, label), jobs
@@ -29,11 +38,11 @@ def stored(live, data):
 
 
 def fresh():
-    """Bytes that no other test has brought to the shared store."""
+    """A file that no other test has uploaded to the shared store."""
     return safetensors({"w": ("I8", [16], secrets.token_bytes(16))})
 
 
-def test_bytes_that_are_not_those_declared_are_rejected_and_can_be_brought_again(live):
+def test_a_file_with_a_wrong_digest_is_rejected_and_can_be_uploaded_again(live):
     data = fresh()
     found, jobs = ingest(live, data, instead=data[:-1] + b"\0")
     assert jobs == [("ingest_version", "dead")]
@@ -46,7 +55,7 @@ def test_bytes_that_are_not_those_declared_are_rejected_and_can_be_brought_again
     assert stored(live, data) == len(data)
 
 
-def test_bytes_of_another_length_than_declared_are_rejected_and_can_be_declared_right(live):
+def test_a_file_with_a_wrong_size_is_rejected_and_can_be_declared_again(live):
     data = fresh()
     ok(declare(live, version_body("v1", component(data, size=len(data) - 1))))
     upload = actors.start_upload(live, data)
@@ -83,7 +92,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_a_file_that_breaks_its_own_formats_rules_rejects_the_version(live, data):
+def test_a_file_that_violates_its_format_rejects_the_version(live, data):
     found, jobs = ingest(live, data)
     assert jobs == [("ingest_version", "dead")]
     assert (found["problem"]["code"], found["problem"]["field"]) == ("malformed_file", "backbone")
@@ -91,7 +100,7 @@ def test_a_file_that_breaks_its_own_formats_rules_rejects_the_version(live, data
 
 
 class Bomb:
-    """Unpickled, it would leave a mark."""
+    """Unpickling it would create a directory."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -100,7 +109,7 @@ class Bomb:
         return os.mkdir, (str(self.mark),)
 
 
-def test_a_pickle_that_would_run_code_is_never_run(live, tmp_path):
+def test_a_pickle_is_never_executed(live, tmp_path):
     mark = tmp_path / "mark"
     bomb = pickle.dumps(Bomb(mark))
     archive = io.BytesIO()
@@ -114,118 +123,118 @@ def test_a_pickle_that_would_run_code_is_never_run(live, tmp_path):
     assert not mark.exists()
 
 
-def test_a_file_of_no_known_format_is_taken_as_it_is(live):
+def test_a_file_of_unknown_format_is_accepted_as_opaque(live):
     found, _ = ingest(live, b"tokenizer: " + secrets.token_bytes(8))
     part = found["variants"][0]["components"][0]
     assert (found["state"], part["format"], part["contents"]["tensor_count"]) == ("ready", "opaque", 0)
 
 
-class Overtaken:
-    """An object store that lets something happen before the first look at an object."""
+class InterruptedStore:
+    """An object store that runs a callback before the first read of an object."""
 
-    def __init__(self, blobs, happen):
+    def __init__(self, blobs, interrupt):
         self._blobs = blobs
-        self._happen = happen
+        self._interrupt = interrupt
 
     def __getattr__(self, name):
         return getattr(self._blobs, name)
 
     def stream(self, key):
-        happen, self._happen = self._happen, lambda: None
-        happen()
+        interrupt, self._interrupt = self._interrupt, lambda: None
+        interrupt()
         return self._blobs.stream(key)
 
 
 def test_two_versions_with_the_same_new_file_are_both_ingested(live):
-    """The first one's worker moves the upload away under the second one's."""
+    """The worker of the first version removes the upload while the second one starts."""
     data = fresh()
     for label in ("v1", "v2"):
         ok(declare(live, version_body(label, component(data))))
-    bring(live, data)
+    upload_file(live, data)
     for label in ("v1", "v2"):
         ok(submit(live, label))
     first, second = (row["id"] for row in actors.rows(live, "select id from jobs order by created_at"))
     usual = live.worker
-    overtaken = Overtaken(usual.blobs, lambda: bells.run(usual, str(first)))
-    with live.worker_with(blobs=overtaken):
-        bells.run(live.worker, str(second))
+    interrupted = InterruptedStore(usual.blobs, lambda: dispatch.run_by_id(usual, str(first)))
+    with live.worker_with(blobs=interrupted):
+        dispatch.run_by_id(live.worker, str(second))
     live.run_jobs()
     assert [version(live, label)["state"] for label in ("v1", "v2")] == ["ready", "ready"]
 
 
-def test_a_worker_that_was_overtaken_does_not_throw_away_what_was_brought_since(live):
-    """It finds wrong bytes, but by then somebody else has found that, too, and they have been brought again."""
+def test_a_worker_that_lost_its_lease_does_not_delete_a_newer_upload(live):
+    """It reads wrong bytes, but another worker has rejected them already, and they were uploaded again."""
     data = fresh()
     ok(declare(live, version_body("v1", component(data))))
-    bring(live, data, instead=data[:-1] + b"\0")
+    upload_file(live, data, instead=data[:-1] + b"\0")
     ok(submit(live, "v1"))
     (job,) = (row["id"] for row in actors.rows(live, "select id from jobs"))
     usual = live.worker
 
     def overtake():
         actors.write(live, "update jobs set lease_until = now() - interval '1 second'")
-        bells.run(usual, str(job))
-        bring(live, data)
+        dispatch.run_by_id(usual, str(job))
+        upload_file(live, data)
         ok(submit(live, "v1"))
 
     wrong = data[:-1] + b"\0"
-    with live.worker_with(blobs=Remembering(usual.blobs, overtake, wrong)):
-        bells.run(live.worker, str(job))
+    with live.worker_with(blobs=StaleStore(usual.blobs, overtake, wrong)):
+        dispatch.run_by_id(live.worker, str(job))
     live.run_jobs()
     assert version(live, "v1")["state"] == "ready"
 
 
-class Remembering(Overtaken):
-    """One that shows the bytes as they were before that."""
+class StaleStore(InterruptedStore):
+    """An object store that still serves the bytes from before the callback."""
 
-    def __init__(self, blobs, happen, before):
-        super().__init__(blobs, happen)
+    def __init__(self, blobs, interrupt, before):
+        super().__init__(blobs, interrupt)
         self._before = before
 
     def stream(self, _key):
-        self._happen()
+        self._interrupt()
         yield self._before
 
 
-def test_one_bad_file_rejects_the_version_and_the_good_ones_are_not_sent_again(live):
+def test_one_bad_file_rejects_the_version_and_good_files_are_not_uploaded_again(live):
     good, bad = fresh(), fresh()
     ok(declare(live, version_body("v1", component(good), component(bad, "vision"))))
-    bring(live, good)
-    bring(live, bad, instead=bad[:-1] + b"\0")
+    upload_file(live, good)
+    upload_file(live, bad, instead=bad[:-1] + b"\0")
     ok(submit(live, "v1"))
     live.run_jobs()
     found = version(live, "v1")
     assert (found["problem"]["field"], found["pending"]) == ("vision", [actors.sha256(bad)])
-    assert bring(live, good) == 0
-    bring(live, bad)
+    assert upload_file(live, good) == 0
+    upload_file(live, bad)
     ok(submit(live, "v1"))
     live.run_jobs()
     assert version(live, "v1")["state"] == "ready"
 
 
-def test_a_rejected_label_may_be_used_for_other_content(live):
+def test_a_rejected_label_can_be_used_for_other_content(live):
     data = fresh()
     ingest(live, data, instead=data[:-1] + b"\0")
     assert publish(live, "v1", fresh())["state"] == "ready"
 
 
-def test_an_upload_that_is_gone_by_the_time_of_the_job_is_named(live):
+def test_a_missing_upload_rejects_the_version_and_names_the_component(live):
     data = fresh()
     ok(declare(live, version_body("v1", component(data))))
-    bring(live, data)
+    upload_file(live, data)
     ok(submit(live, "v1"))
     blobs = actors.process(live).blobs
     blobs.delete(actors.rows(live, "select key from uploads")[0]["key"])
     live.run_jobs()
     problem = version(live, "v1")["problem"]
     assert (problem["code"], problem["field"]) == ("upload_incomplete", "backbone")
-    bring(live, data)
+    upload_file(live, data)
     ok(submit(live, "v1"))
     live.run_jobs()
     assert version(live, "v1")["state"] == "ready"
 
 
-def test_what_is_shown_of_a_huge_index_is_bounded(live):
+def test_the_stored_summary_of_a_file_with_many_tensors_is_bounded(live):
     data = safetensors({f"t{n}": ("I8", [1], b"x") for n in range(500)})
     contents = ingest(live, data)[0]["variants"][0]["components"][0]["contents"]
     assert (contents["tensor_count"], len(contents["tensors"])) == (500, 200)
@@ -233,10 +242,10 @@ def test_what_is_shown_of_a_huge_index_is_bounded(live):
     assert len(json.dumps(contents)) < 50_000
 
 
-def test_the_staging_area_is_empty_when_all_is_done(live):
+def test_the_upload_is_deleted_after_ingest(live):
     data = fresh()
     ok(declare(live, version_body("v1", component(data))))
-    bring(live, data)
+    upload_file(live, data)
     key = actors.rows(live, "select key from uploads")[0]["key"]
     ok(submit(live, "v1"))
     live.run_jobs()
@@ -244,45 +253,45 @@ def test_the_staging_area_is_empty_when_all_is_done(live):
     assert actors.rows(live, "select 1 from uploads") == []
 
 
-class Forgetful:
-    """An object store that cannot copy, as SeaweedFS after a sender was cut off; it may lose bytes before a reading."""
+class StoreWithoutCopy:
+    """An object store whose copy fails, as SeaweedFS after an interrupted upload; the read of a given number fails too."""
 
-    def __init__(self, blobs, lose_before_reading=None):
+    def __init__(self, blobs, failing_read=None):
         self._blobs = blobs
-        self._lose_before_reading = lose_before_reading
-        self._readings = 0
+        self._failing_read = failing_read
+        self._reads = 0
 
     def __getattr__(self, name):
         return getattr(self._blobs, name)
 
     def copy(self, _source, _target):
-        raise StoreError("a part of the source is gone")
+        raise BlobStoreError("a part of the source is gone")
 
     def stream(self, key):
-        self._readings += 1
-        if self._readings == self._lose_before_reading:
-            raise StoreError("a part of the source is gone")
+        self._reads += 1
+        if self._reads == self._failing_read:
+            raise BlobStoreError("a part of the source is gone")
         return self._blobs.stream(key)
 
 
-def bring_to(live, blobs, data):
+def ingest_with(live, blobs, data):
     ok(declare(live, version_body("v1", component(data))))
-    bring(live, data)
+    upload_file(live, data)
     ok(submit(live, "v1"))
     with live.worker_with(blobs=blobs):
         live.run_jobs()
     return version(live, "v1")
 
 
-def test_what_the_store_cannot_copy_is_carried(live):
+def test_a_blob_that_the_store_cannot_copy_is_streamed(live):
     data = fresh()
-    found = bring_to(live, Forgetful(live.worker.blobs), data)
+    found = ingest_with(live, StoreWithoutCopy(live.worker.blobs), data)
     assert (found["state"], stored(live, data)) == ("ready", len(data))
 
 
-def test_what_the_store_has_lost_is_asked_for_again_at_once(live):
+def test_an_upload_that_the_store_lost_has_to_be_uploaded_again(live):
     data = fresh()
-    found = bring_to(live, Forgetful(live.worker.blobs, lose_before_reading=2), data)
+    found = ingest_with(live, StoreWithoutCopy(live.worker.blobs, failing_read=2), data)
     assert (found["state"], found["problem"]["code"]) == ("rejected", "upload_incomplete")
     assert (found["pending"], stored(live, data)) == ([actors.sha256(data)], None)
     assert ingest(live, data)[0]["state"] == "ready"

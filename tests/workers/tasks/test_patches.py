@@ -1,7 +1,7 @@
 import secrets
 
-from tests.service import actors
-from tests.service.actors import ok, publish
+from tests.service.support import actors
+from tests.service.support.actors import ok, publish
 from tests.workers.delta.layouts.writers import safetensors
 
 
@@ -16,7 +16,7 @@ def patches(live, label="v2"):
     return ok(live.call("GET", f"/v1/admin/models/m/versions/{label}/patches", scope="viewer"))
 
 
-def test_a_new_version_gets_a_patch_from_the_one_before(live):
+def test_a_new_version_gets_a_patch_from_the_previous_one(live):
     old, new = pair()
     publish(live, "v1", old)
     publish(live, "v2", new)
@@ -37,7 +37,7 @@ def test_a_patch_that_saves_too_little_is_not_kept(live):
     assert made["stats"]["full_size"] > 40_000
 
 
-def test_a_patch_that_cannot_be_built_leaves_the_full_file(live):
+def test_devices_get_the_full_file_when_the_patch_cannot_be_built(live):
     old, new = pair()
     publish(live, "v1", old)
     actors.process(live).blobs.delete(f"blobs/{actors.sha256(old)}")
@@ -51,11 +51,11 @@ def test_a_patch_that_cannot_be_built_leaves_the_full_file(live):
     (failed,) = patches(live)
     assert failed["state"] == "failed"
     actors.roll_out(live, "r", "v2")
-    answer = actors.enrol(live).poll("v1", accepts=["glp1", "full"])
-    assert [way["format"] for way in answer["downloads"][0]["ways"]] == ["full"]
+    answer = actors.enroll(live).poll("v1", accepts=["glp1", "full"])
+    assert [way["format"] for way in answer["downloads"][0]["options"]] == ["full"]
 
 
-def test_patches_are_asked_for_once_whoever_asks(live):
+def test_a_patch_is_requested_once_per_pair_of_files(live):
     old, new = pair()
     publish(live, "v1", old)
     publish(live, "v2", new)
@@ -64,11 +64,11 @@ def test_patches_are_asked_for_once_whoever_asks(live):
     assert len(keys) == 1
 
 
-def test_a_patch_job_that_died_leaves_the_full_file(live):
+def test_a_dead_patch_job_marks_the_patch_failed(live):
     old, new = pair()
     publish(live, "v1", old)
     ok(actors.declare(live, actors.version_body("v2", actors.component(new))))
-    actors.bring(live, new)
+    actors.upload_file(live, new)
     ok(actors.submit(live, "v2"))
     live.run_jobs(except_for="build_patch")
     actors.write(

@@ -1,6 +1,6 @@
-"""Where the tensors of a model file lie: one reader per format, none of which trusts the file."""
+"""Find the tensors in a model file. The readers never trust the file."""
 
+from workers.delta.layouts.detect import read_layout
 from workers.delta.layouts.layout import ExternalTensor, Layout, MalformedFile, RangeReader, Tensor
-from workers.delta.layouts.recognise import read_layout
 
 __all__ = ["ExternalTensor", "Layout", "MalformedFile", "RangeReader", "Tensor", "read_layout"]

@@ -1,4 +1,4 @@
-"""A chat server follows a rollout, and a roll-back, without a restart and without a wrong answer."""
+"""A chat server follows a rollout, and a roll-back, without a restart and without a wrong response."""
 
 import contextlib
 import sys
@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from sdk_contract.client.cli import main
+from sdk_contract.client.cli.main import main
 from sdk_contract.client.examples.chat_server import Server, call
 
 COMMAND = f"{sys.executable} -m sdk_contract.client.examples.chat_server"
@@ -40,13 +40,13 @@ def question(chat):
     return call(chat.server_port, "/v1/chat/completions", body)
 
 
-def test_the_answers_change_with_the_version_and_no_request_fails_meanwhile(server, enrol, chat):
+def test_responses_follow_the_version_and_no_request_fails_during_a_swap(server, enroll, chat):
     server.publish("v1", 1, {"backbone": table("duck")})
     server.publish("v2", 2, {"backbone": table("swan")})
     server.publish("v3", 3, {"backbone": bytes(65_536)})
-    directory = str(enrol()._store.directory)
+    directory = str(enroll()._store.directory)
     asked = [f"--on-activate={COMMAND} load --port {chat.server_port}"]
-    asked += [f"--health={COMMAND} ask --port {chat.server_port}", "--patience=0"]
+    asked += [f"--health-check={COMMAND} ask --port {chat.server_port}", "--health-timeout=0"]
     assert question(chat)[0] == 503
     server.target = "v1"
     assert main(["update", "--dir", directory, *asked]) == 0
@@ -55,11 +55,11 @@ def test_the_answers_change_with_the_version_and_no_request_fails_meanwhile(serv
 
     def talk():
         while not stop.is_set():
-            status, answer = question(chat)
-            text = answer["choices"][0]["message"]["content"] if status == 200 else None
-            heard.add(answer.get("model"))
-            if text != SAYS.get(answer.get("model"), "?"):
-                wrong.append(answer)
+            status, response = question(chat)
+            text = response["choices"][0]["message"]["content"] if status == 200 else None
+            heard.add(response.get("model"))
+            if text != SAYS.get(response.get("model"), "?"):
+                wrong.append(response)
 
     with contextlib.ExitStack() as stack:
         thread = threading.Thread(target=talk)
@@ -76,5 +76,5 @@ def test_the_answers_change_with_the_version_and_no_request_fails_meanwhile(serv
 
 
 @pytest.mark.parametrize("body", [{}, {"messages": []}, {"messages": 1}])
-def test_a_question_that_is_none_is_answered_as_such(chat, body):
+def test_an_invalid_chat_request_gets_status_400(chat, body):
     assert call(chat.server_port, "/v1/chat/completions", body)[0] == 400

@@ -1,4 +1,4 @@
-"""Small writers of model files for the tests: right by construction, and easy to break on purpose."""
+"""Small writers of model files for tests: valid by default, and easy to make malformed."""
 
 import json
 import struct
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Bytes:
-    """A file in memory that counts what is read of it."""
+    """A file in memory that counts the bytes and calls of reads."""
 
     raw: bytes
     taken: int = 0
@@ -28,7 +28,7 @@ class Bytes:
 
 @dataclass
 class Sparse:
-    """A huge file of which only the beginning is kept; the rest is zeros."""
+    """A huge file: only the beginning is stored, the rest is zeros."""
 
     head: bytes
     size: int
@@ -99,7 +99,7 @@ def varint(value):
 
 
 def field(number, value):
-    """One protocol-buffers field: an int as varint, bytes with their length."""
+    """Encode a protocol-buffers field: an int as varint, bytes with their length."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     return varint(number << 3 | 2) + varint(len(value)) + value
@@ -121,7 +121,7 @@ def onnx_model(*graph_fields):
 
 
 class FlatBuffer:
-    """Tables, vectors and strings in one bytearray, front to back; references are patched in afterwards."""
+    """Writes tables, vectors and strings front to back; references are filled in afterwards."""
 
     def __init__(self, identifier=b"TFL3"):
         self.raw = bytearray(4) + identifier
@@ -130,7 +130,7 @@ class FlatBuffer:
         self.raw += bytes(-len(self.raw) % alignment)
 
     def table(self, fields):
-        """Write `{slot: (format, value)}`; a `ref` is four bytes to be patched. Gives position and field places."""
+        """Write `{slot: (format, value)}`; a `ref` is four bytes to be filled in. Return table and field positions."""
         self.pad(8)
         sizes = {"ref": 4, "b": 1, "B": 1, "I": 4, "Q": 8, "i": 4}
         at, places, body = 4, {}, bytearray(4)
@@ -170,7 +170,7 @@ class FlatBuffer:
         return position
 
     def references(self, targets):
-        """Write a vector of references to tables that are written later by the callables."""
+        """Write a vector of references to tables that the callables write later."""
         position = self.bytes_vector_of(bytes(4 * len(targets)), len(targets))
         for number, write in enumerate(targets):
             self.point(position + 4 + 4 * number, write())
@@ -234,7 +234,7 @@ def torch_pickle(storages, prefix=b"\x80\x02"):
 
 
 def torch_zip(path, storages, program, byteorder=b"little", compression=0):
-    """Write a `.pt` with Python's own zipfile, records at multiples of 64 as PyTorch pads them."""
+    """Write a `.pt` with `zipfile`; entries start at multiples of 64, as in PyTorch."""
     with zipfile.ZipFile(path, "w") as archive:
         entries = {"m/data.pkl": program, "m/byteorder": byteorder}
         entries |= {f"m/data/{key}": raw for key, raw in storages.items()} | {"m/version": b"3\n"}

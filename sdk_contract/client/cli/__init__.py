@@ -1,0 +1,1 @@
+"""The `graylag-agent` command."""

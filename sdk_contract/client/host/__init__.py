@@ -1,0 +1,1 @@
+"""The host application's side: device conditions, and activators that load models."""

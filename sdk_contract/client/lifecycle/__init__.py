@@ -1,0 +1,1 @@
+"""The life of an update: states, staging, activation, commit and rollback."""

@@ -1,0 +1,1 @@
+"""Downloads: HTTP, byte ranges with retries, single components, and whole updates."""

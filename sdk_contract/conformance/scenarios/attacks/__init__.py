@@ -1,0 +1,1 @@
+"""Scenarios with a malicious server: what an SDK must refuse."""

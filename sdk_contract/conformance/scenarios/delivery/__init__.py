@@ -1,0 +1,1 @@
+"""Scenarios about downloads, patches, crashes and disks."""

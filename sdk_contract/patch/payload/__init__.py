@@ -1,0 +1,1 @@
+"""The payload of a coded block: its plan, fields, runs and element types."""

@@ -1,0 +1,1 @@
+"""`graylag bench`: benchmarks of the API."""

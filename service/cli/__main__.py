@@ -1,5 +1,0 @@
-"""`python -m service.cli` is `graylag`."""
-
-from service.cli.main import run
-
-run()

@@ -1,0 +1,1 @@
+"""Commands about keys, tokens, webhooks, the audit log and the configuration."""

@@ -1,0 +1,1 @@
+"""Commands that publish, inspect and revoke versions of models."""

@@ -1,0 +1,1 @@
+"""Commands that create, watch and control rollouts."""

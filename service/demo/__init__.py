@@ -1,0 +1,1 @@
+"""`graylag demo`: two versions of a model, a fleet of devices and a staged rollout, on real servers."""

@@ -1,0 +1,1 @@
+"""Gates: bounds on rates and metrics, and the evaluation of a stage against them."""

@@ -1,0 +1,1 @@
+"""Patches: which ones are built, missing or unused."""

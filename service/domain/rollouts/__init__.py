@@ -1,0 +1,1 @@
+"""Rollouts: life cycle, stages, policy, windows, pacing, forecasts."""

@@ -1,0 +1,1 @@
+"""Which devices are meant: rules, cohorts, buckets, device classes, version ranges."""

@@ -1,0 +1,1 @@
+"""The fleet: devices, enrollment and cohorts."""

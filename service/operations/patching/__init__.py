@@ -1,0 +1,1 @@
+"""Patches: planning, requests, and the life cycle from queued to retired."""

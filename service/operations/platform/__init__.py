@@ -1,0 +1,1 @@
+"""What the other operations need: jobs, audit log, webhooks, API tokens, trust bundles and idempotency keys."""

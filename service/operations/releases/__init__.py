@@ -1,0 +1,1 @@
+"""Releases: models, versions, uploads and manifests."""

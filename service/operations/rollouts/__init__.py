@@ -1,0 +1,1 @@
+"""Rollouts: drafts, approvals, starts, transitions, gates and rollbacks."""

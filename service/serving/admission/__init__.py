@@ -1,0 +1,1 @@
+"""Admission control: rate limits, and load shedding under overload."""

@@ -1,0 +1,1 @@
+"""Attempts: grant them to devices, within the bandwidth budget of each rollout."""

@@ -1,0 +1,1 @@
+"""Device authentication: access tokens, device keys, identity providers and HMAC; and replay protection."""

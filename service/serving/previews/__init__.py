@@ -1,0 +1,1 @@
+"""Previews of rollouts, and forecasts of when running rollouts complete."""

@@ -1,0 +1,1 @@
+"""The snapshot: everything that polls are decided from, in memory."""

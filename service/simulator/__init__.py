@@ -1,0 +1,1 @@
+"""`graylag simulate`: a fleet of virtual devices that poll and report."""

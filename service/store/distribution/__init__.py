@@ -1,0 +1,1 @@
+"""Rollouts, the attempts of devices to install a version, and what devices reported."""

@@ -1,0 +1,1 @@
+"""Devices, cohorts, and counts over the whole fleet."""

@@ -1,0 +1,1 @@
+"""Jobs, audit log, idempotency keys, tokens, webhooks and the serving epoch."""

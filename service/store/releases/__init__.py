@@ -1,0 +1,1 @@
+"""Models, versions, blobs, patches and trust bundles."""

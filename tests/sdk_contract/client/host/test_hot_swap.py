@@ -1,0 +1,215 @@
+"""A real runtime, ONNX Runtime, answers requests while versions change under it."""
+
+import contextlib
+import sys
+import threading
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from sdk_contract.client.errors import LoadFailed, SmokeFailed
+from sdk_contract.client.host.hot_swap import HotSwap, NothingLoaded
+from tests.sdk_contract.client.conftest import LONG
+
+WIDTH = 64
+
+
+def network(version: int) -> bytes:
+    """y = relu(x W) summed, times the version: every response tells which version made it."""
+    values = np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["h"]),
+            helper.make_node("Relu", ["h"], ["r"]),
+            helper.make_node("ReduceSum", ["r"], ["s"], keepdims=0),
+            helper.make_node("Mul", ["s", "version"], ["y"]),
+        ],
+        "demo",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+        [
+            numpy_helper.from_array(values, "w"),
+            numpy_helper.from_array(np.float32(version).reshape(()), "version"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model.SerializeToString()
+
+
+QUESTION = np.ones((1, WIDTH), dtype=np.float32)
+
+
+class Onnx:
+    """Loads a session and asks it one question."""
+
+    def __init__(self):
+        self.open = 0
+
+    def load(self, installed):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(installed.components["net"].read_bytes(), options)
+        self.open += 1
+        return [session]
+
+    def smoke_test(self, loaded):
+        response = ask(loaded)
+        if not response > 0:
+            raise ValueError(response)
+        return {"quality": 1.0}
+
+    def close(self, loaded):
+        loaded.clear()  # whoever still works with it fails loudly
+        self.open -= 1
+
+
+def ask(loaded):
+    return float(loaded[0].run(None, {"x": QUESTION})[0])
+
+
+UNIT = ask([onnxruntime.InferenceSession(network(1))])
+
+
+@pytest.fixture
+def agent(server, enroll):
+    for counter in (1, 2, 3):
+        server.publish(f"v{counter}", counter, {"net": network(counter)})
+    onnx.checker.check_model(onnx.load_from_string(network(1)))
+    return enroll("v1")
+
+
+def offer(server, version):
+    server.target, server.attempt = version, f"attempt-{version}-{time.monotonic_ns()}"
+
+
+def test_a_new_lease_has_the_new_version_and_an_old_lease_keeps_its_own(server, agent):
+    runtime = Onnx()
+    swap = HotSwap(runtime)
+    swap.start(agent.begin_start())
+    with swap.acquire() as old:
+        offer(server, "v2")
+        assert agent.update(activator=swap).status == "updated"
+        assert ask(old.model) == pytest.approx(UNIT)
+        with swap.acquire() as new:
+            assert new.installed.version == "v2"
+            assert ask(new.model) == pytest.approx(2 * UNIT)
+        assert runtime.open == 2
+    assert runtime.open == 1
+    swap.close()
+    assert runtime.open == 0
+
+
+def test_a_version_that_fails_its_smoke_test_never_serves_requests(server, agent):
+    swap = HotSwap(Onnx())
+    swap.start(agent.begin_start())
+    server.publish("v9", 9, {"net": network(-9)})
+    offer(server, "v9")
+    assert agent.update(activator=swap).code == "smoke_failed"
+    with swap.acquire() as lease:
+        assert ask(lease.model) == pytest.approx(UNIT)
+
+
+@pytest.mark.parametrize("mode", ["beside", "exclusive"])
+def test_the_old_version_keeps_serving_if_the_runtime_cannot_load_the_new_one(server, agent, mode):
+    runtime = Onnx()
+    swap = HotSwap(runtime, mode=mode)
+    swap.start(agent.begin_start())
+    server.publish("v9", 9, {"net": b"not a model"})
+    offer(server, "v9")
+    assert agent.update(activator=swap).code == "load_failed"
+    with swap.acquire() as lease:
+        assert ask(lease.model) == pytest.approx(UNIT)
+    assert runtime.open == 1
+
+
+def test_exclusive_mode_never_has_two_versions_in_memory(server, agent):
+    class OnlyOne(Onnx):
+        def load(self, installed):
+            assert self.open == 0
+            return super().load(installed)
+
+    swap = HotSwap(OnlyOne(), mode="exclusive")
+    swap.start(agent.begin_start())
+    offer(server, "v2")
+    assert agent.update(activator=swap).status == "updated"
+    with swap.acquire() as lease:
+        assert lease.installed.version == "v2"
+
+
+def test_exclusive_mode_fails_if_requests_on_the_old_version_do_not_end(agent):
+    swap = HotSwap(Onnx(), mode="exclusive", drain_timeout_s=0.05)
+    swap.start(agent.begin_start())
+    with swap.acquire() as lease, pytest.raises(LoadFailed):
+        swap.activate(lease.installed)
+    with swap.acquire() as lease:
+        assert lease.installed.version == "v1"
+
+
+def test_without_a_loaded_version_there_is_no_lease():
+    with pytest.raises(NothingLoaded), HotSwap(Onnx()).acquire():
+        pass
+
+
+def test_a_failed_smoke_test_closes_the_new_version(agent):
+    class Picky(Onnx):
+        def smoke_test(self, loaded):
+            raise ValueError("no")
+
+    runtime = Picky()
+    swap = HotSwap(runtime)
+    installed = agent.begin_start()
+    swap.start(installed)
+    with pytest.raises(SmokeFailed):
+        swap.activate(installed)
+    assert runtime.open == 1
+
+
+def test_ten_thousand_requests_during_twenty_swaps_each_see_one_complete_version(server, agent):
+    runtime = Onnx()
+    swap = HotSwap(runtime)
+    swap.start(agent.begin_start())
+    wrong, times = [], []
+    swapping, stop = threading.Event(), threading.Event()
+
+    def serve():
+        while not stop.is_set():
+            began, during = time.perf_counter(), swapping.is_set()
+            try:
+                with swap.acquire() as lease:
+                    response = ask(lease.model)
+                    if response != pytest.approx(UNIT * lease.installed.counter, rel=1e-4):
+                        wrong.append(response)
+            except Exception as error:  # noqa: BLE001  # every failure of a request counts
+                wrong.append(error)
+            times.append((during, time.perf_counter() - began))
+
+    with contextlib.ExitStack() as stack:
+        workers = [threading.Thread(target=serve) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        stack.callback(lambda: [worker.join() for worker in workers])
+        stack.callback(stop.set)
+        for number in range(20):
+            label = f"v{number % 2 + 2}"
+            server.action = "rollback" if number > 1 and number % 2 == 0 else "install"
+            offer(server, label)
+            swapping.set()
+            outcome = agent.update(activator=swap)
+            swapping.clear()
+            assert (outcome.status, outcome.version) == ("updated", label)
+            enough = 500 * (number + 1)
+            while len(times) < enough:
+                time.sleep(0.005)
+    assert wrong == []
+    assert len(times) >= 10_000
+    if LONG:  # a ratio of two tails means something only on a quiet machine
+        during, outside = ([took for flag, took in times if flag is side] for side in (True, False))
+        tails = float(np.percentile(during, 99)), float(np.percentile(outside, 99))
+        sys.stdout.write(f"p99 during swaps {tails[0] * 1000:.2f} ms, outside {tails[1] * 1000:.2f} ms\n")
+        assert tails[0] <= 3 * tails[1]
+    swap.close()
+    assert runtime.open == 0

@@ -1,0 +1,99 @@
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from sdk_contract.errors import Malformed
+from sdk_contract.validation import Validated, between, length, parse_object, pattern
+
+Word = Annotated[str, pattern(r"^[a-z]{1,8}$")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(Validated):
+    name: Word
+    size: Annotated[int, between(0, 99)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing(Validated):
+    kind: Literal["a", "b"]
+    parts: Annotated[list[Part], length(1, 3)]
+    by_name: dict[Word, Part] = field(default_factory=dict)
+    level: Annotated[int, between(1, 5)] = 1
+    note: Word | None = None
+    anything: Any = None
+
+
+GOOD = {"kind": "a", "parts": [{"name": "x", "size": 99}], "by_name": {"y": {"name": "y"}}, "anything": [1.5]}
+BAD = [
+    ("kind", "c"),
+    ("kind", 1),
+    ("kind", None),
+    ("parts", []),
+    ("parts", [{"name": "x"}] * 4),
+    ("parts", {"name": "x"}),
+    ("parts", [{"name": "x", "size": 100}]),
+    ("parts", [{"name": "x", "size": -1}]),
+    ("parts", [{"name": "x", "size": True}]),
+    ("parts", [{"name": "x", "size": 1.0}]),
+    ("parts", [{"name": "X"}]),
+    ("parts", [{"name": "x\n"}]),
+    ("parts", [{"name": "x", "more": 1}]),
+    ("parts", [{}]),
+    ("parts", ["x"]),
+    ("by_name", {"Y": {"name": "y"}}),
+    ("by_name", {"y": None}),
+    ("by_name", []),
+    ("level", 0),
+    ("level", 6),
+    ("level", "1"),
+    ("note", ""),
+    ("note", 1),
+]
+
+
+def test_an_object_becomes_what_its_annotations_say():
+    thing = parse_object(Thing, GOOD)
+    assert thing == Thing(
+        kind="a", parts=[Part(name="x", size=99)], by_name={"y": Part(name="y")}, anything=[1.5]
+    )
+    assert parse_object(Thing, thing) is thing
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_value_that_its_annotation_does_not_allow_is_malformed_and_says_where(name, value):
+    with pytest.raises(Malformed, match=f"^malformed: {name}"):
+        parse_object(Thing, GOOD | {name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_nor_can_it_be_built(name, value):
+    with pytest.raises(Malformed, match=f"^malformed: {name}"):
+        Thing(**GOOD | {name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_pydantic_reads_the_same_annotations_the_same_way(name, value):
+    strict = TypeAdapter(Thing)
+    assert strict.validate_python(GOOD) == parse_object(Thing, GOOD)
+    with pytest.raises((ValidationError, Malformed)):
+        strict.validate_python(GOOD | {name: value}, strict=True)
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 1, True])
+def test_what_is_no_object_is_malformed(value):
+    with pytest.raises(Malformed):
+        parse_object(Thing, value)
+
+
+@pytest.mark.parametrize("name", ["kind", "parts"])
+def test_a_field_without_a_default_has_to_be_there(name):
+    with pytest.raises(Malformed, match=f"{name}: missing"):
+        parse_object(Thing, {key: value for key, value in GOOD.items() if key != name})
+
+
+def test_a_field_that_nobody_knows_is_refused():
+    with pytest.raises(Malformed, match="surprise: unknown"):
+        parse_object(Thing, GOOD | {"surprise": 1})

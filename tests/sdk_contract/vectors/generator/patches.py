@@ -1,0 +1,262 @@
+"""Family `patch`: small patches of the real builder, and what can be wrong with them."""
+
+import hashlib
+import io
+
+import numpy as np
+
+from sdk_contract.patch.container import HEADER, PREAMBLE_SIZE, RECORD, Header, BlockOp, BlockRecord, pack_head
+from tests.sdk_contract.vectors.generator.case import case
+from tests.sdk_contract.vectors.generator.keys import b64, flip, sha
+from workers.delta.build import build_patch
+
+
+class Blob:
+    def __init__(self, data):
+        self.data, self.size = data, len(data)
+
+    def read(self, offset, length):
+        return self.data[offset : offset + length]
+
+
+def built(source, target):
+    out = io.BytesIO()
+    made = build_patch(Blob(source), Blob(target), out, threads=1)
+    return out.getvalue(), made.index_sha256.hex()
+
+
+def one(name, comment, source, patch, index, expect, attack=None):  # noqa: PLR0917 - the columns of a table
+    inputs = {"source": b64(source), "patch": b64(patch), "index_sha256": index}
+    verdict = expect if isinstance(expect, str) else {"sha256": sha(expect), "size": len(expect)}
+    return case(f"patch.{name}", comment, inputs, verdict, attack=attack)
+
+
+def weights(size=12_000, seed=1):
+    return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+
+
+def tensors(array, dtype, name="w"):
+    """A safetensors file of one tensor."""
+    raw = array.tobytes()
+    header = (
+        f'{{"{name}":{{"dtype":"{dtype}","shape":[{array.size}],"data_offsets":[0,{len(raw)}]}}}}'.encode()
+    )
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + raw
+
+
+def pairs():
+    rng = np.random.default_rng(7)
+    old = weights()
+    new = old.copy()
+    new[rng.choice(len(new), 400, replace=False)] += 1
+    yield "bytes-differ", "a few bytes of an opaque file", old.tobytes(), new.tobytes()
+    yield (
+        "int8",
+        "int8 values, some one off",
+        tensors(old.view(np.int8), "I8"),
+        tensors(new.view(np.int8), "I8"),
+    )
+    floats = rng.normal(0, 0.02, 6000).astype(np.float32)
+    tuned = (floats + rng.normal(0, 1e-5, 6000)).astype(np.float32)
+    yield "float32", "float32 values, all a little off", tensors(floats, "F32"), tensors(tuned, "F32")
+    halves, tuned_halves = floats.astype(np.float16), tuned.astype(np.float16)
+    yield "float16", "float16 values", tensors(halves, "F16"), tensors(tuned_halves, "F16")
+    brain, tuned_brain = (array.view(np.uint32) >> 16 for array in (floats, tuned))
+    yield (
+        "bfloat16",
+        "bfloat16 values",
+        tensors(brain.astype(np.uint16), "BF16"),
+        tensors(tuned_brain.astype(np.uint16), "BF16"),
+    )
+    yield "appended", "values appended", old.tobytes(), new.tobytes() + weights(500, 3).tobytes()
+    yield (
+        "inserted",
+        "values inserted",
+        old.tobytes(),
+        old[:5000].tobytes() + b"inserted" * 20 + old[5000:].tobytes(),
+    )
+    yield "shorter", "the end removed", old.tobytes(), old[:7000].tobytes()
+    yield "same", "the same bytes", old.tobytes(), old.tobytes()
+    yield "zeros", "half of it zeros", old.tobytes(), old[:6000].tobytes() + bytes(6000)
+
+
+def plain(source, *blocks, **changes):
+    """A patch of copy and zero blocks: [(op, size, source offset)]."""
+    digest, records = hashlib.sha256(), []
+    for op, size, offset in blocks:
+        copy = op is BlockOp.COPY
+        digest.update(source[offset : offset + size] if copy else bytes(size))
+        read = size if copy else 0
+        records.append(
+            BlockRecord(op, False, size, 0, offset, read, read, bytes(16), bytes(16), digest.digest()[:16])
+        )
+    fields = {
+        "reversible": False,
+        "source_size": len(source),
+        "target_size": sum(size for _, size, _ in blocks),
+        "source_sha256": hashlib.sha256(source).digest(),
+        "target_sha256": digest.digest(),
+        "payload_size": 0,
+        "block_count": len(records),
+        "block_limit": 1 << 20,
+        "working_set": 1 << 20,
+    }
+    head = pack_head(Header(**{**fields, **changes}), records)
+    return head, sha(head)
+
+
+def cases():
+    for name, comment, source, target in pairs():
+        patch, index = built(source, target)
+        yield one(name, comment, source, patch, index, target)
+    yield from broken()
+    yield from by_hand()
+
+
+def broken():
+    _, _, source, target = next(pairs())
+    patch, index = built(source, target)
+    head = PREAMBLE_SIZE + RECORD.size * HEADER.unpack_from(patch)[7]
+    yield one(
+        "source-changed",
+        "another base than the patch was made from",
+        bytes(len(source)),
+        patch,
+        index,
+        "base_mismatch",
+        "mix_and_match",
+    )
+    yield one(
+        "source-short", "a base that ends early", source[:100], patch, index, "base_missing", "mix_and_match"
+    )
+    yield one(
+        "payload-changed",
+        "one bit of a payload",
+        source,
+        flip(patch, head + 3),
+        index,
+        "patch_corrupt",
+        "malicious_mirror",
+    )
+    yield one(
+        "index-changed",
+        "one bit of the index",
+        source,
+        flip(patch, PREAMBLE_SIZE + 60),
+        index,
+        "index_mismatch",
+        "malicious_mirror",
+    )
+    yield one(
+        "target-digest-changed",
+        "one bit of the header's target digest",
+        source,
+        flip(patch, HEADER.size + 40),
+        index,
+        "index_mismatch",
+        "malicious_mirror",
+    )
+    yield one(
+        "other-index",
+        "a genuine patch that was not signed",
+        source,
+        patch,
+        sha(b"other"),
+        "index_mismatch",
+        "arbitrary_software",
+    )
+    yield one(
+        "magic-changed", "not a patch", source, flip(patch, 1), index, "patch_corrupt", "malicious_mirror"
+    )
+    yield one(
+        "text-mode",
+        "line ends changed on the option",
+        source,
+        patch.replace(b"\r\n", b"\n", 1),
+        index,
+        "patch_corrupt",
+        "malicious_mirror",
+    )
+    yield one(
+        "version-2",
+        "a later version",
+        source,
+        flip(patch, 9),
+        index,
+        "patch_unsupported",
+        "parser_differences",
+    )
+    yield one(
+        "unknown-flag",
+        "a flag that we do not know",
+        source,
+        flip(patch, 14),
+        index,
+        "patch_unsupported",
+        "parser_differences",
+    )
+    yield one(
+        "cut-in-header",
+        "cut after 100 bytes",
+        source,
+        patch[:100],
+        index,
+        "patch_truncated",
+        "malicious_mirror",
+    )
+    yield one(
+        "cut-in-index",
+        "cut in the index",
+        source,
+        patch[: head - 1],
+        index,
+        "patch_truncated",
+        "malicious_mirror",
+    )
+    yield one(
+        "cut-in-payload",
+        "cut in a payload",
+        source,
+        patch[: head + 20],
+        index,
+        "patch_truncated",
+        "malicious_mirror",
+    )
+    yield one("empty", "no bytes", source, b"", index, "patch_truncated", "malicious_mirror")
+
+
+def by_hand():
+    source = weights(4096, 5).tobytes()
+    good, index = plain(source, (BlockOp.COPY, 1000, 96), (BlockOp.ZERO, 24, 0), (BlockOp.COPY, 3000, 1096))
+    target = source[96:1096] + bytes(24) + source[1096:4096]
+    yield one("copy-and-zero", "the simplest patch that there is", source, good, index, target)
+    yield one(
+        "notes-behind", "bytes behind the last block are for people", source, good + b"notes", index, target
+    )
+    nothing, index = plain(source)
+    yield one("empty-target", "a target of no bytes", source, nothing, index, b"")
+    lies = {
+        "reads-behind-source": (plain(source, (BlockOp.COPY, 4097, 0)), "patch_corrupt"),
+        "starts-behind-source": (plain(source, (BlockOp.COPY, 1, 5000)), "patch_corrupt"),
+        "sum-too-large": (plain(source, (BlockOp.COPY, 10, 0), target_size=11), "patch_corrupt"),
+        "sum-too-small": (plain(source, (BlockOp.COPY, 10, 0), target_size=9), "patch_corrupt"),
+        "payloads-missing": (plain(source, (BlockOp.COPY, 10, 0), payload_size=1), "patch_corrupt"),
+        "empty-block": (plain(source, (BlockOp.ZERO, 0, 0)), "patch_corrupt"),
+        "huge-working-set": (plain(source, (BlockOp.COPY, 10, 0), working_set=0xFFFFFFFF), "patch_too_large"),
+        "huge-blocks": (plain(source, (BlockOp.COPY, 10, 0), block_limit=1 << 30), "patch_too_large"),
+        "huge-index": (plain(source, (BlockOp.COPY, 10, 0), block_count=0xFFFFFFFF), "patch_too_large"),
+        "reversible-lie": (plain(source, (BlockOp.COPY, 10, 0), reversible=True), "patch_corrupt"),
+        "last-block-elsewhere": (plain(source, (BlockOp.COPY, 10, 0), target_sha256=bytes(32)), "patch_corrupt"),
+    }
+    for name, ((patch, index), code) in lies.items():
+        attack = "endless_data" if name.startswith("huge") or "sum" in name else "arbitrary_software"
+        yield one(
+            f"signed-{name}",
+            f"a stolen patcher key: {name.replace('-', ' ')}",
+            source,
+            patch,
+            index,
+            code,
+            attack,
+        )

@@ -1,0 +1,249 @@
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service import database
+from service.blobs import blob_key
+from service.domain.patching.missing_patches import MIN_PATCHED_BYTES
+from service.operations.patching import planning
+from tests.databases import read_contents, write_contents
+from tests.service.support.actors import (
+    act,
+    cohort,
+    create_rollout,
+    enroll,
+    flush,
+    ok,
+    process,
+    publish,
+    refresh,
+    refused,
+    roll_out,
+    rows,
+    sha256,
+    write,
+)
+from workers.tasks import scheduled
+
+SIZE = MIN_PATCHED_BYTES
+
+
+def weights(number):
+    """A file, just large enough to be waited for, that differs from the others in a few places."""
+    data = bytearray(BASE)
+    data[number * 1000 : number * 1000 + 100] = bytes([number + 1]) * 100
+    return bytes(data)
+
+
+BASE = os.urandom(SIZE)
+FORMS = ["glp1", "full"]
+
+
+def plan(live, label, model="m"):
+    return ok(live.call("GET", f"/v1/admin/models/{model}/versions/{label}/patches/plan", scope="viewer"))
+
+
+def states(live):
+    found = rows(live, "select source_sha256, target_sha256, state from patches order by id")
+    return [(row["source_sha256"], row["target_sha256"], row["state"]) for row in found]
+
+
+def ask_for_more(live):
+    live.client.portal.call(process(live).poll_service._patch_demand.__self__.flush)
+    scheduled.plan_patches(live.worker)
+    refresh(live)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """What lies in the database and the store once the six versions are out."""
+    return {}
+
+
+@pytest.fixture
+def released(live, kept):
+    """Six versions, v6 on offer to all; eager patches to it lead from v3, v4 and v5 only."""
+    url, store = live.settings.database_url, live.worker.blobs
+    if not kept:
+        for number in range(1, 7):
+            publish(live, f"v{number}", weights(number))
+        roll_out(live, "r", "v6")
+        patches = rows(live, "select sha256, size from patches")
+        kept["patches"] = {
+            blob_key(made["sha256"]): store.read(blob_key(made["sha256"]), 0, made["size"])
+            for made in patches
+        }
+        kept["database"] = read_contents(url)
+    else:
+        write_contents(url, kept["database"])
+        for key, patch in kept["patches"].items():
+            store.put(key, patch)
+        refresh(live)
+    return live
+
+
+def test_a_poll_that_misses_a_patch_asks_for_it_waits_and_gets_it(released):
+    device = enroll(released, "d1")
+    answer = device.poll("v1", accepts=FORMS)
+    assert (answer["reason"], answer["need_update"]) == ("patch_building", False)
+    assert answer["next_poll_s"] < 600
+    assert device.poll("v1", accepts=FORMS)["reason"] == "patch_building"
+    ask_for_more(released)
+    assert states(released)[-1] == (sha256(weights(1)), sha256(weights(6)), "queued")
+    assert device.poll("v1", accepts=FORMS)["reason"] == "patch_building"
+    released.run_jobs()
+    refresh(released)
+    answer = device.poll("v1", accepts=FORMS)
+    assert [way["format"] for way in answer["downloads"][0]["options"]] == FORMS
+    assert len(states(released)) == len(set(states(released)))
+
+
+def test_why_knows_of_the_wait_for_a_patch_that_nobody_makes_yet(released):
+    device = enroll(released, "d1")
+    polled = device.poll("v1", accepts=FORMS)
+    flush(released)
+    found = ok(released.call("GET", "/v1/admin/devices/d1/why"))
+    assert found["reason"] == found["rollouts"][0]["reason"] == polled["reason"] == "patch_building"
+    assert (found["action"], found["version"]) == ("none", None)
+
+
+def test_a_device_that_cannot_apply_patches_neither_asks_nor_waits(released):
+    assert enroll(released, "d1").poll("v1")["need_update"]
+    ask_for_more(released)
+    assert sha256(weights(1)) not in {
+        source for source, target, _ in states(released) if target == sha256(weights(6))
+    }
+
+
+def test_a_digest_that_a_device_makes_up_asks_for_nothing(released):
+    answer = enroll(released, "d1").poll("v1", accepts=FORMS, components={"backbone": "0" * 64})
+    assert answer["need_update"]
+    ask_for_more(released)
+    assert rows(released, "select * from patch_requests") == []
+
+
+def test_a_patch_that_is_not_worth_it_is_waited_for_once_and_by_nobody_afterwards(live):
+    for label, size in (("v1", SIZE), ("v2", 1000), ("v3", 1000), ("v4", 1000), ("v5", SIZE)):
+        publish(live, label, os.urandom(size))
+    roll_out(live, "r", "v5")
+    device, other = enroll(live, "d1"), enroll(live, "d2")
+    assert device.poll("v1", accepts=FORMS)["reason"] == "patch_building"
+    ask_for_more(live)
+    live.run_jobs()
+    refresh(live)
+    assert states(live)[-1][2] == "not_worth_it"
+    assert device.poll("v1", accepts=FORMS)["need_update"]
+    assert other.poll("v1", accepts=FORMS)["need_update"]
+
+
+def test_the_plan_says_of_each_pair_what_it_is_worth_and_why_it_is_made_or_not(released):
+    for number in range(10):
+        enroll(released, f"d{number}").poll("v2")
+    flush(released)
+    found = plan(released, "v6")
+    by_base = {entry["source_versions"][0]: entry for entry in found}
+    assert found[0]["source_versions"] == ["v2"]
+    assert (by_base["v2"]["devices"], by_base["v2"]["reason"], by_base["v2"]["estimated"]) == (
+        10,
+        "many_devices",
+        True,
+    )
+    assert (by_base["v5"]["state"], by_base["v5"]["reason"]) == ("ready", "built")
+    assert by_base["v1"]["reason"] == "no_devices"
+    assert by_base["v2"]["saved_bytes"] == 10 * (SIZE - by_base["v2"]["patch_size"])
+    scheduled.plan_patches(released.worker)
+    released.run_jobs()
+    assert {entry["source_versions"][0]: entry["reason"] for entry in plan(released, "v6")}["v2"] == "built"
+    refused(released.call("GET", "/v1/admin/models/m/versions/v9/patches/plan"), 404, "not_found", "version")
+
+
+def test_a_plan_that_changes_nothing_moves_nothing(released):
+    scheduled.plan_patches(released.worker)
+    before = rows(released, "select value from serving_epoch")
+    scheduled.plan_patches(released.worker)
+    assert rows(released, "select value from serving_epoch") == before
+
+
+def test_at_most_so_many_patches_lead_to_a_version(released):
+    for number in range(1, 3):
+        enroll(released, f"d{number}").poll(f"v{number}")
+    flush(released)
+    with released.worker_with(settings=released.settings.model_copy(update={"max_patches_per_version": 4})):
+        scheduled.plan_patches(released.worker)
+    assert sum(target == sha256(weights(6)) for _, target, _ in states(released)) == 4
+
+
+def age(live, **interval):
+    write(live, "update patches set finished_at = finished_at - make_interval(days => :days)", **interval)
+
+
+def retired(live):
+    return {(source, target) for source, target, state in states(live) if state == "retired"}
+
+
+def test_patches_that_nobody_can_want_are_retired_and_their_bytes_deleted_later(released):
+    enroll(released, "d1").poll("v5")
+    flush(released)
+    age(released, days=2)
+    gone = (sha256(weights(1)), sha256(weights(2)))
+    scheduled.plan_patches(released.worker)
+    assert gone in retired(released)
+    assert not any(target == sha256(weights(6)) for _, target in retired(released))
+    assert not any(source == sha256(weights(5)) for source, _ in retired(released))
+    (patch,) = rows(
+        released,
+        "select * from patches where source_sha256 = :a and target_sha256 = :b",
+        a=gone[0],
+        b=gone[1],
+    )
+    key = blob_key(patch["sha256"])
+    assert released.worker.blobs.size(key)
+    write(released, "update patches set retired_at = retired_at - interval '3 days'")
+    scheduled.plan_patches(released.worker)
+    assert released.worker.blobs.size(key) is None
+    assert rows(released, "select sha256 from patches where id = :id", id=patch["id"]) == [{"sha256": None}]
+
+
+def test_a_patch_that_an_open_attempt_may_use_is_kept(live):
+    for number in range(1, 4):
+        publish(live, f"v{number}", weights(number))
+    roll_out(live, "r", "v2")
+    attempt = enroll(live, "d1").poll("v1", accepts=FORMS)["attempt_id"]
+    # What it runs would keep the patch too, once its check-in is written down.
+    flush(live)
+    write(live, "delete from installations")
+    write(live, "update rollouts set state = 'cancelled'")
+    age(live, days=2)
+    scheduled.plan_patches(live.worker)
+    assert (sha256(weights(1)), sha256(weights(2))) not in retired(live)
+    write(live, "update attempts set closed_at = now(), state = 'failed' where id = :id", id=attempt)
+    scheduled.plan_patches(live.worker)
+    assert (sha256(weights(1)), sha256(weights(2))) in retired(live)
+
+
+def test_a_retired_patch_is_made_anew_when_it_is_asked_for(live):
+    for number in range(1, 4):
+        publish(live, f"v{number}", weights(number))
+    age(live, days=2)
+    scheduled.plan_patches(live.worker)
+    pair = (sha256(weights(1)), sha256(weights(2)))
+    assert pair in retired(live)
+    cohort(live)
+    ok(create_rollout(live, "r", "v2"))
+    ok(act(live, "r", "start"))
+    enroll(live, "d1").poll("v1", accepts=FORMS)
+    ask_for_more(live)
+    live.run_jobs()
+    assert pair not in retired(live)
+    assert (*pair, "ready") in states(live)
+
+
+def test_wishes_that_nobody_has_any_more_are_forgotten(released):
+    enroll(released, "d1").poll("v1", accepts=FORMS)
+    ask_for_more(released)
+    assert len(rows(released, "select * from patch_requests")) == 1
+    with database.transaction(released.engine) as session:
+        later = datetime.now(UTC) + timedelta(days=2)
+        planning.request_planned(session, released.worker.notifier, limit=0, now=later)
+    assert rows(released, "select * from patch_requests") == []

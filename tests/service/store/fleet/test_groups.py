@@ -1,0 +1,68 @@
+from bisect import bisect_right
+from datetime import UTC, datetime
+
+from service import database
+from service.domain.fleet.grouping import ABSENT, UNMATCHED, Grouping, grouping_for
+from service.domain.targeting.buckets import bucket
+from service.store.fleet import groups
+from tests.service.support.actors import write
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+ALL = 10**6
+
+
+def devices(live, count, attributes="{}"):
+    write(
+        live,
+        "insert into devices (id, status, attributes)"
+        " select 'dev:' || n || '@x', 'accepted', cast(:a as jsonb) from generate_series(1, :count) n",
+        count=count,
+        a=attributes,
+    )
+
+
+def counted(live, seen, limit=ALL):
+    with database.read_only(live.engine) as session:
+        return groups.count_groups(session, seen, model=None, silent_since=NOW, limit=limit)
+
+
+def test_the_database_puts_every_device_into_the_bucket_that_polls_put_it_into(live):
+    devices(live, 400)
+    places = {f"dev:{n}@x": bucket("sälz", f"dev:{n}@x") for n in range(1, 401)}
+    cuts = tuple(sorted(set(places.values()) - {0}))
+    with database.read_only(live.engine) as session:
+        seen = Grouping(bucket_bounds=(("sälz", cuts),))
+        found = groups.count_groups(session, seen, model=None, silent_since=NOW)
+        for group in found.groups:
+            members = groups.first_ids(session, seen, [group], model=None, limit=400)
+            assert {bisect_right(cuts, places[member]) for member in members} == {group.bands[0]}
+
+
+def test_what_a_device_lacks_differs_from_what_no_rule_names(live):
+    devices(live, 1)
+    write(live, "insert into devices (id, status, attributes) values ('b', 'accepted', '{\"a\": \"x\"}')")
+    write(live, "insert into devices (id, status, attributes) values ('c', 'accepted', '{\"a\": \"eu\"}')")
+    found = counted(live, grouping_for([{"attr": "a", "in": ["eu", "us"]}], {}))
+    assert {group.example: group.codes for group in found.groups} == {
+        "dev:1@x": (ABSENT,),
+        "b": (UNMATCHED,),
+        "c": (0,),
+    }
+
+
+def test_a_number_that_looks_like_absence_is_none(live):
+    devices(live, 1, '{"a": -2}')
+    found = counted(live, grouping_for([{"attr": "a", "semver": ">1"}, {"attr": "a", "eq": -2}], {}))
+    assert [group.codes for group in found.groups] == [("-2",)]
+
+
+def test_what_lies_beyond_the_limit_is_counted_all_the_same(live):
+    for value in range(5):
+        write(
+            live,
+            "insert into devices (id, status, attributes) values (:id, 'accepted', cast(:a as jsonb))",
+            id=f"d{value}",
+            a=f'{{"a": "{value}.0.0"}}',
+        )
+    found = counted(live, grouping_for([{"attr": "a", "semver": ">1"}], {}), limit=3)
+    assert (len(found.groups), found.uncounted) == (3, 2)

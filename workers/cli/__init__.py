@@ -1,0 +1,1 @@
+"""Commands that need the workers: `graylag patch`, `bench`, `worker` and `beat`."""

@@ -1,1 +1,0 @@
-"""Commands of the workers' floor: `graylag patch` and `graylag bench`."""

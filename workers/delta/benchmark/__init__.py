@@ -1,0 +1,1 @@
+"""Benchmark of patch engines: `python -m workers.delta.benchmark FOLDER`."""

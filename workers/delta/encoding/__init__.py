@@ -1,0 +1,1 @@
+"""Encode the blocks of a patch, in this process and in others."""

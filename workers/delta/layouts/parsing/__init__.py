@@ -1,0 +1,1 @@
+"""Bounded access to untrusted files, and the encodings that several formats are built on."""
