@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 PACKAGES := sdk_contract service workers migrations
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants pacing glp1-apply conformance clean
+.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants pacing glp1-apply conformance reference clean
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -62,7 +62,7 @@ torture: setup  ## Test the device client at every crash point, fault and discon
 fuzz: setup  ## Fuzz documents, tokens and requests for an hour (SECONDS= and EXAMPLES= per case)
 	GRAYLAG_FUZZ_SECONDS=$(or $(SECONDS),200) GRAYLAG_FUZZ_EXAMPLES=$(or $(EXAMPLES),150) \
 	  $(BIN)/python -m pytest -q --timeout 0 --capture=sys -p tests.service.support.fuzzing \
-	  tests/service/tokens/test_mutations.py tests/service/api/test_fuzz.py
+	  tests/service/infrastructure/tokens/test_mutations.py tests/service/api/test_fuzzing.py
 
 invariants: setup  ## Check the rollout invariants under 100,000 operations of four concurrent processes (OPERATIONS=)
 	GRAYLAG_INVARIANTS=$(or $(OPERATIONS),100000) \
@@ -78,6 +78,11 @@ glp1-apply:  ## Build the C patch applier for devices, build/glp1-apply (needs a
 
 conformance: setup  ## Run the conformance scenarios against the reference client
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)
+
+reference: setup  ## Regenerate the reference tables of the documentation from the code
+	$(BIN)/python -m tests.service.reference_page
+	$(BIN)/python -m tests.service.api.roles_table
+	$(BIN)/python -m tests.deploy.settings_table
 
 lock: setup  ## Update requirements.lock: all dependencies, with hashes and without index URLs
 	$(BIN)/python -m pip install --quiet uv

@@ -1,4 +1,4 @@
-"""Alembic's entrance: the URL from the settings, the target from the tables."""
+"""The environment in which Alembic runs: the URL from the settings, the target schema from `service.store`."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from service.config import settings
 from service.store import Table
 
 MIGRATION_LOCK = 7_263_514_001
-"""Advisory lock: two `graylag migrate` at once take turns."""
+"""Advisory lock that makes concurrent migrations wait for each other."""
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:
-    """Partitions of `events` come and go with the days; they are not part of the schema's history."""
+    """Ignore the daily partitions of `events`, which the service creates."""
     return not (kind == "table" and name is not None and name.startswith("events_"))
 
 
 def run() -> None:
-    """Upgrade or downgrade on one connection, holding the lock, waiting at most 10 s for any table."""
+    """Run the migrations on one connection under the lock, waiting at most 10 s for any table."""
     engine = create_engine(context.config.get_main_option("sqlalchemy.url") or settings().database_url)
     with engine.connect() as connection:
         connection.execute(text("set lock_timeout = '10s'"))

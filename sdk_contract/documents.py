@@ -1,7 +1,5 @@
 """The four signed documents: their fields and how to verify each.
 
-Formats that all documents share:
-
 - Times are strings `YYYY-MM-DDTHH:MM:SSZ`, always in UTC. The length is fixed, so a C client compares them with `strcmp`.
 - Digests are 64 lowercase hex digits.
 - An unknown field is an error, except below `ext`, where a newer server may put what an older client can ignore.
@@ -129,13 +127,7 @@ class TrustBundle(Document):
 
     @classmethod
     def from_initial_envelope(cls, envelope: bytes) -> Self:
-        """Verify the trust bundle that shipped with the app.
-
-        The bundle is verified with its own root keys, so it must arrive through a trusted channel.
-
-        Raises:
-            ContractError: any error of `from_envelope`.
-        """
+        """Verify the shipped bundle with its own root keys; it must have arrived through a trusted channel."""
         claimed = cls.from_payload(unverified_payload(envelope, limit=cls.limit))
         return cls.from_envelope(envelope, claimed.for_role("root"))
 
@@ -210,11 +202,7 @@ class Manifest(Document):
     expires: Timestamp
 
     def __post_init__(self) -> None:
-        """Validate the fields, and that variant names are unique, because a directive names a variant.
-
-        Raises:
-            Malformed: a field is invalid, or two variants share a name.
-        """
+        """Validate the fields, and that variant names are unique, because a directive names a variant."""
         super().__post_init__()
         if len({variant.name for variant in self.variants}) != len(self.variants):
             raise Malformed("variants: two variants share a name")
@@ -306,7 +294,6 @@ def payload_digest(envelope: bytes, *, limit: int = Manifest.limit) -> str:
     """SHA-256 of an envelope's payload in hex, as a directive names a manifest. Does not verify the envelope.
 
     Raises:
-        Oversize: the envelope is longer than `limit`.
-        Malformed: the bytes are not an envelope.
+        Oversize, Malformed: as `envelope.unverified_payload`.
     """
     return hashlib.sha256(unverified_payload(envelope, limit=limit)).hexdigest()

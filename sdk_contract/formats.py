@@ -1,6 +1,6 @@
 """Names of the download formats, as `accepts` and `downloads[].options[].format` carry them.
 
-`glp1` and `bsdiff40` are patches, which a signed patch descriptor vouches for; `full` is the whole file.
+`glp1` and `bsdiff40` are patches, each with a signed patch descriptor; `full` is the whole file.
 """
 
 from typing import Final, Literal

@@ -1,7 +1,4 @@
-"""The JSON bodies of the device API. `/v1` only grows: fields are added, never changed or removed.
-
-The server ignores unknown fields in a request, so a newer SDK works with an older server.
-"""
+"""The JSON bodies of the device API. `/v1` only grows; the server ignores unknown fields in a request."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 from sdk_contract.documents import Action, DeviceId, Label, Name, Sha256, Size
 from sdk_contract.formats import FULL
+from sdk_contract.reasons import Reason
 
 MAX_BODY = 64 * 1024
 """Maximum size of a request body on the device API, bytes."""
@@ -33,34 +31,6 @@ EventState = Literal[
     "superseded",
     "metrics",
 ]
-
-Reason = Literal[
-    "update",
-    "rollback",
-    "up_to_date",
-    "no_rollout",
-    "not_in_cohort",
-    "not_in_stage",
-    "in_holdout",
-    "awaiting_activation",
-    "device_class_paused",
-    "paused",
-    "halted",
-    "outside_window",
-    "throttled",
-    "no_variant",
-    "below_floor",
-    "behind_barrier",
-    "patch_building",
-    "too_many_failures",
-    "attempt_closed",
-    "downgrade",
-    "model_disabled",
-    "revoked",
-    "suspended",
-    "degraded",
-]
-"""Why a poll got this response. Stable codes; `graylag device why` shows the same ones."""
 
 
 class RequestBody(BaseModel):
@@ -90,7 +60,7 @@ class PollRequest(RequestBody):
         trust_version: version of the trust bundle that the device holds.
         previous_version: label of the version before, if its files are still on disk; preferred by a rollback.
         factory_version: label of the version that shipped inside the app.
-        staged_version: label of a staged version that waits for activation; activating it needs no update window.
+        staged_version: label of a staged version; activating it needs no update window.
         features: optional capabilities of this client. `deferred_activation`: it can wait in `STAGED` on request.
     """
 
@@ -213,8 +183,7 @@ class Event(RequestBody):
         model: the model, if the event has no attempt.
         version: label of the version that the event is about.
         seq: rises within an attempt, so that a late event does not overwrite a newer one.
-        state: `acknowledged`, `downloading`, `downloaded`, `staged`, `activating`, `committed`, `rolled_back`,
-            `failed`, `rejected`, `cancelled`, `superseded` or `metrics`.
+        state: name of the state, for example `downloaded` or `committed`, or `metrics`.
         code: error code of a failure, for example `output_hash_mismatch`.
         detail: one sentence for people.
         bytes: downloaded for this attempt so far.
@@ -223,9 +192,7 @@ class Event(RequestBody):
         at: the device's clock; informational.
     """
 
-    event_id: str = Field(
-        pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-    )
+    event_id: str = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
     attempt_id: str | None = Field(default=None, max_length=64)
     model: Name | None = None
     version: Label | None = None
@@ -262,8 +229,7 @@ class EnrollRequest(RequestBody):
     """A device registers its public key.
 
     Attributes:
-        public_key: base64 of an Ed25519 key (32 raw bytes), or of a P-256 key (uncompressed point, 65 bytes), which
-            hardware key stores support. The private key never leaves the device.
+        public_key: base64 of an Ed25519 key (32 raw bytes) or a P-256 key (uncompressed point, 65 bytes).
         proof: base64 of a signature over `proof_message(...)`, 64 bytes: Ed25519, or ES256 as r and s.
         enrollment_token: issued by the operator.
     """
@@ -276,10 +242,10 @@ class EnrollRequest(RequestBody):
 
 
 class TokenResponse(ResponseBody):
-    """An access token for `Authorization: Bearer`, and its lifetime.
+    """An access token for `Authorization: Bearer`.
 
     Attributes:
-        status: `accepted`, or `pending` until an operator accepts the device; a pending device gets no token.
+        status: `accepted`, or `pending` without a token until an operator accepts the device.
         expires_in: lifetime of the token in seconds.
         server_time: the server's clock, seconds since 1970.
     """
@@ -313,8 +279,7 @@ class Problem(ResponseBody):
         field: the invalid field of the request, if there is one.
         retryable: the same request may succeed later.
         retry_after_s: seconds to wait at least.
-        server_time: the server's clock, seconds since 1970; present with `token_expired`, so that a device with a
-            wrong clock can make a valid assertion.
+        server_time: the server's clock, seconds since 1970; present with `token_expired`.
     """
 
     type: str

@@ -6,25 +6,29 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from service import signing
 from service.api import health, problems
-from service.api.device import routes
+from service.api.device import routes as device
+from service.api.device.description import describe_raw_routes
 from service.api.fleet import cohorts, devices
 from service.api.middleware.body_limit import BodyLimit
-from service.api.middleware.fast_path import DeviceDoor
+from service.api.middleware.fast_path import FastPathMiddleware
 from service.api.platform import audit, config, jobs, oidc, tokens, trust, webhooks
-from service.api.releases import patches, versions
+from service.api.releases import models, patches, uploads, versions
 from service.api.rollouts import gates, previews, rollouts, templates
-from service.clock import Clock, utc_now
 from service.config import Settings
-from service.lifespan import access_tokens_from, running_process
+from service.infrastructure import signing
+from service.infrastructure.clock import Clock, utc_now
 from service.serving.admission.load_monitor import LoadMonitor
+from service.wiring.authentication import build_access_tokens
+from service.wiring.lifespan import running_process
 
 ROUTERS = (
     health,
-    routes,
+    device,
     oidc,
+    models,
     versions,
+    uploads,
     patches,
     cohorts,
     templates,
@@ -54,7 +58,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         ServiceError: a required secret is missing.
     """
     director = signing.with_libsodium(signing.load_signer(settings.director_key, "director"))
-    access_tokens, load_monitor = access_tokens_from(settings), LoadMonitor()
+    access_tokens, load_monitor = build_access_tokens(settings), LoadMonitor()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -77,8 +81,9 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     )
     app.state.draining = False
     problems.install(app)
+    describe_raw_routes(app)
     app.add_middleware(BodyLimit)
-    app.add_middleware(DeviceDoor, shortcuts=routes.SHORTCUTS, pressure=load_monitor)
+    app.add_middleware(FastPathMiddleware, handlers=device.RAW_HANDLERS, load_monitor=load_monitor)
     for module in ROUTERS:
         app.include_router(module.router)
     return app

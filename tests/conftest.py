@@ -12,7 +12,7 @@ import pytest
 import structlog
 from psycopg import sql
 
-from service.embedded import Endpoints, Stack
+from service.infrastructure.embedded import Endpoints, Stack
 from tests.databases import SpareDatabase, administer, database_url, make_template
 
 _KEY = "graylag_endpoints"
@@ -80,7 +80,7 @@ def spare_database(endpoints) -> Iterator[SpareDatabase]:
 
 
 @pytest.fixture(name="database_url")
-def _database_url(spare_database) -> str:
+def _database_url(spare_database: SpareDatabase) -> str:
     """A database of this test's own, at the newest schema."""
     return spare_database.renew()
 

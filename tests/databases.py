@@ -1,7 +1,7 @@
-"""A database for each test, as good as new: one per test process, emptied, and under another name each time.
+"""A clean database for each test: one per test process, emptied and renamed before each test.
 
-Copying the template costs some ten times as much as emptying what the last test wrote. Whatever a test does to
-the schema or to the planner's statistics makes the next one start from a copy of the template again.
+Emptying it costs about a tenth of copying the template. After a test that changed the schema or the statistics of the
+planner, the next test starts from a copy of the template.
 """
 
 from dataclasses import dataclass, field
@@ -11,24 +11,24 @@ import psycopg
 from psycopg import sql
 
 import migrations
-from service.embedded import Endpoints
+from service.infrastructure.embedded import Endpoints
 
 TEMPLATE = "graylag_template"
 
-_WATCH = """
+_COUNT_SCHEMA_CHANGES = """
 create sequence schema_changes;
 create function count_schema_change() returns event_trigger language plpgsql as
     $$ begin perform nextval('schema_changes'); end $$;
 create event trigger count_schema_changes on ddl_command_end execute function count_schema_change();
 """
 
-_IS_ALTERED = """
+_HAS_CHANGED = """
 select (select is_called from schema_changes)
     or exists (select from pg_statistic s join pg_class c on c.oid = s.starelid
                where c.relnamespace = 'public'::regnamespace)
 """
 
-# Small tables are deleted from, which is quicker; large ones are cut off, so that no test pays for the last one's size.
+# Deleting is faster for small tables. Large ones are truncated, so that their size does not slow down later tests.
 _EMPTY = """
 set session_replication_role = replica;
 do $$
@@ -47,40 +47,40 @@ begin
 end $$;
 """
 
-_FILLED = """
+_NON_EMPTY_TABLES = """
 select c.relname from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
     and pg_relation_size(c.oid) > 0
 """
-_USED = (
+_USED_SEQUENCES = (
     "select sequencename, last_value from pg_sequences where schemaname = 'public' and last_value is not null"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All that lies in a database: rows by table, and how far its sequences have come."""
+    """The contents of a database: rows by table, and the last value of each sequence."""
 
     rows: dict[str, bytes]
     sequences: dict[str, int]
 
 
 def make_template(endpoints: Endpoints) -> None:
-    """The newest schema, with a count of the changes that are made to it."""
+    """Create the template: the newest schema, and a counter of schema changes."""
     with administer(endpoints) as connection:
         connection.execute(f"create database {TEMPLATE}")
     url = database_url(endpoints, TEMPLATE)
     migrations.upgrade(url)
     with _connect(url) as connection:
-        connection.execute(_WATCH)
+        connection.execute(_COUNT_SCHEMA_CHANGES)
 
 
 @dataclass
 class SpareDatabase:
-    """The database of one test process."""
+    """The database of a test process."""
 
     endpoints: Endpoints
     _name: str | None = None
-    _ground: Contents | None = None
+    _initial: Contents | None = None
     _admin: psycopg.Connection = field(init=False)
 
     def __post_init__(self):
@@ -88,11 +88,12 @@ class SpareDatabase:
 
     @property
     def url(self) -> str:
+        assert self._name is not None, "no test has asked for the database yet"
         return database_url(self.endpoints, self._name)
 
     def renew(self) -> str:
-        """The database as it is after all migrations, under a name that nobody knows yet; its URL."""
-        if self._name is None or not self._emptied():
+        """Reset the database to its state after the migrations, under a new name; return its URL."""
+        if self._name is None or not self._empty():
             self._copy_template()
         return self.url
 
@@ -100,24 +101,25 @@ class SpareDatabase:
         self._drop()
         self._admin.close()
 
-    def _emptied(self) -> bool:
+    def _empty(self) -> bool:
         try:
-            self._send_away()
+            self._disconnect_clients()
             fresh = f"test_{uuid4().hex}"
             self._admin.execute(f"alter database {self._name} rename to {fresh}")
             self._name = fresh
             with _connect(self.url) as connection:
-                if connection.execute(_IS_ALTERED).fetchone()[0]:
+                changed = connection.execute(_HAS_CHANGED).fetchone()
+                if changed != (False,) or self._initial is None:
                     return False
                 connection.execute(_EMPTY)
-                put_back(connection, self._ground)
+                restore(connection, self._initial)
         except psycopg.OperationalError:
-            # A test took it out of service, and did not live to put it back.
+            # A test made it unavailable and did not restore it.
             return False
         return True
 
-    def _send_away(self) -> None:
-        """Whoever the last test left behind: nobody may write into the next one's."""
+    def _disconnect_clients(self) -> None:
+        """Disconnect clients that the last test left behind."""
         self._admin.execute(
             "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s", [self._name]
         )
@@ -127,7 +129,7 @@ class SpareDatabase:
         self._name = f"test_{uuid4().hex}"
         self._admin.execute(f"create database {self._name} template {TEMPLATE} strategy file_copy")
         with _connect(self.url) as connection:
-            self._ground = contents(connection)
+            self._initial = contents(connection)
 
     def _drop(self) -> None:
         if self._name is not None:
@@ -135,46 +137,46 @@ class SpareDatabase:
 
 
 def database_url(endpoints: Endpoints, name: str) -> str:
-    """Where a database of this name is, as settings have it."""
+    """The URL of a database with that name, as in the settings."""
     return endpoints.database_url.rsplit("/", 1)[0] + f"/{name}"
 
 
 def administer(endpoints: Endpoints) -> psycopg.Connection:
-    """A connection that makes and drops databases."""
+    """A connection that can create and drop databases."""
     return _connect(database_url(endpoints, "postgres"))
 
 
 def read_contents(url: str) -> Contents:
-    """What lies in a database."""
+    """The contents of the database at a URL."""
     with _connect(url) as connection:
         return contents(connection)
 
 
-def write_contents(url: str, held: Contents) -> None:
-    """Make a new database's contents these."""
+def write_contents(url: str, saved: Contents) -> None:
+    """Replace the contents of a database."""
     with _connect(url) as connection:
         connection.execute(_EMPTY)
-        put_back(connection, held)
+        restore(connection, saved)
 
 
 def contents(connection: psycopg.Connection) -> Contents:
     rows = {}
     with connection.cursor() as cursor:
-        for (table,) in cursor.execute(_FILLED).fetchall():
+        for (table,) in cursor.execute(_NON_EMPTY_TABLES).fetchall():
             with cursor.copy(sql.SQL("copy {} to stdout").format(sql.Identifier(table))) as copy:
                 rows[table] = b"".join(bytes(block) for block in copy)
-        held = {table: found for table, found in rows.items() if found}
-        return Contents(held, dict(cursor.execute(_USED).fetchall()))
+        filled = {table: found for table, found in rows.items() if found}
+        return Contents(filled, dict(cursor.execute(_USED_SEQUENCES).fetchall()))
 
 
-def put_back(connection: psycopg.Connection, held: Contents) -> None:
-    """Fill emptied tables; the rows belong together, so no trigger and no key is asked."""
+def restore(connection: psycopg.Connection, saved: Contents) -> None:
+    """Fill emptied tables without triggers and foreign keys, because the rows are consistent already."""
     with connection.cursor() as cursor:
         cursor.execute("set session_replication_role = replica")
-        for table, rows in held.rows.items():
+        for table, rows in saved.rows.items():
             with cursor.copy(sql.SQL("copy {} from stdin").format(sql.Identifier(table))) as copy:
                 copy.write(rows)
-        for name, last in held.sequences.items():
+        for name, last in saved.sequences.items():
             cursor.execute("select setval(%s::regclass, %s)", [name, last])
 
 

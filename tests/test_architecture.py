@@ -10,7 +10,7 @@ import pytest
 from importlinter.cli import lint_imports
 
 from service.config import Settings
-from service.jobs import ALL_QUEUES, HOUSEKEEPING, QUEUES
+from service.infrastructure.jobs import ALL_QUEUES, HOUSEKEEPING, QUEUES
 from workers.tasks.dispatch import HANDLERS
 
 ROOT = Path(__file__).parents[1]
@@ -25,13 +25,13 @@ MAX_FOLDER_ENTRIES = 15
 LIBRARY_HOMES = {
     "fastapi": r"service\.(main|api(\..+)?|console(\..+)?)",
     "starlette": r"service\.(main|api(\..+)?|console(\..+)?)",
-    "celery": r"service\.jobs|workers\.app",
-    "kombu": r"service\.jobs|workers\.app",
-    "boto3": r"service\.blobs(\..+)?",
-    "botocore": r"service\.blobs(\..+)?",
+    "celery": r"service\.infrastructure\.jobs|workers\.app",
+    "kombu": r"service\.infrastructure\.jobs|workers\.app",
+    "boto3": r"service\.infrastructure\.blobs(\..+)?",
+    "botocore": r"service\.infrastructure\.blobs(\..+)?",
     "typer": r"service\.(cli|benchmarks|simulator|demo)\..+|workers\.cli\..+|sdk_contract\.client\.cli",
     "alembic": r"migrations(\..+)?",
-    "jwt": r"service\.tokens(\..*)?",
+    "jwt": r"service\.infrastructure\.tokens(\..*)?",
     "uvicorn": r"service\.cli\..+",
 }
 """Library -> pattern of the modules that may import it. Replacing a library touches these modules only."""
@@ -39,7 +39,11 @@ LIBRARY_HOMES = {
 CONTRACT_LIBRARIES = {"pydantic", "cryptography", "zstandard", "numpy", "bsdiff4"}
 DELTA_LIBRARIES = {"numpy", "zstandard", "bsdiff4"}
 
-COMMITTERS = {"service/database.py", "service/serving/batching/write_batcher.py", "migrations/env.py"}
+COMMITTERS = {
+    "service/infrastructure/database.py",
+    "service/serving/batching/write_batcher.py",
+    "migrations/env.py",
+}
 """The modules that end transactions: the cold path, the hot path, and Alembic's own connection."""
 
 
@@ -203,7 +207,9 @@ def _commits(tree):
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in (getattr(node, "module", None), *(alias.name for alias in node.names))
     }
-    connected = any(name and re.match(r"sqlalchemy|(service\.)?database$", name) for name in imported)
+    connected = any(
+        name and re.match(r"sqlalchemy|(service\.infrastructure\.)?database$", name) for name in imported
+    )
     return connected and any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)

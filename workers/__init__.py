@@ -1,1 +1,1 @@
-"""Compute: ingest, sign, build patches, watch rollouts."""
+"""Background workers: ingest and sign versions, build patches, evaluate rollouts, deliver webhooks."""

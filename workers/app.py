@@ -5,9 +5,9 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init
 
-from service import jobs
 from service.config import Settings, settings
-from service.observability import configure_logging
+from service.infrastructure import jobs
+from service.infrastructure.observability import configure_logging
 from workers.context import WorkerContext
 from workers.tasks import dispatch, scheduled
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from service import database, jobs
-from service.blobs import BlobStore, S3BlobStore
 from service.config import Settings
-from service.jobs import JobNotifier
+from service.infrastructure import database, jobs
+from service.infrastructure.blobs import BlobStore, S3BlobStore
+from service.infrastructure.jobs import JobNotifier
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service import database
-from service.clock import utc_now
 from service.errors import ServiceError
-from service.observability import log
+from service.infrastructure import database
+from service.infrastructure.clock import utc_now
+from service.infrastructure.observability import log
 from service.operations.platform import jobs as job_operations
 from workers.context import WorkerContext
 

@@ -1,8 +1,8 @@
 -- The serving epoch rises whenever data changes that polls are answered from.
 --
 -- API processes answer polls from memory and read this number every second to detect that their copy is outdated. Triggers
--- increment it, so that no writer can forget to. They run once per statement in the transaction of the writer: nobody sees
--- the new number before the change that it announces.
+-- increment it, so that no writer can forget to. They run once per statement in the transaction of the writer, so the
+-- new number becomes visible together with the change that it announces.
 
 insert into serving_epoch (id, value) values (1, 1);
 

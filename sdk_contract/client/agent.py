@@ -11,10 +11,10 @@ from sdk_contract.client.host.activator import Activator, FilesOnlyActivator, On
 from sdk_contract.client.host.conditions import Host, StaticHost
 from sdk_contract.client.lifecycle.activation import Activation, TrialPolicy
 from sdk_contract.client.lifecycle.component_selection import drop_unwanted_components
+from sdk_contract.client.lifecycle.downloader import Downloader
 from sdk_contract.client.lifecycle.factory_version import install_factory_version
 from sdk_contract.client.lifecycle.result import UpdateResult
 from sdk_contract.client.lifecycle.state_machine import StateMachine
-from sdk_contract.client.lifecycle.states import UpdateState
 from sdk_contract.client.lifecycle.update import UpdateRun
 from sdk_contract.client.protocol import events
 from sdk_contract.client.protocol.device_api import DeviceApi
@@ -24,7 +24,7 @@ from sdk_contract.client.storage.client_state import ClientState
 from sdk_contract.client.storage.file_system import FileSystem, LocalFileSystem
 from sdk_contract.client.storage.identity import DeviceConfiguration, DeviceKey
 from sdk_contract.client.storage.store import InstalledVersion, Store
-from sdk_contract.client.transfer.downloader import Downloader
+from sdk_contract.client.storage.update_states import UpdateState
 from sdk_contract.client.transfer.range_download import DownloadLimits
 from sdk_contract.wire import AttributeValue, Event
 

@@ -93,7 +93,7 @@ class Session:
         return result
 
     def largest_file_during_update(self) -> int:
-        """Run `update`; return the size in bytes of the largest file that the directory held meanwhile."""
+        """Run `update`; return the size in bytes of the largest file that the directory had meanwhile."""
         largest, done = 0, threading.Event()
 
         def watch() -> None:

@@ -98,11 +98,15 @@ def _reverse(index: PatchIndex, patch: BinaryIO, new: Source, old: Target) -> No
 
 
 def _reverse_coded_block(
-    record: BlockRecord, payload: bytes, made: bytes, old: Target, decompressor: zstandard.ZstdDecompressor
+    record: BlockRecord,
+    payload: bytes,
+    new_bytes: bytes,
+    old: Target,
+    decompressor: zstandard.ZstdDecompressor,
 ) -> None:
     if hashlib.sha256(payload).digest()[:DIGEST_SIZE] != record.payload_digest:
         raise PatchCorrupt("a payload has the wrong digest")
-    pieces = make_source(payload, record, np.frombuffer(made, np.uint8), decompressor)
+    pieces = make_source(payload, record, np.frombuffer(new_bytes, np.uint8), decompressor)
     if record.source_digest != EMPTY_DIGEST:
         digest = hashlib.sha256(b"".join(piece.tobytes() for _, piece in pieces))
         if digest.digest()[:DIGEST_SIZE] != record.source_digest:

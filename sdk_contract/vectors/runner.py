@@ -68,7 +68,9 @@ def _manifest(case: Case) -> Result:
     manifest = Manifest.from_envelope(_bytes(case, "envelope"), trust.for_role("publisher"))
     check_not_expired(manifest, _parse_time(case["now"]))
     state = case["device_state"]
-    check_rollback_protection(manifest, _client_state(state).trust_state(), rollback=state["rollback_ordered"])
+    check_rollback_protection(
+        manifest, _client_state(state).trust_state(), rollback=state["rollback_ordered"]
+    )
     return {"version": manifest.version, "counter": manifest.counter}
 
 

@@ -1,1 +1,1 @@
-"""HTTP and nothing else: parse, call one operation, answer."""
+"""The HTTP API: each handler parses its request, calls one operation and returns a view."""

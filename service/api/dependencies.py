@@ -1,4 +1,4 @@
-"""What handlers ask for, as types: a transaction, the ports, and who is calling."""
+"""The dependencies of handlers, as annotated types: transaction, process state, time, and the authenticated caller."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ from starlette.types import Receive, Scope
 from sdk_contract import strict_json
 from sdk_contract.errors import ContractError
 from sdk_contract.wire import MAX_BODY
-from service import database
-from service.blobs import BlobStore
-from service.clock import Clock, utc_now
 from service.config import Settings
 from service.errors import Forbidden, Invalid, TooLarge, Unauthorized
-from service.jobs import JobNotifier
+from service.infrastructure import database
+from service.infrastructure.blobs import BlobStore
+from service.infrastructure.clock import Clock, utc_now
+from service.infrastructure.jobs import JobNotifier
+from service.infrastructure.tokens import AccessTokens, Caller, DeviceClaims, RequestBinding
 from service.operations.platform import api_tokens
 from service.serving.admission.load_monitor import LoadMonitor
 from service.serving.admission.rate_limits import RateLimits, client_subnet
@@ -34,14 +35,13 @@ from service.serving.events.gate_trigger import GateTrigger
 from service.serving.events.ingest import EventBatch, IngestResult
 from service.serving.polls.service import PollService
 from service.serving.snapshots.cache import SnapshotCache
-from service.tokens import AccessTokens, Caller, DeviceClaims, RequestBinding
 
-_PROOF = tuple((name.encode(), name) for name in AUTH_HEADERS)
+_AUTH_HEADERS = tuple((name.encode(), name) for name in AUTH_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """What one API process holds, made once by `main`."""
+class AppState:
+    """The state of one API process, created once by `lifespan`."""
 
     settings: Settings
     engine: Engine
@@ -63,46 +63,46 @@ class Process:
     clock: Clock = utc_now
 
 
-def process(request: Request) -> Process:
-    """The process that serves a request."""
-    held: Process = request.app.state.process
-    return held
+def app_state(request: Request) -> AppState:
+    """The state of the process that serves a request."""
+    state: AppState = request.app.state.process
+    return state
 
 
-def _transaction(request: Request, held: Annotated[Process, Depends(process)]) -> Iterator[Session]:
-    with database.transaction(held.engine) as session:
-        # What comes between the handler and the commit finds it here; see `idempotency`.
+def _transaction(request: Request, state: Annotated[AppState, Depends(app_state)]) -> Iterator[Session]:
+    with database.transaction(state.engine) as session:
+        # `middleware.idempotency` stores the response in the same transaction.
         request.state.transaction = session
         yield session
 
 
-def _read_only(held: Annotated[Process, Depends(process)]) -> Iterator[Session]:
-    with database.read_only(held.engine) as session:
+def _read_only(state: Annotated[AppState, Depends(app_state)]) -> Iterator[Session]:
+    with database.read_only(state.engine) as session:
         yield session
 
 
-def _blobs(held: Annotated[Process, Depends(process)]) -> BlobStore:
-    return held.blobs
+def _blobs(state: Annotated[AppState, Depends(app_state)]) -> BlobStore:
+    return state.blobs
 
 
-def _bell(held: Annotated[Process, Depends(process)]) -> JobNotifier:
-    return held.notifier
+def _notifier(state: Annotated[AppState, Depends(app_state)]) -> JobNotifier:
+    return state.notifier
 
 
-def _settings(held: Annotated[Process, Depends(process)]) -> Settings:
-    return held.settings
+def _settings(state: Annotated[AppState, Depends(app_state)]) -> Settings:
+    return state.settings
 
 
-def _now(held: Annotated[Process, Depends(process)]) -> datetime:
-    return held.clock()
+def _now(state: Annotated[AppState, Depends(app_state)]) -> datetime:
+    return state.clock()
 
 
-Held = Annotated[Process, Depends(process)]
-# With the default scope the answer would leave before the commit, and a failed commit would look like success.
+State = Annotated[AppState, Depends(app_state)]
+# With the default scope the response would be sent before the commit, and a failed commit would look like success.
 Transaction = Annotated[Session, Depends(_transaction, scope="function")]
 ReadOnly = Annotated[Session, Depends(_read_only, scope="function")]
 Blobs = Annotated[BlobStore, Depends(_blobs)]
-JobBell = Annotated[JobNotifier, Depends(_bell)]
+Notifier = Annotated[JobNotifier, Depends(_notifier)]
 Config = Annotated[Settings, Depends(_settings)]
 Now = Annotated[datetime, Depends(_now)]
 
@@ -110,11 +110,11 @@ _bearer = HTTPBearer(auto_error=False, description="API token, or a device's acc
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def bounded_body(receive: Receive) -> bytes:
-    """The body of a device's request, whatever content type it claims or omits.
+async def read_body(receive: Receive) -> bytes:
+    """Read the body of a device's request; its content type is ignored.
 
     Raises:
-        TooLarge: more than 64 KiB; nothing beyond that is read.
+        TooLarge: the body is longer than 64 KiB; the rest is not read.
     """
     received = b""
     more = True
@@ -124,34 +124,36 @@ async def bounded_body(receive: Receive) -> bytes:
             raise ClientDisconnect
         received += message.get("body", b"")
         if len(received) > MAX_BODY:
-            raise TooLarge(f"at most {MAX_BODY} bytes")
+            raise TooLarge(f"Send at most {MAX_BODY} bytes in one request.")
         more = message.get("more_body", False)
     return received
 
 
 async def _body(request: Request) -> bytes:
-    return await bounded_body(request.receive)
+    return await read_body(request.receive)
 
 
 Body = Annotated[bytes, Depends(_body)]
 
 
-async def count_address(request: Request, held: Held) -> None:
-    """Count a request against the address that it comes from, whoever sends it.
+async def count_address(request: Request, state: State) -> None:
+    """Count a request against the rate limit of its client address.
 
     Raises:
-        TooMany: the limit is reached.
+        TooMany: the limit is exceeded.
     """
     if request.client is not None:
-        await held.rate_limits.count("address", client_subnet(request.client.host))
+        await state.rate_limits.count("address", client_subnet(request.client.host))
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A device's request once it is known who sends it.
+class AuthenticatedRequest:
+    """A request of a device whose credential has been verified.
 
     Attributes:
-        now: the one time of the whole request.
+        body: the raw body.
+        caller: the claims of the device's credential.
+        now: the time of the request; all of its decisions use it.
     """
 
     body: bytes
@@ -159,59 +161,69 @@ class Arrival:
     now: datetime
 
 
-async def arrival(held: Process, scope: Scope, receive: Receive, *, write: bool) -> Arrival:
-    """Read, count and authenticate a request of a device, without the framework's injection, which costs more than that.
+async def authenticate_request(
+    state: AppState, scope: Scope, receive: Receive, *, write: bool
+) -> AuthenticatedRequest:
+    """Read a request of a device, apply the rate limits, and authenticate it.
+
+    This does not use FastAPI's dependency injection, which takes longer than all of this together.
 
     Args:
-        held: the process that serves it.
-        scope: as the server gives it, as `receive`.
-        receive: gives the body.
-        write: whether a replay would do harm. A replayed poll does none, so polls are answered also while nobody
-            can tell; reports are not taken then.
+        state: the state of the process.
+        scope: the ASGI scope.
+        receive: returns the body, in ASGI messages.
+        write: whether a replay of the request would do harm. A replayed poll does none, so polls are answered
+            even while the replay cache is unavailable; events are refused then.
 
     Raises:
-        TooLarge, TooMany, Unauthorized, DeviceSuspended, Unavailable: by name.
+        TooLarge: the body is longer than 64 KiB.
+        TooMany: a rate limit is exceeded.
+        Unauthorized: the credential is missing or invalid.
+        DeviceSuspended: the device is suspended or decommissioned.
+        Unavailable: the replay cache is unavailable, and the request writes.
     """
-    now = held.clock()
-    body = await bounded_body(receive)
-    limits, client = held.rate_limits, scope.get("client")
+    now = state.clock()
+    body = await read_body(receive)
+    limits, client = state.rate_limits, scope.get("client")
     if client is not None:
         address = client_subnet(client[0])
         if limits.count_locally("address", address):
             await limits.flush("address", address)
-    # Of equal names the first one counts. Most headers say nothing to us, and are not read.
-    sent = dict(reversed(scope["headers"]))
-    proof = {name: sent[key].decode("latin-1") for key, name in _PROOF if key in sent}
-    presented = AuthRequest(proof, RequestBinding(scope["method"], scope["path"], body), write, now)
-    caller = await held.device_auth.authenticate(presented)
+    # Reversed, because of repeated headers the first one counts. Only the headers of credentials are decoded.
+    headers = dict(reversed(scope["headers"]))
+    credentials = {name: headers[key].decode("latin-1") for key, name in _AUTH_HEADERS if key in headers}
+    request = AuthRequest(credentials, RequestBinding(scope["method"], scope["path"], body), write, now)
+    caller = await state.device_auth.authenticate(request)
     if limits.count_locally("device", caller.device_id):
         await limits.flush("device", caller.device_id)
-    return Arrival(body, caller, now)
+    return AuthenticatedRequest(body, caller, now)
 
 
-def _caller_with(scopes: tuple[str, ...]) -> Callable[..., Caller]:
+def _require_scope(scopes: tuple[str, ...]) -> Callable[..., Caller]:
     def authenticate(credentials: Credentials, session: ReadOnly, now: Now) -> Caller:
         if credentials is None:
-            raise Unauthorized("send an API token as Authorization: Bearer ...")
+            raise Unauthorized("Send an API token in the header `Authorization: Bearer TOKEN`.")
         caller = api_tokens.authenticate(session, credentials.credentials, now=now)
         if caller.scope not in scopes:
-            raise Forbidden(f"this needs one of {', '.join(scopes)}; the token is a {caller.scope}'s")
+            raise Forbidden(
+                f"The token has the role {caller.scope}. Use a token with one of the roles {', '.join(scopes)}."
+            )
         return caller
 
     return authenticate
 
 
-Viewer = Annotated[Caller, Depends(_caller_with(api_tokens.SCOPES))]
-Publisher = Annotated[Caller, Depends(_caller_with(("publisher", "release-manager", "admin")))]
-ReleaseManager = Annotated[Caller, Depends(_caller_with(("release-manager", "admin")))]
-Admin = Annotated[Caller, Depends(_caller_with(("admin",)))]
+Viewer = Annotated[Caller, Depends(_require_scope(api_tokens.SCOPES))]
+Publisher = Annotated[Caller, Depends(_require_scope(("publisher", "release-manager", "admin")))]
+ReleaseManager = Annotated[Caller, Depends(_require_scope(("release-manager", "admin")))]
+Admin = Annotated[Caller, Depends(_require_scope(("admin",)))]
 
 
-def envelope_of(parsed: dict[str, Any]) -> bytes:
-    """The bytes of an envelope that came as JSON inside a body.
+def envelope_bytes(parsed: dict[str, Any]) -> bytes:
+    """Serialize an envelope that was sent as part of a JSON body.
 
     Raises:
-        Invalid: something in it that no strict JSON can hold.
+        Invalid: it contains a value that strict JSON does not allow.
     """
     try:
         return strict_json.dumps(parsed)

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how is it doing."""
+"""Liveness, readiness and metrics of one process."""
 
 import asyncio
 from typing import Literal
@@ -12,13 +12,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sdk_contract.wire import Health
-from service.api.dependencies import Held, Process
+from service.api.dependencies import AppState, State
 
 router = APIRouter(tags=["health"])
 
 
 class Readiness(BaseModel):
-    """May traffic come, and what of all that is needed is there."""
+    """Whether the process is ready for traffic, and which of its dependencies are available."""
 
     status: Literal["ready", "not_ready"]
     database: bool
@@ -26,49 +26,52 @@ class Readiness(BaseModel):
     valkey: bool
 
 
-@router.get("/health", summary="The process is alive")
+@router.get("/health", summary="Check that the server is running")
 async def health() -> Health:
-    """Nothing is asked of anything else, so that an outage elsewhere does not restart us."""
+    """Does not check other servers, so that an outage of one of them does not restart this process."""
     return Health()
 
 
 @router.get(
     "/ready",
-    summary="Ready for traffic",
+    summary="Check that the server is ready for traffic",
     response_model=Readiness,
-    responses={503: {"description": "Not now; the body says why.", "model": Readiness}},
+    responses={503: {"description": "Not ready; the body says why.", "model": Readiness}},
 )
-async def ready(request: Request, held: Held) -> JSONResponse:
-    """503 until there is a snapshot and the database takes writes, and once we are going; Valkey is not needed."""
-    database = await asyncio.to_thread(_database, held)
-    snapshot = held.snapshots.current.epoch > 0
-    good = database and snapshot and not request.app.state.draining
-    told = Readiness(
-        status="ready" if good else "not_ready",
+async def ready(request: Request, state: State) -> JSONResponse:
+    """503 until a snapshot is loaded and the database accepts writes, and while the process shuts down.
+
+    Valkey is reported but not required.
+    """
+    database = await asyncio.to_thread(_database_is_writable, state)
+    snapshot = state.snapshots.current.epoch > 0
+    is_ready = database and snapshot and not request.app.state.draining
+    readiness = Readiness(
+        status="ready" if is_ready else "not_ready",
         database=database,
         snapshot=snapshot,
-        valkey=await _valkey(held),
+        valkey=await _valkey_responds(state),
     )
-    return JSONResponse(told.model_dump(), 200 if good else 503)
+    return JSONResponse(readiness.model_dump(), 200 if is_ready else 503)
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+@router.get("/metrics", summary="Get the Prometheus metrics", response_class=PlainTextResponse)
 def metrics() -> Response:
-    """Of this process."""
+    """Return the metrics of this process."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _database(held: Process) -> bool:
-    """A demoted primary answers `select 1`; ask whether it would take a write."""
+def _database_is_writable(state: AppState) -> bool:
+    """Check for recovery, because a demoted primary still answers `select 1`."""
     try:
-        with held.engine.connect() as connection:
+        with state.engine.connect() as connection:
             return not connection.scalar(text("select pg_is_in_recovery()"))
     except (SQLAlchemyError, OSError):
         return False
 
 
-async def _valkey(held: Process) -> bool:
+async def _valkey_responds(state: AppState) -> bool:
     try:
-        return bool(await held.valkey.ping())
+        return bool(await state.valkey.ping())
     except (RedisError, OSError):
         return False

@@ -1,4 +1,4 @@
-"""Refusals as RFC 9457 problems: one handler for ours, one for the framework's."""
+"""Errors as RFC 9457 problem documents."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,10 +13,12 @@ from starlette.exceptions import HTTPException
 
 from sdk_contract.wire import Problem
 from service.errors import Conflict, Invalid, ServiceError, Unavailable
-from service.observability import log
+from service.infrastructure.observability import log
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait at least.", "schema": {"type": "integer"}}}
+RETRY_AFTER = {
+    "Retry-After": {"description": "Minimum number of seconds to wait.", "schema": {"type": "integer"}}
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -24,14 +26,14 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         **({"headers": RETRY_AFTER} if status in {429, 503} else {}),
     }
     for status, text in {
-        401: "No credential, or one that is not good.",
-        403: "The credential does not allow this.",
-        404: "No such thing.",
-        409: "Does not fit the present state.",
+        401: "The credential is missing or invalid.",
+        403: "The credential does not allow this request.",
+        404: "Not found.",
+        409: "The request conflicts with the current state.",
         413: "The body is too large.",
-        422: "A value that makes no sense; `field` says which.",
-        429: "Too often; see `retry_after_s`.",
-        503: "Something that we depend on is away; see `retry_after_s`.",
+        422: "A value is invalid; `field` names it.",
+        429: "Too many requests; see `retry_after_s`.",
+        503: "A service that the server depends on is unavailable; see `retry_after_s`.",
     }.items()
 }
 
@@ -40,12 +42,12 @@ Renderer = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers; put the problem document into the API's own description, where `RESPONSES` refer to it."""
+    """Register the error handlers, and describe `Problem` in the OpenAPI description, where `RESPONSES` refers to it."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         schema = described()
-        # Given as a `model`, it would be described as plain JSON, which is not what is sent.
+        # As a `model` it would be described with the media type of plain JSON.
         schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         return schema
 
@@ -55,14 +57,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def renderer_of(error: Exception) -> Renderer | None:
-    """What renders an exception that we have a name for; None where nobody foresaw it."""
-    found = (_RENDERERS.get(kind) for kind in type(error).__mro__)
-    return next((renderer for renderer in found if renderer is not None), None)
+def find_renderer(error: Exception) -> Renderer | None:
+    """Return the renderer of an exception; None for an unexpected one."""
+    renderers = (_RENDERERS.get(kind) for kind in type(error).__mro__)
+    return next((renderer for renderer in renderers if renderer is not None), None)
 
 
 def render(error: ServiceError) -> JSONResponse:
-    """The problem document of a refusal."""
+    """Render an error as a problem document."""
     retryable = error.retry_after_s is not None
     body = Problem(
         type=f"/problems/{error.code}",
@@ -91,23 +93,23 @@ async def _service_error(_request: Request, error: Exception) -> JSONResponse:
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError | ValidationError):
         raise error
-    fault = error.errors()[0]
-    # The framework puts in front where it found the parameter: body, query or path.
+    first = error.errors()[0]
+    # FastAPI puts the location of the parameter first: body, query or path.
     skipped = 1 if isinstance(error, RequestValidationError) else 0
-    where = [str(part) for part in fault["loc"][skipped:]]
-    unknown = fault["type"] == "extra_forbidden"
-    said = f"there is no {where[-1]!r} here; is it misspelt?" if unknown and where else str(fault["msg"])
-    sent_as = request.headers.get("Content-Type", "application/json")
-    if not where and "json" not in sent_as:
-        said = f"send it as Content-Type: application/json, not {sent_as}"
-    return render(Invalid(said, field=".".join(where) or "body"))
+    path = [str(part) for part in first["loc"][skipped:]]
+    is_unknown = first["type"] == "extra_forbidden"
+    detail = f"Unknown field {path[-1]!r}; check its spelling." if is_unknown and path else str(first["msg"])
+    content_type = request.headers.get("Content-Type", "application/json")
+    if not path and "json" not in content_type:
+        detail = f"Send the body with Content-Type: application/json, not {content_type}."
+    return render(Invalid(detail, field=".".join(path) or "body"))
 
 
 async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 400:
-        return render(Invalid("the body cannot be read as JSON in UTF-8", field="body"))
+        return render(Invalid("The body is not JSON in UTF-8.", field="body"))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     body = Problem(
         type=f"/problems/{code}", title=str(error.detail), status=error.status_code, code=code
@@ -115,26 +117,32 @@ async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body, status_code=error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
 
 
-async def _database_away(_request: Request, error: Exception) -> JSONResponse:
+async def _database_unavailable(_request: Request, error: Exception) -> JSONResponse:
     sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    log("api").warning("database.away", error=type(error).__name__, sqlstate=sqlstate)
-    return render(Unavailable("the database does not answer", retry_after_s=5))
+    log("api").warning("database.unavailable", error=type(error).__name__, sqlstate=sqlstate)
+    return render(Unavailable("The database does not answer. Send the request again later.", retry_after_s=5))
 
 
-async def _unstorable(_request: Request, _error: Exception) -> JSONResponse:
-    """JSON knows strings and numbers that PostgreSQL's text and jsonb do not."""
-    return render(Invalid("a text or a number in it cannot be stored: NUL, half a character, infinity"))
+async def _not_storable(_request: Request, _error: Exception) -> JSONResponse:
+    """PostgreSQL's `text` and `jsonb` do not accept every string and number of JSON."""
+    return render(
+        Invalid("A text or number cannot be stored: it contains NUL, half a surrogate pair, or is infinite.")
+    )
 
 
-async def _collision(_request: Request, error: Exception) -> JSONResponse:
-    """Two requests made the same thing at the same moment: asked again, the second one sees the first."""
-    log("api").info("request.collided", error=type(error).__name__)
-    return render(Conflict("somebody did the same at this moment; ask again", retry_after_s=1))
+async def _concurrent_write(_request: Request, error: Exception) -> JSONResponse:
+    """Two concurrent requests created the same object; a repeated request sees the first one's."""
+    log("api").info("request.concurrent_write", error=type(error).__name__)
+    return render(
+        Conflict(
+            "Another request created the same object at this moment. Send the request again.", retry_after_s=1
+        )
+    )
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log("api").error("request.failed", path=request.url.path, exc_info=error)
-    return render(ServiceError("the failure is in the log"))
+    return render(ServiceError("Internal error. The server's log has the details."))
 
 
 _RENDERERS: dict[type[Exception], Renderer] = {
@@ -142,9 +150,9 @@ _RENDERERS: dict[type[Exception], Renderer] = {
     RequestValidationError: _validation_error,
     ValidationError: _validation_error,
     HTTPException: _http_exception,
-    DataError: _unstorable,
-    IntegrityError: _collision,
-    OperationalError: _database_away,
-    InterfaceError: _database_away,
-    PoolTimeout: _database_away,
+    DataError: _not_storable,
+    IntegrityError: _concurrent_write,
+    OperationalError: _database_unavailable,
+    InterfaceError: _database_unavailable,
+    PoolTimeout: _database_unavailable,
 }

@@ -8,7 +8,8 @@ from statistics import median
 from typing import Any
 
 from service.benchmarks.measurement import Cost, measure
-from service.clock import utc_now
+from service.infrastructure.clock import utc_now
+from service.infrastructure.tokens import AccessTokens
 from service.testbed import dataset
 from service.testbed.asgi import App, HttpResponse, PreparedRequest
 from service.testbed.devices import (
@@ -20,7 +21,6 @@ from service.testbed.devices import (
     events_body,
     poll_body,
 )
-from service.tokens import AccessTokens
 
 DEVICES_PER_BLOCK = 1000
 EVENT_BATCHES_PER_BLOCK = 60

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from service.benchmarks.cases import DEVICES_PER_BLOCK
 from service.benchmarks.run import BenchmarkRun
-from service.observability import configure_logging
+from service.infrastructure.observability import configure_logging
 from service.testbed.environment import temporary_servers
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]

@@ -10,7 +10,7 @@ from statistics import quantiles
 
 import psycopg
 
-from service.embedded import free_ports
+from service.infrastructure.embedded import free_ports
 from service.testbed.asgi import PreparedRequest
 from service.testbed.connection import HttpConnection
 from service.testbed.server_process import server_process
@@ -31,7 +31,15 @@ async def baseline_process(directory: Path) -> AsyncIterator[int]:
     """Run the baseline application behind the same HTTP server as the API; yield its port."""
     port = free_ports(1)[0]
     quiet = ("--no-access-log", "--log-level", "warning")
-    command = ("-m", "uvicorn", "--factory", "service.api.empty:empty_app", "--port", str(port), *quiet)
+    command = (
+        "-m",
+        "uvicorn",
+        "--factory",
+        "service.api.baseline_app:empty_app",
+        "--port",
+        str(port),
+        *quiet,
+    )
     async with server_process(command, port, directory / "baseline.log", {}):
         yield port
 

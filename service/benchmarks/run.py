@@ -10,19 +10,19 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy import text
 
-from service import database
-from service.api.empty import empty_app
+from service.api.baseline_app import create_baseline_app
 from service.benchmarks import cases, http_load, wrk
 from service.benchmarks.cases import Case, device_blocks, run_cases
-from service.clock import utc_now
 from service.config import Settings
-from service.embedded import Endpoints
+from service.infrastructure import database
+from service.infrastructure.clock import utc_now
+from service.infrastructure.embedded import Endpoints
+from service.infrastructure.tokens import AccessTokens
 from service.serving.snapshots.loader import load_snapshot
 from service.testbed import dataset
 from service.testbed.devices import POLL, SyntheticDevice, access_token_request, poll_body, synthetic_device
 from service.testbed.environment import SECRET, populated_api_settings, running_app
 from service.testbed.server_process import api_process
-from service.tokens import AccessTokens
 
 DEVICES = 12_000
 """Polling devices; enough for all rounds, since a device is offered a version only once."""
@@ -131,7 +131,7 @@ class BenchmarkRun:
 
 def _baseline_case() -> Case:
     polls = cases.access_token_polls(dataset.NO_UPDATE_MODEL, TOKENS)
-    return Case("baseline", empty_app(), polls, cases.expect_ok)
+    return Case("baseline", create_baseline_app(), polls, cases.expect_ok)
 
 
 def _poll_cases(apps: dict[str, Any]) -> list[Case]:

@@ -19,7 +19,7 @@ from service.cli.processes.local_service import (
 )
 from service.cli.processes.up import shell_credentials
 from service.demo.walkthrough import Walkthrough
-from service.embedded import Stack
+from service.infrastructure.embedded import Stack
 
 DEFAULT_DIRECTORY = Path(".graylag/demo")
 FAST_SETTINGS = {

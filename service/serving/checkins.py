@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service.observability import log
+from service.infrastructure.observability import log
 from service.operations.fleet.devices import RECORD_CHECKINS
 from service.serving.batching.write_batcher import commit_batch, is_unavailable
 from service.serving.postgres_text import JSON_NUL, without_nul

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from service.cli.admin_api import URL_VARIABLE
 from service.cli.errors import CliError
-from service.observability import configure_logging
+from service.infrastructure.observability import configure_logging
 from service.simulator import over_http, virtual_clock
 from service.simulator import scenario as scenarios
 from service.simulator.devices import create_fleet

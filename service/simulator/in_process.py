@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy import text
 
-from service import database, store
+from service import store
 from service.cli.errors import CliError
 from service.config import Settings
 from service.domain.rollouts.policy import parse_policy
+from service.infrastructure import database
+from service.infrastructure.tokens import AccessTokens
 from service.operations.fleet import cohorts
 from service.operations.outcomes import attempts
 from service.operations.platform import api_tokens
@@ -32,7 +34,6 @@ from service.testbed.environment import (
     running_app,
     temporary_servers,
 )
-from service.tokens import AccessTokens
 
 GATE_INTERVAL_S = 300.0
 SWEEP_INTERVAL_S = 900.0

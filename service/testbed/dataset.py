@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from sdk_contract.documents import Component, FileDigest, Manifest, PatchDescriptor, Variant, format_timestamp
 from sdk_contract.formats import GLP1
-from service.database import transaction
 from service.domain.targeting.buckets import in_percent
-from service.signing import LocalSigner
+from service.infrastructure.database import transaction
+from service.infrastructure.signing import LocalSigner
 from service.store.distribution import rollouts
 from service.store.fleet import cohorts
 from service.store.releases import blobs, patches, versions

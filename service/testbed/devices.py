@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sdk_contract.client.storage.identity import DeviceKey
 from sdk_contract.formats import BSDIFF40, FULL, GLP1
+from service.infrastructure.tokens import AUDIENCE, DEVICE_ASSERTION_TYPE, AccessTokens
 from service.testbed.asgi import PreparedRequest
-from service.tokens import AUDIENCE, DEVICE_ASSERTION_TYPE, AccessTokens
 
 POLL, EVENTS = "/v1/model/update", "/v1/model/events"
 """Paths of the device API."""

@@ -11,11 +11,11 @@ import psycopg
 from pydantic import SecretStr
 
 import migrations
-from service import database, signing
-from service.clock import Clock, utc_now
 from service.config import Settings
 from service.domain.platform.load import Load
-from service.embedded import Endpoints, Stack
+from service.infrastructure import database, signing
+from service.infrastructure.clock import Clock, utc_now
+from service.infrastructure.embedded import Endpoints, Stack
 from service.main import create_app
 from service.testbed.dataset import DatasetSize, populate
 from service.testbed.devices import SyntheticDevice

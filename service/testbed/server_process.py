@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from service.config import Settings
-from service.embedded import free_ports
+from service.infrastructure.embedded import free_ports
 from service.testbed.connection import HttpConnection
 from service.testbed.environment import environment_variables
 

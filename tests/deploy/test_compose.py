@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from typer.core import TyperGroup
 
 from service.cli.main import build_app
 from service.config import Settings
-from service.jobs import ALL_QUEUES, BUILD_PATCH, QUEUES, SIGN_VERSION
+from service.infrastructure.jobs import ALL_QUEUES, BUILD_PATCH, QUEUES, SIGN_VERSION
 from tests.deploy.settings_table import variable
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,9 @@ FILE_HOLDERS = {"director": {"api"}, "patcher": {"worker-delta"}, "publisher": {
 
 def parse(command):
     """Name and parsed options of a command line; fails for an unknown command or option."""
+    assert isinstance(CLI, TyperGroup)
     name, subcommand, rest = CLI.resolve_command(typer.Context(CLI), list(command))
+    assert subcommand is not None
     return name, subcommand.make_context(name, rest).params
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +17,9 @@ import psutil
 import pytest
 
 from service.cli.admin_api import AdminApi
+from tests.waiting import PATIENCE_S
 
 BIN = Path(sys.executable).parent
-TIMEOUT_S = float(os.environ.get("GRAYLAG_TEST_TIMEOUT_S", "150"))
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +61,7 @@ class Up:
         family = process_tree(self.process)
         self.api.__exit__()
         self.process.send_signal(number)
-        status = self.process.wait(TIMEOUT_S)
+        status = self.process.wait(PATIENCE_S)
         if self.process.stdout:
             self.process.stdout.close()
         _gone, alive = psutil.wait_procs(family, timeout=20)
@@ -80,12 +79,13 @@ def start_up(directory: Path, **environment: str) -> Up:
             env={**os.environ, **environment},
             text=True,
         )
+    assert process.stdout is not None
     line = process.stdout.readline()
     assert line, (directory.parent / f"{directory.name}.err").read_text()
     return Up(process, json.loads(line), directory)
 
 
-def process_tree(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def process_tree(process: subprocess.Popen[Any]) -> list[psutil.Process]:
     """A process and all its descendants."""
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
@@ -98,20 +98,9 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
         check=False,
     )
-
-
-def wait_until(condition, what: str) -> Any:
-    """Call `condition` until its result is true; return that result."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {TIMEOUT_S} s for {what}")
 
 
 @pytest.fixture(scope="session")

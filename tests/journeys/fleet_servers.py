@@ -6,11 +6,12 @@ import tempfile
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from service import database
-from service.clock import utc_now
-from service.embedded import Stack
-from service.embedded.postgres import create_database
-from service.embedded.stack import ping
+from service.infrastructure import database
+from service.infrastructure.clock import utc_now
+from service.infrastructure.embedded import Stack
+from service.infrastructure.embedded.postgres import create_database
+from service.infrastructure.embedded.stack import ping
+from service.infrastructure.tokens import AccessTokens
 from service.testbed import dataset
 from service.testbed.connection import HttpConnection
 from service.testbed.devices import (
@@ -24,7 +25,6 @@ from service.testbed.devices import (
 )
 from service.testbed.environment import SECRET, api_settings, create_empty_database
 from service.testbed.server_process import api_process
-from service.tokens import AccessTokens
 
 TOKENS = AccessTokens(SECRET.encode(), 3600)
 RECOVERY_S = 30

@@ -4,10 +4,12 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import Up, wait_until
+from tests.journeys.conftest import Up
+from tests.waiting import wait_until
 
 SIZE = 400_000
 
@@ -47,7 +49,7 @@ class Releases:
 
     def create_rollout(self, name: str, version: str, **more: object) -> None:
         """Create a rollout to everyone from a file."""
-        body = {"name": name, "model": self.model, "version": version}
+        body: dict[str, object] = {"name": name, "model": self.model, "version": version}
         body["stages"] = [{"cohort": "everyone", "percent": 100, "advance_when": {"reports": 1}}]
         path = self.folder / f"{name}.yaml"
         path.write_text(json.dumps(body | more))
@@ -66,17 +68,17 @@ class Releases:
         assert (done.returncode, done.stdout) == (1, "")
         return done.stderr
 
-    def wait_for_state(self, name: str, state: str) -> dict:
+    def wait_for_state(self, name: str, state: str) -> dict[str, Any]:
         """Wait for a state of a rollout."""
 
-        def rollout_in_state() -> dict | None:
-            found = self.up.api.call("GET", f"/v1/admin/rollouts/{name}")
+        def rollout_in_state() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.up.api.call("GET", f"/v1/admin/rollouts/{name}")
             return found if found["state"] == state else None
 
         return wait_until(rollout_in_state, f"{name} to be {state}")
 
 
-def update(up: Up, directory: Path) -> dict:
+def update(up: Up, directory: Path) -> Any:
     """Let a device poll once, and install what it is offered; return the result."""
     return json.loads(up.run("graylag-agent", "update", "--dir", directory, "--json").stdout)
 
@@ -120,7 +122,7 @@ def test_a_rollback_returns_a_device_to_its_previous_version_without_a_download(
     releases.wait_for_state("back-v1", "completed")
     releases.create_rollout("back-v2", "v2", on_breach="rollback")
     first = releases.run_action("start", "back-v2", "--reason", "release 5.5")
-    assert "patches back: v2 to v1 (weights)" in first or "running" in first
+    assert "rollback patches: v2 to v1 (weights)" in first or "running" in first
     releases.wait_for_state("back-v2", "running")
     assert wait_until(lambda: update(up, device)["version"] == "v2", "the second version")
     assert "[reason_required]" in releases.expect_error("rollback", "back-v2")

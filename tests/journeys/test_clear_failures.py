@@ -1,6 +1,7 @@
 """A device that failed a version too often gets it again after an operator has cleared its failures."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -24,15 +25,15 @@ def releases(up: Up, shared_dir):
 def test_a_device_gets_no_further_offers_until_its_failures_are_cleared(up: Up, releases: Releases):
     device = releases.enroll_device("phone")
 
-    def update(*options: str) -> dict:
+    def update(*options: str) -> Any:
         return json.loads(up.run("graylag-agent", "update", "--dir", device, "--json", *options).stdout)
 
-    def why() -> dict:
+    def why() -> Any:
         return json.loads(up.run("graylag", "why", "chance-phone", "--model", "chance", "--json").stdout)
 
     tried = [update(*FAILS) for _ in range(4)]
     assert tried[-1]["reason"] == "too_many_failures", tried
-    assert why()["rollouts"][0]["failure_limit"] == {"failures": 3, "allowed": 3, "may_retry": False}
+    assert why()["rollouts"][0]["failure_limit"] == {"failures": 3, "max_failures": 3, "may_retry": False}
     shown = up.run("graylag", "why", "chance-phone", "--model", "chance").stdout
     assert "failed this version 3 of 3 times" in shown
     cleared = up.run(

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 
-from tests.journeys.conftest import BIN, process_tree, run, wait_until
+from tests.journeys.conftest import BIN, process_tree, run
+from tests.waiting import wait_until
 
 FIELDS = {
     "devices",

@@ -11,8 +11,9 @@ import pytest
 
 from service.domain.gates.evidence import rate_evidence
 from service.domain.gates.stage_evaluation import ALPHA_FLEET
-from tests.journeys.conftest import start_up, wait_until
+from tests.journeys.conftest import start_up
 from tests.service.support.actors import Device, ok
+from tests.waiting import wait_until
 
 BOUND = 0.05
 POLLING = 24
@@ -83,7 +84,8 @@ def test_the_last_offer_is_made_within_two_seconds_of_the_decisive_report(withou
     )
     wait_until(lambda: polling[0].poll(model="bad-model")["need_update"], "the first offer")
     attempts = [(device, device.poll(model="bad-model")["attempt_id"]) for device in failing]
-    offered, stop = [], threading.Event()
+    offered: list[float] = []
+    stop = threading.Event()
     threads = [
         threading.Thread(target=poll_until, args=(stop, polling[half::2], offered), daemon=True)
         for half in range(2)

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 import psycopg
 import pytest
 
-from service.clock import utc_now
+from service.infrastructure.clock import utc_now
 from service.testbed import dataset
 from service.testbed.connection import HttpConnection
 from service.testbed.dataset import PATCH_BYTES
@@ -61,13 +61,14 @@ class Load:
     """Polls and reports of all connections; counts responses and the highest number of open downloads."""
 
     def __init__(self):
-        self.polls_left, self.responses, self.most_open, self.checks = POLLS, Counter(), 0, 0
+        self.polls_left, self.most_open, self.checks = POLLS, 0, 0
+        self.responses: Counter[str] = Counter()
 
     async def observe_open_downloads(self, settings):
         url = settings.database_url.replace("+psycopg", "")
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             while True:
-                row = await (await connection.execute(_OPEN_DOWNLOADS)).fetchone()
+                (row,) = await (await connection.execute(_OPEN_DOWNLOADS)).fetchall()
                 self.most_open, self.checks = max(self.most_open, row[0]), self.checks + 1
                 await asyncio.sleep(CHECK_INTERVAL_S)
 

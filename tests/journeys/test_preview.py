@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from tests.journeys.conftest import Up, wait_until
+from tests.journeys.conftest import Up
+from tests.waiting import wait_until
 
 COUNT = 6
 
@@ -19,7 +20,9 @@ def devices(up: Up, shared_dir):
     weights.write_bytes(os.urandom(50_000))
     published = up.run("graylag", "publish", "previewed", "v1", "--component", f"weights={weights}")
     assert published.returncode == 0, published.stderr
-    return {f"preview-{number:02}": enrolled(up, shared_dir, f"preview-{number:02}") for number in range(COUNT)}
+    return {
+        f"preview-{number:02}": enrolled(up, shared_dir, f"preview-{number:02}") for number in range(COUNT)
+    }
 
 
 def enrolled(up, shared_dir, name):
@@ -52,7 +55,7 @@ def test_the_devices_that_a_preview_lists_are_offered_the_version(up: Up, device
     preview = ("graylag", "rollout", "preview", "-f", file, "--devices", str(COUNT))
     shown = wait_until(lambda: preview_of_all(up.run(*preview, "--json")), "a preview of all devices")
     assert 0 < len(shown["devices"]) < COUNT
-    assert "it will not end by itself" in up.run(*preview).stdout
+    assert "it will not advance by itself" in up.run(*preview).stdout
     assert up.run("graylag", "rollout", "create", "-f", file).returncode == 0
     by_name = up.run("graylag", "rollout", "preview", "previewed-v1", "--devices", str(COUNT), "--json")
     assert json.loads(by_name.stdout) == shown
@@ -81,15 +84,13 @@ def test_the_patch_plan_is_shown_with_reasons(up: Up, devices, shared_dir):
     assert (
         up.run("graylag", "publish", "previewed", "v2", "--component", f"weights={weights}").returncode == 0
     )
-    made = wait_until(lambda: made_in(plan(up)), "the patch is made")
-    assert made[0]["source_versions"] == ["v1"]
-    assert "made" in up.run("graylag", "patch", "plan", "previewed", "v2").stdout
+    planned = wait_until(lambda: plan_with_built_patch(up), "the patch")
+    assert planned[0]["source_versions"] == ["v1"]
+    assert "built" in up.run("graylag", "patch", "plan", "previewed", "v2").stdout
     assert "ready" in up.run("graylag", "patch", "list", "previewed", "v2").stdout
 
 
-def plan(up):
-    return json.loads(up.run("graylag", "patch", "plan", "previewed", "v2", "--json").stdout)
-
-
-def made_in(found):
-    return found if found[0]["reason"] == "built" else None
+def plan_with_built_patch(up):
+    """The patch plan, once the first patch is built; None before that."""
+    plan = json.loads(up.run("graylag", "patch", "plan", "previewed", "v2", "--json").stdout)
+    return plan if plan[0]["reason"] == "built" else None

@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from service.cli.errors import CliError
-from tests.journeys.conftest import Up, wait_until
+from tests.journeys.conftest import Up
+from tests.waiting import wait_until
 
 BIG = 160 * 2**20
 
@@ -34,7 +35,9 @@ def test_an_interrupted_upload_is_resumed(up: Up, big_file):
             upload = up.api.call("POST", "/v1/admin/uploads", {"sha256": sha256})
         except CliError:
             return None
-        return len(upload["parts"]) if 0 < len(upload["parts"]) < upload["part_count"] else None
+        return (
+            len(upload["missing_parts"]) if 0 < len(upload["missing_parts"]) < upload["part_count"] else None
+        )
 
     wait_until(missing, "some parts, but not all")
     first.send_signal(signal.SIGKILL)

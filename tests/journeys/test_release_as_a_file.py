@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from tests.journeys.conftest import Up, wait_until
+from tests.journeys.conftest import Up
 from tests.service.support.actors import Device, ok
 from tests.service.support.webhook_receiver import listening, verified
+from tests.waiting import wait_until
 
 FILE = """
 cohorts:
@@ -98,7 +99,9 @@ def test_a_release_from_ci_to_the_fleet_with_webhooks_and_audit_log(
     assert "complete" in done(up, "graylag", "rollout", "watch", "filed-v1", token=token_of("viewer"))
 
     messages = wait_until(lambda: len(receiver.received) >= 3 and list(receiver.received), "three messages")
-    events = {event["type"]: event for _id, event in (verified(*one, secret) for one in messages)}
+    events = {
+        event["type"]: event for _id, event in (verified(headers, body, secret) for headers, body in messages)
+    }
     assert events.keys() == {"webhook.test", "rollout.start", "rollout.complete"}
     assert events["rollout.start"]["data"]["actor"] == "filed-release-manager"
     assert events["rollout.start"]["data"]["reason"] == "release 5.4"

@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from tests.journeys.conftest import Up, wait_until
+from tests.journeys.conftest import Up
+from tests.waiting import wait_until
 from workers.delta.benchmark.synthetic_files import write_repeated
 
 WORKER_MB, AGENT_MB = 400, 96
@@ -124,11 +126,11 @@ def _enroll(up: Up, device: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def _update(up: Up, device: Path) -> dict:
+def _update(up: Up, device: Path) -> Any:
     return json.loads(up.run("graylag-agent", "update", "--dir", device, "--json").stdout)
 
 
-def _ready_patch(up: Up, label: str) -> dict | None:
+def _ready_patch(up: Up, label: str) -> dict[str, Any] | None:
     found = up.api.call("GET", f"/v1/admin/models/patched/versions/{label}/patches")
     return next((patch for patch in found if patch["state"] == "ready"), None)
 
@@ -152,7 +154,7 @@ def _peak_memory_of(word: str) -> Iterator[PeakMemory]:
 
 
 def _processes_with(word: str) -> list[psutil.Process]:
-    found = {}
+    found: dict[int, psutil.Process] = {}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if word in process.cmdline():

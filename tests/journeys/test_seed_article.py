@@ -8,7 +8,8 @@ import requests
 
 from sdk_contract.client.storage.file_system import LocalFileSystem
 from sdk_contract.client.storage.identity import DeviceKey
-from tests.journeys.conftest import Up, start_up, wait_until
+from tests.journeys.conftest import Up, start_up
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -110,4 +111,5 @@ def access_token(up: Up, device) -> str:
     proof = DeviceKey.load_or_create(device, LocalFileSystem()).assertion("dev_12345")
     response = requests.post(f"{up.facts['api_url']}/v1/device/token", json={"assertion": proof}, timeout=5)
     assert response.status_code == 200, response.text
-    return response.json()["access_token"]
+    token: str = response.json()["access_token"]
+    return token

@@ -10,7 +10,8 @@ from contextlib import suppress
 
 import psutil
 
-from tests.journeys.conftest import BIN, TIMEOUT_S, process_tree, run, wait_until
+from tests.journeys.conftest import BIN, process_tree, run
+from tests.waiting import PATIENCE_S, wait_until
 
 FIGURES = {
     "devices",
@@ -95,7 +96,7 @@ def test_ctrl_c_ends_a_simulation_with_the_result_so_far_and_leaves_no_process(t
     wait_until(lambda: b"up_to_date" in seen.text or b"no_rollout" in seen.text, "figures on the terminal")
     processes = process_tree(process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=TIMEOUT_S)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     seen.join()
     result = json.loads(output)
     assert process.returncode == 130

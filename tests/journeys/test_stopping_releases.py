@@ -3,8 +3,9 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from tests.journeys.conftest import Up, wait_until
+from tests.journeys.conftest import Up
 from tests.journeys.test_careful_releases import Releases, update
+from tests.waiting import wait_until
 
 
 def run(up: Up, *words: str) -> str:
@@ -59,7 +60,7 @@ def test_a_scheduled_rollout_starts_on_time_and_respects_its_window(up: Up, shar
         "windows": {"zone": "UTC", "daily": [window]},
     }
     releases.create_rollout("dark-v1", "v1", policy=policy)
-    assert "waiting for its time" in releases.run_action("start", "dark-v1", "--reason", "release 5.4")
+    assert "waiting for start time" in releases.run_action("start", "dark-v1", "--reason", "release 5.4")
     assert releases.wait_for_state("dark-v1", "running")["history"][-1]["actor"] == "schedule"
     wait_until(lambda: update(up, device)["reason"] == "outside_window", "the reason outside_window")
     shown = run(up, "why", "dark-phone", "--model", "dark")

@@ -4,7 +4,8 @@ import signal
 
 import psutil
 
-from tests.journeys.conftest import TIMEOUT_S, process_tree, run, start_up
+from tests.journeys.conftest import process_tree, run, start_up
+from tests.waiting import PATIENCE_S
 
 FACTS = {
     "api_url",
@@ -49,7 +50,8 @@ def test_the_service_stops_if_one_process_dies_and_names_it(open_dir):
     up = start_up(open_dir / "data")
     api = next(process for process in process_tree(up.process) if "api" in process.cmdline())
     api.kill()
-    up.process.wait(TIMEOUT_S)
+    up.process.wait(PATIENCE_S)
+    assert up.process.stdout is not None
     up.process.stdout.close()
     up.api.__exit__()
     assert up.process.returncode == 1

@@ -81,7 +81,8 @@ def poll_context(case):
 def verified_options(target, response, bundle):
     """Component name -> formats of its valid options, and the codes of the invalid ones."""
     offered = {entry["name"]: entry["options"] for entry in response["downloads"]}
-    formats, skipped = {part.name: [] for part in target.components}, []
+    formats: dict[str, list[str]] = {part.name: [] for part in target.components}
+    skipped: list[str] = []
     for part in target.components:
         for option in offered.get(part.name, ()):
             try:

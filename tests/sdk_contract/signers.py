@@ -1,4 +1,4 @@
-"""Signers whose keys are the same in every run."""
+"""Signers with fixed keys."""
 
 from dataclasses import dataclass
 

@@ -36,26 +36,26 @@ def signatures(envelope):
     return json.loads(envelope)["signatures"]
 
 
-def test_the_signed_bytes_are_those_of_the_dsse_specification():
+def test_the_signed_bytes_match_the_dsse_specification():
     assert pae("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
 
 
-def test_lengths_count_bytes_and_not_characters():
+def test_pae_counts_bytes_and_not_characters():
     assert pae("é", b"") == b"DSSEv1 2 \xc3\xa9 0 "
 
 
 @given(st.text(max_size=20), st.binary(max_size=50), st.text(max_size=20), st.binary(max_size=50))
 @settings(deadline=None)
-def test_no_two_documents_share_their_signed_bytes(kind, payload, other_kind, other_payload):
+def test_different_documents_have_different_signed_bytes(kind, payload, other_kind, other_payload):
     same = (kind, payload) == (other_kind, other_payload)
     assert (pae(kind, payload) == pae(other_kind, other_payload)) is same
 
 
 @given(st.binary(max_size=300))
 @settings(deadline=None)
-def test_what_was_sealed_comes_out_byte_for_byte(payload):
+def test_a_verified_payload_is_the_signed_one_byte_for_byte(payload):
     assert opened(sign_envelope(payload, KIND, [ANN]), role(ANN)) == payload
 
 
@@ -65,44 +65,44 @@ def test_a_changed_payload_is_refused():
         opened(envelope, role(ANN))
 
 
-def test_a_changed_type_is_refused_even_where_that_type_is_welcome():
+def test_an_envelope_whose_type_was_changed_to_the_expected_one_is_refused():
     envelope = changed(sign_envelope(PAYLOAD, KIND, [ANN]), payloadType="application/other")
     with pytest.raises(SignatureInvalid):
         opened(envelope, role(ANN), kind="application/other")
 
 
-def test_a_document_of_another_kind_is_refused_though_well_signed():
+def test_a_correctly_signed_document_of_another_kind_is_refused():
     with pytest.raises(WrongPayloadType):
         opened(sign_envelope(PAYLOAD, "application/other", [ANN]), role(ANN))
 
 
-def test_a_signature_by_a_stranger_is_no_signature():
+def test_a_signature_by_an_unknown_key_is_refused():
     with pytest.raises(UnknownKey):
         opened(sign_envelope(PAYLOAD, KIND, [EVE]), role(ANN))
 
 
-def test_no_signature_at_all_is_refused():
+def test_an_envelope_without_signatures_is_refused():
     with pytest.raises(UnknownKey):
         opened(sign_envelope(PAYLOAD, KIND, []), role(ANN))
 
 
-def test_strangers_beside_the_right_key_do_no_harm():
+def test_additional_signatures_by_unknown_keys_are_ignored():
     assert opened(sign_envelope(PAYLOAD, KIND, [EVE, ANN, BOB]), role(ANN)) == PAYLOAD
 
 
-def test_a_threshold_counts_different_people():
+def test_a_threshold_counts_different_keys():
     both = role(ANN, BOB, threshold=2)
     assert opened(sign_envelope(PAYLOAD, KIND, [ANN, BOB]), both) == PAYLOAD
     with pytest.raises(ThresholdNotMet):
         opened(sign_envelope(PAYLOAD, KIND, [ANN]), both)
 
 
-def test_one_signature_twice_is_one_voice():
+def test_a_repeated_signature_counts_once():
     with pytest.raises(ThresholdNotMet):
         opened(sign_envelope(PAYLOAD, KIND, [ANN, ANN]), role(ANN, BOB, threshold=2))
 
 
-def test_one_key_under_two_ids_is_one_voice():
+def test_a_key_listed_under_two_ids_counts_once():
     twice = Role({"a" * 16: ANN.public_key, "b" * 16: ANN.public_key}, threshold=2)
     envelope = sign_envelope(PAYLOAD, KIND, [ANN])
     signature = signatures(envelope)[0]["sig"]
@@ -113,12 +113,12 @@ def test_one_key_under_two_ids_is_one_voice():
         opened(doubled, twice)
 
 
-def test_a_threshold_of_nought_still_asks_for_one():
+def test_a_threshold_of_zero_requires_one_signature():
     with pytest.raises(UnknownKey):
         opened(sign_envelope(PAYLOAD, KIND, []), role(ANN, threshold=0))
 
 
-def test_a_key_id_is_a_hint_and_proves_nothing():
+def test_a_known_key_id_with_a_foreign_signature_is_refused():
     envelope = sign_envelope(PAYLOAD, KIND, [EVE])
     posing = changed(
         envelope, signatures=[{"keyid": key_id(ANN.public_key), "sig": signatures(envelope)[0]["sig"]}]
@@ -127,21 +127,21 @@ def test_a_key_id_is_a_hint_and_proves_nothing():
         opened(posing, role(ANN))
 
 
-def test_one_false_signature_of_a_known_key_spoils_the_envelope():
+def test_one_invalid_signature_by_a_known_key_is_refused():
     envelope = sign_envelope(PAYLOAD, KIND, [ANN, BOB])
     first, second = signatures(envelope)
     with pytest.raises(SignatureInvalid):
         opened(changed(envelope, signatures=[first, second | {"sig": first["sig"]}]), role(ANN, BOB))
 
 
-def test_a_key_that_is_no_key_vouches_for_nothing():
+def test_a_malformed_key_verifies_nothing():
     broken = Role({key_id(ANN.public_key): b"short"}, 1)
     with pytest.raises(SignatureInvalid):
         opened(sign_envelope(PAYLOAD, KIND, [ANN]), broken)
 
 
 @pytest.mark.parametrize("flip", range(64))
-def test_every_byte_of_a_signature_counts(flip):
+def test_a_change_of_any_byte_of_a_signature_is_refused(flip):
     envelope = sign_envelope(PAYLOAD, KIND, [ANN])
     entry = signatures(envelope)[0]
     signature = bytearray(base64.b64decode(entry["sig"]))
@@ -154,17 +154,17 @@ def test_every_byte_of_a_signature_counts(flip):
 # --- the order of the checks: size, form, kind, voices --------------------------------------------
 
 
-def test_size_is_refused_before_anything_is_read():
+def test_the_size_is_checked_before_parsing():
     with pytest.raises(Oversize):
         opened(b"not even json", role(ANN), limit=5)
 
 
-def test_kind_is_refused_before_signatures_are_looked_at():
+def test_the_type_is_checked_before_the_signatures():
     with pytest.raises(WrongPayloadType):
         opened(sign_envelope(PAYLOAD, "application/other", [EVE]), role(ANN))
 
 
-def test_a_payload_that_is_no_json_is_still_verified_first():
+def test_a_payload_that_is_not_json_is_verified_like_any_other():
     with pytest.raises(UnknownKey):
         opened(sign_envelope(b"\x00not json", KIND, [EVE]), role(ANN))
 
@@ -196,23 +196,23 @@ def test_a_payload_that_is_no_json_is_still_verified_first():
         {"signatures": [{"keyid": "a", "sig": "QQ=="}] * (MAX_SIGNATURES + 1)},
     ],
 )
-def test_what_is_no_envelope_is_malformed(fields):
+def test_an_envelope_with_an_invalid_member_is_malformed(fields):
     with pytest.raises(Malformed):
         opened(changed(sign_envelope(PAYLOAD, KIND, [ANN]), **fields), role(ANN))
 
 
 @pytest.mark.parametrize("outer", [b"1", b"[]", b"null", b'"x"', b"{}"])
-def test_other_json_is_no_envelope(outer):
+def test_json_that_is_not_an_envelope_is_malformed(outer):
     with pytest.raises(Malformed):
         opened(outer, role(ANN))
 
 
-def test_as_many_signatures_as_allowed_are_read():
+def test_sixteen_signatures_are_accepted():
     crowd = [FixedSigner(seed) for seed in range(10, 10 + MAX_SIGNATURES)]
     assert opened(sign_envelope(PAYLOAD, KIND, crowd), role(*crowd, threshold=MAX_SIGNATURES)) == PAYLOAD
 
 
-def test_a_look_inside_verifies_nothing():
+def test_the_unverified_payload_is_available_without_keys():
     assert unverified_payload(sign_envelope(PAYLOAD, KIND, []), limit=LIMIT) == PAYLOAD
     with pytest.raises(Oversize):
         unverified_payload(sign_envelope(PAYLOAD, KIND, []), limit=10)
@@ -220,7 +220,7 @@ def test_a_look_inside_verifies_nothing():
 
 @given(st.data())
 @settings(deadline=None)
-def test_no_damage_to_an_envelope_gives_another_payload(data):
+def test_a_corrupted_envelope_never_yields_another_payload(data):
     envelope = bytearray(sign_envelope(PAYLOAD, KIND, [ANN]))
     place = data.draw(st.integers(0, len(envelope) - 1))
     envelope[place] = data.draw(st.integers(0, 255))

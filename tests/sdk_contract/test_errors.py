@@ -15,7 +15,7 @@ OURS = [kind for kind in families(ContractError) if kind.__module__.startswith("
 LEAVES = [kind for kind in OURS if not kind.__subclasses__()]
 
 
-def test_the_errors_of_client_and_patch_belong_to_the_same_family():
+def test_the_errors_of_client_and_patch_are_contract_errors():
     modules = {kind.__module__ for kind in OURS}
     assert {
         "sdk_contract.errors",
@@ -24,14 +24,14 @@ def test_the_errors_of_client_and_patch_belong_to_the_same_family():
     } <= modules
 
 
-def test_a_code_and_its_number_always_go_together():
+def test_codes_and_numbers_are_unique():
     pairs = {(kind.code, kind.number) for kind in LEAVES}
     assert len({code for code, _ in pairs}) == len(pairs)
     assert len({number for _, number in pairs}) == len(pairs)
 
 
 @pytest.mark.parametrize("kind", LEAVES, ids=lambda kind: kind.__name__)
-def test_a_code_is_stable_text_and_its_number_is_in_a_class(kind):
+def test_a_code_is_a_short_identifier_and_its_number_has_a_known_class(kind):
     assert re.fullmatch(r"[a-z][a-z0-9_]{1,40}", kind.code)
     assert kind.number // 1000 in {1, 2, 3, 4, 5}
     assert kind.reaction in Reaction
@@ -40,14 +40,14 @@ def test_a_code_is_stable_text_and_its_number_is_in_a_class(kind):
 @pytest.mark.parametrize(
     "kind", [kind for kind in LEAVES if kind.number // 1000 == 2], ids=lambda kind: kind.__name__
 )
-def test_a_breach_of_security_never_tries_the_same_again(kind):
+def test_a_security_error_is_never_retried(kind):
     assert kind.reaction is not Reaction.RETRY
 
 
-def test_bytes_that_do_not_fit_lead_to_the_full_file():
+def test_a_wrong_digest_leads_to_a_full_download():
     assert InputHashMismatch.reaction is Reaction.FULL_DOWNLOAD
 
 
-def test_an_error_says_its_code_first():
+def test_the_text_of_an_error_starts_with_its_code():
     assert str(SignatureInvalid("by nobody")) == "signature_invalid: by nobody"
     assert str(SignatureInvalid()) == "signature_invalid"

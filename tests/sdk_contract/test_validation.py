@@ -54,7 +54,7 @@ BAD = [
 ]
 
 
-def test_an_object_becomes_what_its_annotations_say():
+def test_an_object_is_parsed_by_its_annotations():
     thing = parse_object(Thing, GOOD)
     assert thing == Thing(
         kind="a", parts=[Part(name="x", size=99)], by_name={"y": Part(name="y")}, anything=[1.5]
@@ -63,19 +63,19 @@ def test_an_object_becomes_what_its_annotations_say():
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_a_value_that_its_annotation_does_not_allow_is_malformed_and_says_where(name, value):
+def test_an_invalid_value_is_malformed_and_the_error_names_the_field(name, value):
     with pytest.raises(Malformed, match=f"^malformed: {name}"):
         parse_object(Thing, GOOD | {name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_nor_can_it_be_built(name, value):
+def test_an_instance_with_an_invalid_value_cannot_be_built(name, value):
     with pytest.raises(Malformed, match=f"^malformed: {name}"):
         Thing(**GOOD | {name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_pydantic_reads_the_same_annotations_the_same_way(name, value):
+def test_pydantic_validates_the_annotations_alike(name, value):
     strict = TypeAdapter(Thing)
     assert strict.validate_python(GOOD) == parse_object(Thing, GOOD)
     with pytest.raises((ValidationError, Malformed)):
@@ -83,17 +83,17 @@ def test_pydantic_reads_the_same_annotations_the_same_way(name, value):
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 1, True])
-def test_what_is_no_object_is_malformed(value):
+def test_a_value_that_is_not_an_object_is_malformed(value):
     with pytest.raises(Malformed):
         parse_object(Thing, value)
 
 
 @pytest.mark.parametrize("name", ["kind", "parts"])
-def test_a_field_without_a_default_has_to_be_there(name):
+def test_a_field_without_a_default_is_required(name):
     with pytest.raises(Malformed, match=f"{name}: missing"):
         parse_object(Thing, {key: value for key, value in GOOD.items() if key != name})
 
 
-def test_a_field_that_nobody_knows_is_refused():
+def test_an_unknown_field_of_an_object_is_malformed():
     with pytest.raises(Malformed, match="surprise: unknown"):
         parse_object(Thing, GOOD | {"surprise": 1})

@@ -19,23 +19,23 @@ def event(**fields):
     return Event.model_validate_json(json.dumps({"event_id": EVENT_ID, "state": "committed", **fields}))
 
 
-def fault(build, **fields):
+def invalid_field(build, **fields):
     with pytest.raises(ValidationError) as refusal:
         build(**fields)
     return refusal.value.errors()[0]["loc"][0]
 
 
-def test_two_fields_make_a_poll():
+def test_a_poll_needs_only_two_fields():
     request = poll(current_version="v1.2")
     assert (request.device_id, request.current_version) == ("dev_12345", "v1.2")
     assert request.accepts == ["full"]
 
 
-def test_a_device_without_a_model_says_no_version():
+def test_a_device_without_a_model_sends_no_version():
     assert poll().current_version is None
 
 
-def test_a_field_of_a_newer_sdk_is_ignored():
+def test_an_unknown_field_of_a_request_is_ignored():
     assert not hasattr(poll(brand_new={"deep": [1]}), "brand_new")
     assert event(brand_new=1).state == "committed"
 
@@ -72,11 +72,11 @@ def test_a_field_of_a_newer_sdk_is_ignored():
         {"trust_version": 2**53},
     ],
 )
-def test_what_a_poll_says_is_bounded_and_the_fault_is_named(fields):
-    assert fault(poll, **fields) == next(iter(fields))
+def test_the_fields_of_a_poll_are_bounded_and_the_error_names_the_field(fields):
+    assert invalid_field(poll, **fields) == next(iter(fields))
 
 
-def test_attributes_keep_their_kinds():
+def test_attributes_keep_their_types():
     assert poll(attributes={"t": True, "i": 1, "f": 1.5, "s": "1"}).attributes == {
         "t": True,
         "i": 1,
@@ -111,16 +111,16 @@ def test_a_nonce_is_sixteen_to_thirty_two_bytes(length):
         {"metrics": {f"m{n}": 1 for n in range(33)}},
     ],
 )
-def test_what_an_event_says_is_bounded_and_the_fault_is_named(fields):
-    assert fault(event, **fields) == next(iter(fields))
+def test_the_fields_of_an_event_are_bounded_and_the_error_names_the_field(fields):
+    assert invalid_field(event, **fields) == next(iter(fields))
 
 
-def test_a_state_that_this_server_does_not_know_yet_is_taken():
+def test_an_event_with_an_unknown_state_is_accepted():
     assert event(state="warming_up").state == "warming_up"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_number_that_no_database_keeps_is_refused(number):
+def test_a_metric_that_is_not_finite_is_rejected(number):
     body = f'{{"event_id":"{EVENT_ID}","state":"metrics","metrics":{{"load_ms":{number}}}}}'
     with pytest.raises(ValidationError):
         Event.model_validate_json(body)
@@ -136,8 +136,10 @@ def test_a_number_that_no_database_keeps_is_refused(number):
         {"enrollment_token": "t" * 201},
     ],
 )
-def test_what_an_enrollment_says_is_bounded(fields):
-    assert fault(lambda **more: EnrollRequest.model_validate(ENROLL | more), **fields) == next(iter(fields))
+def test_the_fields_of_an_enrollment_are_bounded(fields):
+    assert invalid_field(lambda **more: EnrollRequest.model_validate(ENROLL | more), **fields) == next(
+        iter(fields)
+    )
 
 
 PARTS = st.tuples(st.text(max_size=10), st.binary(max_size=10), st.text(max_size=10))
@@ -145,11 +147,11 @@ PARTS = st.tuples(st.text(max_size=10), st.binary(max_size=10), st.text(max_size
 
 @given(PARTS, PARTS)
 @settings(deadline=None)
-def test_no_two_enrollments_share_the_bytes_that_prove_them(one, other):
+def test_different_enrollments_have_different_proof_messages(one, other):
     assert (proof_message(*one) == proof_message(*other)) is (one == other)
 
 
-def test_a_proof_of_enrollment_is_the_bytes_that_the_contract_describes():
+def test_the_proof_message_of_an_enrollment_matches_the_contract():
     assert proof_message("d", b"kk", "t") == (
         b"\x00\x00\x00\x11graylag-enroll-v1\x00\x00\x00\x01d\x00\x00\x00\x02kk\x00\x00\x00\x01t"
     )

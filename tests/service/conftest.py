@@ -1,4 +1,4 @@
-"""A whole API process, in this one: the real application over a database of the test's own."""
+"""A running service in the test process: the real application over a database of its own."""
 
 import json
 import shutil
@@ -16,9 +16,9 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from service import database, signing
 from service.config import Settings
-from service.embedded import BUCKET, Endpoints
+from service.infrastructure import database, signing
+from service.infrastructure.embedded import BUCKET, Endpoints
 from service.main import create_app
 from service.operations.fleet import enrollment
 from service.operations.platform import api_tokens, trust
@@ -28,13 +28,13 @@ from workers.context import WorkerContext
 from workers.tasks import dispatch, scheduled
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Trusts nobody: the store is on loopback, and to read all authorities takes longer than many a test."""
+"""Trusts no authority: the blob store is on loopback, and loading all authorities takes longer than many tests."""
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
 def role_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One key of each role, and the trust bundle that names them."""
+    """One key per role, and the trust bundle that contains them."""
     directory = tmp_path_factory.mktemp("keys")
     signers = {role: [signing.create_key(directory / f"{role}.pem")] for role in signing.ROLES}
     (directory / "trust.json").write_bytes(signing.first_trust_bundle(signers, now=datetime.now(UTC)))
@@ -43,7 +43,7 @@ def role_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(endpoints: Endpoints, database_url: str, tmp_path: Path, role_keys: Path) -> Settings:
-    """Settings of a test's own service, with copies of the keys of this test process."""
+    """Settings of a service for one test, with copies of the session's keys."""
     for file in role_keys.iterdir():
         shutil.copy(file, tmp_path)
     return Settings(
@@ -58,11 +58,11 @@ def settings(endpoints: Endpoints, database_url: str, tmp_path: Path, role_keys:
         publisher_key=f"file:{tmp_path}/publisher.pem",
         access_token_secret=SecretStr("s" * 40),
         snapshot_interval_s=60,
-        # Tests say when gates are looked at.
+        # Tests trigger gate evaluations themselves.
         gate_check_delay_s=3600,
         upload_part_bytes=5 * 2**20,
         poll_interval_s=3600,
-        # All tests share one Valkey, and many of them a device's name.
+        # All tests share one Valkey, and many use the same device ids.
         rate_limit_per_device="off",
         rate_limit_per_address="off",
         scratch_dir=tmp_path,
@@ -71,15 +71,15 @@ def settings(endpoints: Endpoints, database_url: str, tmp_path: Path, role_keys:
 
 @pytest.fixture
 def engine(settings: Settings):
-    """A pool over the test's database."""
-    made = database.engine_for(settings.database_url)
-    yield made
-    made.dispose()
+    """A connection pool for the test's database."""
+    pool = database.engine_for(settings.database_url)
+    yield pool
+    pool.dispose()
 
 
 @dataclass
 class LiveService:
-    """The application behind a client, its credentials, and a worker that runs jobs when told to."""
+    """The application with a client, credentials, and a worker that runs jobs on demand."""
 
     client: TestClient
     settings: Settings
@@ -91,36 +91,36 @@ class LiveService:
     store: httpx2.Client = field(default_factory=lambda: httpx2.Client(trust_env=False, verify=NO_TLS))
 
     def call(self, method: str, path: str, body: Any = None, scope: str = "admin") -> httpx2.Response:
-        """One request to the admin API."""
+        """Send a request to the admin API."""
         headers = {"Authorization": f"Bearer {self.tokens[scope]}"}
         return self.client.request(method, path, json=body, headers=headers)
 
     @contextmanager
     def worker_with(self, **changes: Any) -> Iterator[None]:
-        """Another worker for a while, for example one without keys."""
-        usual, self.worker = self.worker, replace(self.worker, **changes)
+        """Use another worker within a block, for example one without keys."""
+        original, self.worker = self.worker, replace(self.worker, **changes)
         try:
             yield
         finally:
-            self.worker = usual
+            self.worker = original
 
-    def run_ticks(self) -> None:
-        """Do what beat asks for: look at gates, sweep; and let polls see it."""
+    def run_scheduled_tasks(self) -> None:
+        """Run the scheduled tasks: evaluate gates and sweep; then reload the snapshot."""
         scheduled.evaluate_rollouts(self.worker)
         scheduled.sweep(self.worker)
         self.client.app.state.process.snapshots.refresh()
 
     def run_jobs(self, *, except_for: str = "") -> list[tuple[str, str]]:
-        """Run what is queued, and what that leads to; returns (kind, state) of each job that was run."""
+        """Run queued jobs until none is left; return (kind, state) of each job that was run."""
         done: list[UUID] = []
         while True:
             with database.read_only(self.engine) as session:
                 queued = session.query(JobRow).filter(JobRow.state == "queued", JobRow.kind != except_for)
                 waiting = [row.id for row in queued.all()]
-            fresh = [job for job in waiting if job not in done]
-            if not fresh:
+            new_jobs = [job for job in waiting if job not in done]
+            if not new_jobs:
                 break
-            for job in fresh:
+            for job in new_jobs:
                 dispatch.run_by_id(self.worker, str(job))
                 done.append(job)
         with database.read_only(self.engine) as session:
@@ -129,8 +129,8 @@ class LiveService:
 
 
 @dataclass(frozen=True)
-class Founding:
-    """What an administrator has done before the first test: trust is in force, and there are tokens."""
+class InitialState:
+    """What an administrator has set up before the first test: a trust bundle and tokens."""
 
     contents: Contents
     tokens: dict[str, str]
@@ -138,8 +138,8 @@ class Founding:
 
 
 @pytest.fixture(scope="session")
-def founding(spare_database: SpareDatabase, role_keys: Path) -> Founding:
-    """Done once by the real operations; each test's database gets the rows that they left."""
+def initial_state(spare_database: SpareDatabase, role_keys: Path) -> InitialState:
+    """Run the real operations once; every test's database gets a copy of the resulting rows."""
     url = spare_database.renew()
     now = datetime.now(UTC)
     engine = database.engine_for(url)
@@ -151,29 +151,31 @@ def founding(spare_database: SpareDatabase, role_keys: Path) -> Founding:
         }
         enrollment_token = enrollment.create_token(session, "test", actor="test", now=now)
     engine.dispose()
-    return Founding(read_contents(url), tokens, enrollment_token)
+    return InitialState(read_contents(url), tokens, enrollment_token)
 
 
 @pytest.fixture
-def live(settings: Settings, engine: Any, founding: Founding, role_keys: Path) -> Iterator[LiveService]:
-    """A running service with tokens of every scope."""
+def live(
+    settings: Settings, engine: Any, initial_state: InitialState, role_keys: Path
+) -> Iterator[LiveService]:
+    """A running service with a token of every scope."""
     envelope = (role_keys / "trust.json").read_bytes()
-    write_contents(settings.database_url, founding.contents)
+    write_contents(settings.database_url, initial_state.contents)
     with TestClient(create_app(settings)) as client:
-        made = LiveService(
+        service = LiveService(
             client,
             settings,
             engine,
             envelope,
-            dict(founding.tokens),
-            founding.enrollment_token,
+            dict(initial_state.tokens),
+            initial_state.enrollment_token,
             replace(WorkerContext.from_settings(settings), engine=engine),
         )
-        yield made
-        made.store.close()
+        yield service
+        service.store.close()
 
 
 def as_json(response: httpx2.Response) -> Any:
-    """The body of an answer that must be a success."""
+    """The body of a response that must be a success."""
     assert response.is_success, response.text
     return json.loads(response.content)

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from service.config import Settings
-from service.config_files import MAX_FILE_BYTES
+from service.config.files import MAX_FILE_BYTES
 
 
 def test_settings_are_read_from_variables_with_the_prefix(monkeypatch):

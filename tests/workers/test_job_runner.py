@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from service import database
+from service.infrastructure import database
 from service.operations.platform import jobs
 from service.store.platform.jobs import JobRow
 from tests.service.support.actors import notifier_without_broker

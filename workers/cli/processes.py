@@ -6,7 +6,7 @@ import typer
 
 import migrations
 from service.config import settings
-from service.jobs import ALL_QUEUES
+from service.infrastructure.jobs import ALL_QUEUES
 from workers.app import create
 
 

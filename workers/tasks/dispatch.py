@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from service import jobs
+from service.infrastructure import jobs
 from workers.context import WorkerContext
 from workers.job_runner import run_job
 from workers.tasks import ingest, patches, sign, webhooks

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service import database
-from service.blobs import BlobReader, BlobStore, BlobStoreError, blob_key
-from service.clock import utc_now
 from service.errors import NotFound
-from service.observability import log
+from service.infrastructure import database
+from service.infrastructure.blobs import BlobReader, BlobStore, BlobStoreError, blob_key
+from service.infrastructure.clock import utc_now
+from service.infrastructure.observability import log
 from service.operations.releases import uploads, versions
 from service.operations.releases.uploads import PendingBlob
 from workers.context import WorkerContext

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from sdk_contract.documents import FileDigest, PatchDescriptor, format_timestamp
 from sdk_contract.formats import GLP1
 from sdk_contract.patch import apply_patch
-from service import database, signing
-from service.blobs import BlobStore, blob_key
-from service.clock import utc_now
+from service.infrastructure import database, signing
+from service.infrastructure.blobs import BlobStore, blob_key
+from service.infrastructure.clock import utc_now
 from service.operations.patching import patches
 from service.operations.patching.patches import VerifiedPatch
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch, is_worth_it

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from service import database
-from service.clock import utc_now
-from service.jobs import DELIVER_WEBHOOK
-from service.observability import log
+from service.infrastructure import database
+from service.infrastructure.clock import utc_now
+from service.infrastructure.jobs import DELIVER_WEBHOOK
+from service.infrastructure.observability import log
 from service.operations.outcomes import attempts, compaction, event_partitions
 from service.operations.patching import planning
 from service.operations.platform import idempotency, jobs, webhook_deliveries
@@ -32,13 +32,13 @@ def evaluate_rollouts(context: WorkerContext) -> None:
         with database.transaction(context.engine) as session:
             if not database.try_advisory_lock(session, _ROLLOUTS_LOCK):
                 return
-            verdict = gates.evaluate(session, rollout_id, now=utc_now())
-        if verdict is not None and verdict.decision != "wait":
+            evaluation = gates.evaluate(session, rollout_id, now=utc_now())
+        if evaluation is not None and evaluation.decision != "wait":
             log("gates").info(
                 "rollout.gates_evaluated",
                 rollout=str(rollout_id),
-                outcome=verdict.decision,
-                why=verdict.reason,
+                outcome=evaluation.decision,
+                why=evaluation.reason,
             )
 
 

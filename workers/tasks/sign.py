@@ -6,9 +6,9 @@ A version whose publisher signed the manifest needs no key here.
 from datetime import timedelta
 
 from sdk_contract.documents import Manifest, format_timestamp, payload_digest
-from service import database, signing
-from service.blobs import manifest_key
-from service.clock import utc_now
+from service.infrastructure import database, signing
+from service.infrastructure.blobs import manifest_key
+from service.infrastructure.clock import utc_now
 from service.operations.patching import patches
 from service.operations.releases import manifests, versions
 from workers.job_runner import Job

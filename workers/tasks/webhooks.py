@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service import database
-from service.clock import utc_now
+from service.infrastructure import database
+from service.infrastructure.clock import utc_now
+from service.infrastructure.webhook_sender import WebhookGone, WebhookNotDelivered, WebhookSender
 from service.operations.platform import webhook_deliveries, webhooks
-from service.webhook_sender import WebhookGone, WebhookNotDelivered, WebhookSender
 from workers.job_runner import InputRejected, Job
 
 WEBHOOK_GONE = "webhook_gone"

@@ -15,8 +15,8 @@ from sdk_contract.client.host.activator import Runtime, load, smoke_test
 from sdk_contract.client.storage.store import InstalledVersion
 from sdk_contract.errors import ContractError
 
-SwapMode = Literal["beside", "exclusive"]
-"""`beside`: the new model is loaded while the old one is still in memory. `exclusive`: wait for running requests, close the
+SwapMode = Literal["side_by_side", "exclusive"]
+"""`side_by_side`: the new model is loaded while the old one is still in memory. `exclusive`: wait for running requests, close the
 old model, then load the new one, for devices where only one fits. An app that swaps at its next start uses
 `FilesOnlyActivator` with a probation time instead."""
 
@@ -59,7 +59,7 @@ class HotSwap:
     """
 
     runtime: Runtime
-    mode: SwapMode = "beside"
+    mode: SwapMode = "side_by_side"
     drain_timeout_s: float = 30.0
     _loaded: _LoadedModel | None = None
     _condition: threading.Condition = field(default_factory=threading.Condition)

@@ -1,1 +1,1 @@
-"""The life of an update: states, staging, activation, commit and rollback."""
+"""The life of an update: transitions, downloads, staging, activation, commit and rollback."""

@@ -22,8 +22,8 @@ from sdk_contract.client.lifecycle.state_edits import (
     restore_previous,
 )
 from sdk_contract.client.lifecycle.state_machine import StateMachine, storage_error
-from sdk_contract.client.lifecycle.states import UpdateState
 from sdk_contract.client.storage.client_state import Attempt, ClientState, Release
+from sdk_contract.client.storage.update_states import UpdateState
 from sdk_contract.errors import ContractError
 from sdk_contract.wire import EventState
 

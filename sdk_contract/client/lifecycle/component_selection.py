@@ -1,9 +1,9 @@
 """Selection of the components on a device: any subset, always of one version."""
 
 from sdk_contract.client.errors import Busy
-from sdk_contract.client.lifecycle.states import UpdateState
 from sdk_contract.client.storage.client_state import ClientState
 from sdk_contract.client.storage.store import Store, read_bounded
+from sdk_contract.client.storage.update_states import UpdateState
 from sdk_contract.documents import Manifest
 from sdk_contract.envelope import unverified_payload
 from sdk_contract.errors import MixedVersions

@@ -3,11 +3,11 @@
 from contextlib import suppress
 from pathlib import Path
 
-from sdk_contract.client.lifecycle.states import UpdateState
 from sdk_contract.client.protocol.verification import open_factory_manifest
 from sdk_contract.client.storage.client_state import ClientState
 from sdk_contract.client.storage.file_system import publish_file, write_atomically
 from sdk_contract.client.storage.store import CHUNK, Store, file_digest, read_bounded
+from sdk_contract.client.storage.update_states import UpdateState
 from sdk_contract.documents import Component, Manifest, TrustBundle
 from sdk_contract.errors import ContractError, InputHashMismatch
 from sdk_contract.patch import BaseMissing

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sdk_contract.client.errors import NoSpace, StorageFailed
-from sdk_contract.client.lifecycle.states import UpdateState, require_transition
 from sdk_contract.client.protocol import events
 from sdk_contract.client.storage.client_state import Attempt, ClientState
 from sdk_contract.client.storage.store import FULL_DISK, Store
+from sdk_contract.client.storage.update_states import UpdateState, require_transition
 from sdk_contract.client.transfer.range_download import DownloadMeter
 from sdk_contract.errors import ContractError
 from sdk_contract.wire import EventState

@@ -1,4 +1,4 @@
-"""One update from poll to commit. Each transition of `states.py` is on disk before its work begins."""
+"""One update from poll to commit. Each transition of `update_states.py` is on disk before its work begins."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sdk_contract.client.errors import Superseded, VersionBlocked
 from sdk_contract.client.lifecycle.activation import Activation
+from sdk_contract.client.lifecycle.downloader import Downloader, UpdateChanged
 from sdk_contract.client.lifecycle.factory_version import copy_from_factory
 from sdk_contract.client.lifecycle.result import Status, UpdateResult
 from sdk_contract.client.lifecycle.state_edits import (
@@ -17,19 +18,18 @@ from sdk_contract.client.lifecycle.state_edits import (
     set_last_wait_code,
 )
 from sdk_contract.client.lifecycle.state_machine import StateMachine, storage_error
-from sdk_contract.client.lifecycle.states import (
+from sdk_contract.client.protocol import events
+from sdk_contract.client.protocol.poller import Poller
+from sdk_contract.client.protocol.verification import VerifiedUpdate
+from sdk_contract.client.storage.client_state import Attempt, ClientState, InPlaceStep, Release
+from sdk_contract.client.storage.file_system import write_atomically
+from sdk_contract.client.storage.update_states import (
     ON_RESTART,
     TRANSITIONS,
     RestartAction,
     UpdateState,
     require_transition,
 )
-from sdk_contract.client.protocol import events
-from sdk_contract.client.protocol.poller import Poller
-from sdk_contract.client.protocol.verification import VerifiedUpdate
-from sdk_contract.client.storage.client_state import Attempt, ClientState, InPlaceStep, Release
-from sdk_contract.client.storage.file_system import write_atomically
-from sdk_contract.client.transfer.downloader import Downloader, UpdateChanged
 from sdk_contract.documents import Component
 from sdk_contract.errors import ContractError, MixedVersions, Reaction
 from sdk_contract.wire import EventState

@@ -1,1 +1,1 @@
-"""The exchange with the server: API calls, the poll, its verification, trust bundles and events."""
+"""The exchange with the server: HTTP, API calls, the poll, its verification, trust bundles and events."""

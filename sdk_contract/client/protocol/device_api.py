@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from sdk_contract import strict_json
 from sdk_contract.client.errors import DevicePending, RequestRejected, Unreachable
+from sdk_contract.client.protocol import http_client
 from sdk_contract.client.storage.identity import DeviceConfiguration, DeviceKey
-from sdk_contract.client.transfer import http_client
 from sdk_contract.wire import Event, EventsResponse, PollResponse, TokenRequest, TokenResponse
 
 _UNAUTHORIZED = 401

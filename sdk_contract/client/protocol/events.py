@@ -63,8 +63,8 @@ def valid_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 
     Others are dropped, because an invalid metric of the app must not stop an update.
     """
-    found = {name: float(value) for name, value in metrics.items() if _NAME.fullmatch(name)}
-    finite = {name: value for name, value in found.items() if math.isfinite(value)}
+    named = {name: float(value) for name, value in metrics.items() if _NAME.fullmatch(name)}
+    finite = {name: value for name, value in named.items() if math.isfinite(value)}
     return dict(list(finite.items())[:MAX_METRICS])
 
 

@@ -73,10 +73,10 @@ class Poller:
             return verify()
         except (UnknownKey, ThresholdNotMet) as fault:
             try:
-                found = self.trust.follow_to_end(self.api)
+                has_newer = self.trust.follow_to_end(self.api)
             except ContractError:
                 raise fault from None
-            if not found:
+            if not has_newer:
                 raise
         return verify()
 

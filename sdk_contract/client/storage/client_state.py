@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdk_contract.client.errors import StateDamaged
-from sdk_contract.client.lifecycle.states import UpdateState
+from sdk_contract.client.storage.update_states import UpdateState
 from sdk_contract.documents import Component, FileDigest, Manifest, Name
 from sdk_contract.errors import ContractError
 from sdk_contract.verification import TrustState

@@ -82,8 +82,8 @@ class DeviceKey:
         """
         path = directory / "device.key"
         if not path.exists():
-            fresh = Ed25519PrivateKey.generate()
-            raw = fresh.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+            key = Ed25519PrivateKey.generate()
+            raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
             write_atomically(file_system, path, raw)
         try:
             return cls(Ed25519PrivateKey.from_private_bytes(read_bounded(path, 32)))

@@ -161,8 +161,8 @@ class UndoLog:
         """Yield the entries up to the first torn or missing one; no later entry was ever acted on."""
         position, number = 0, 0
         while len(head := self._log.read(position, _ENTRY.size + 16)) == _ENTRY.size + 16:
-            magic, found, offset, old_size, new_size, size, digest = _ENTRY.unpack_from(head)
-            if magic != _ENTRY_MAGIC or found != number or max(old_size, new_size) > MAX_RANGE_BYTES:
+            magic, entry_number, offset, old_size, new_size, size, digest = _ENTRY.unpack_from(head)
+            if magic != _ENTRY_MAGIC or entry_number != number or max(old_size, new_size) > MAX_RANGE_BYTES:
                 return
             blob = self._log.read(position + len(head), min(size, 2 * MAX_RANGE_BYTES))
             if _digest(head[: _ENTRY.size] + blob) != head[_ENTRY.size :] or len(blob) != size:

@@ -1,1 +1,1 @@
-"""Downloads: HTTP, byte ranges with retries, single components, and whole updates."""
+"""Downloads of byte ranges with retries, and of single components."""

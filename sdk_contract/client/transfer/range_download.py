@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sdk_contract.client.errors import ByteBudgetExceeded, RangeIgnored, TooSlow, Unreachable
 from sdk_contract.client.host.conditions import jittered
-from sdk_contract.client.transfer.http_client import raise_for_download_status, request
+from sdk_contract.client.protocol.http_client import raise_for_download_status, request
 from sdk_contract.errors import ContractError, Reaction
 
 CHUNK = 256 * 1024

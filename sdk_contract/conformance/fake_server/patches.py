@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from sdk_contract.patch.container import EMPTY_DIGEST, Header, BlockOp, BlockRecord, pack_head
+from sdk_contract.patch.container import EMPTY_DIGEST, BlockOp, BlockRecord, Header, pack_head
 
 BLOCK_LIMIT = 1 << 20
 

@@ -10,7 +10,7 @@ from sdk_contract.conformance.scenarios.attacks import (
     sizes,
     trust,
 )
-from sdk_contract.conformance.scenarios.delivery import network, patch, resilience
+from sdk_contract.conformance.scenarios.delivery import network, patch, resilience, urls
 from sdk_contract.conformance.scenarios.normal_use import api, deferred_activation, happy_path, reporting
 
 _SUITES = (
@@ -25,6 +25,7 @@ _SUITES = (
     parsing,
     sizes,
     network,
+    urls,
     patch,
     resilience,
     deferred_activation,

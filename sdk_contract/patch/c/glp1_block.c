@@ -88,7 +88,7 @@ static glp1_status read_source_range(glp1_decoder *d, const block *b, segment *s
 
 static glp1_status read_segments(glp1_decoder *d, block *b) {
     uint64_t position = b->record->source_offset, read = 0;
-    uint32_t made = 0;
+    uint32_t produced = 0;
     uint8_t *memory;
     TRY(read_bounded(d, 1, MAX_SEGMENTS, &b->segment_count));
     TRY(glp1_allocate(d, b->segment_count * sizeof(segment), &memory));
@@ -96,17 +96,17 @@ static glp1_status read_segments(glp1_decoder *d, block *b) {
     for (uint32_t i = 0; i < b->segment_count; i++) {
         segment *s = &b->segments[i];
         TRY(read_bounded(d, 0, b->lane_count - 1, &s->lane));
-        TRY(read_bounded(d, 1, b->record->target_size - made, &s->size));
+        TRY(read_bounded(d, 1, b->record->target_size - produced, &s->size));
         lane_plan *lane = &b->lanes[s->lane];
         MUST(s->size % lane->stride == 0);
-        s->target_offset = made;
+        s->target_offset = produced;
         s->source_size = 0;
         if (reads_source(lane->kind)) TRY(read_source_range(d, b, s, &position, &read));
-        made += s->size;
+        produced += s->size;
         lane->size += s->size;
         lane->segments++;
     }
-    MUST(made == b->record->target_size && read == b->record->source_size);
+    MUST(produced == b->record->target_size && read == b->record->source_size);
     for (uint32_t i = 0; i < b->lane_count; i++) MUST(b->lanes[i].segments > 0);
     return GLP1_OK;
 }

@@ -58,11 +58,11 @@ static glp1_status decode_frame(glp1_decoder *d, uint8_t *out, size_t size) {
     uint8_t *start = body - 4;
     memcpy(before, start, 4);
     memcpy(start, ZSTD_MAGIC, 4);
-    size_t whole = (size_t)length + 4, made = (size_t)-1;
+    size_t whole = (size_t)length + 4, decompressed = (size_t)-1;
     if (ZSTD_getFrameContentSize(start, whole) == size && ZSTD_findFrameCompressedSize(start, whole) == whole)
-        made = ZSTD_decompressDCtx(d->zstd, out, size, start, whole); /* an error code is larger than every size */
+        decompressed = ZSTD_decompressDCtx(d->zstd, out, size, start, whole); /* an error code is larger than every size */
     memcpy(start, before, 4);
-    return made == size ? GLP1_OK : GLP1_PATCH_CORRUPT;
+    return decompressed == size ? GLP1_OK : GLP1_PATCH_CORRUPT;
 }
 
 glp1_status glp1_decode_blob(glp1_decoder *d, uint8_t *out, size_t size) {
@@ -179,11 +179,11 @@ static glp1_status decode_gaps(glp1_decoder *d, uint8_t *out, size_t n, unsigned
     TRY(glp1_allocate(d, (size_t)count * width, &values));
     TRY(glp1_decode_run(d, values, (size_t)count, width, depth + 1));
     memset(out, 0, n * width);
-    uint64_t place = 0; /* smallest possible position of the next number */
+    uint64_t position = 0; /* smallest possible position of the next number */
     for (size_t i = 0; i < count; i++) {
-        place += glp1_load(gaps, i, 4);
-        MUST(place < n);
-        glp1_store(out, (size_t)place++, width, glp1_load(values, i, width) + 1);
+        position += glp1_load(gaps, i, 4);
+        MUST(position < n);
+        glp1_store(out, (size_t)position++, width, glp1_load(values, i, width) + 1);
     }
     return GLP1_OK;
 }

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The device API: polls, events, enrollment, access tokens and trust bundles."""

@@ -1,10 +1,10 @@
-"""What devices call. Async, and answered from memory where it can be."""
+"""Routes of the device API."""
 
 import asyncio
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import TypeAdapter
 from starlette.types import Receive, Scope
 
@@ -12,19 +12,24 @@ from sdk_contract.wire import (
     MAX_EVENTS,
     EnrollRequest,
     Event,
-    EventsResponse,
     ModelInfo,
     PollRequest,
-    PollResponse,
     TokenRequest,
     TokenResponse,
     TrustResponse,
 )
-from service import database, tokens
-from service.api.dependencies import Body, Credentials, Held, Now, Process, arrival, count_address
-from service.api.middleware.fast_path import Answered, Shortcut
+from service.api.dependencies import (
+    AppState,
+    Body,
+    Now,
+    State,
+    authenticate_request,
+    count_address,
+)
+from service.api.middleware.fast_path import RawHandler, RawResponse
 from service.api.problems import RESPONSES
 from service.errors import DeviceMismatch, DeviceSuspended, Invalid, Unauthorized
+from service.infrastructure import database, tokens
 from service.operations.fleet import devices, enrollment
 from service.serving.checkins import Checkin
 from service.serving.events.ingest import EventBatch
@@ -34,171 +39,146 @@ router = APIRouter(tags=["device"], responses=RESPONSES)
 
 _EVENTS = TypeAdapter(list[Event])
 MAX_TRUST_BUNDLES = 64
+"""Bundles in one response of `/v1/trust`."""
 POLL, EVENTS = "/v1/model/update", "/v1/model/events"
 
 
 def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    """Describe a body that the handler reads itself, since small devices omit the content type."""
+    """Describe a body that the handler parses itself, because small devices omit the content type."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 @router.get(
-    "/v1/model/info", dependencies=[Depends(count_address)], summary="The newest fully released version"
+    "/v1/model/info", dependencies=[Depends(count_address)], summary="Get the newest fully released version"
 )
-async def model_info(held: Held, model: Annotated[str | None, Query(max_length=63)] = None) -> ModelInfo:
-    """Public: tells no more than what every device may run."""
-    line = select_model(held.snapshots.current, model)
-    version = line.newest_released()
+async def model_info(state: State, model: Annotated[str | None, Query(max_length=63)] = None) -> ModelInfo:
+    """Return the newest version that a completed rollout offers to all devices. Public."""
+    served = select_model(state.snapshots.current, model)
+    version = served.newest_released()
     return ModelInfo(
-        model=line.name,
+        model=served.name,
         version=version.label if version else None,
         counter=version.counter if version else None,
         released_at=version.ready_at.isoformat() if version and version.ready_at else None,
     )
 
 
-@router.post(
-    POLL,
-    summary="May I have something new?",
-    response_model=PollResponse,
-    openapi_extra=_json_body(PollRequest.model_json_schema()),
-)
-async def poll(request: Request, _shown: Credentials = None) -> Response:
-    """Decide for one device; the signed `directive` is the authority, the plain fields a convenience."""
-    return await _shortly(answer_poll, request)
+async def handle_poll(state: AppState, scope: Scope, receive: Receive) -> RawResponse:
+    """Decide one poll. The signed `directive` is the authority; the plain fields are a convenience."""
+    request = await authenticate_request(state, scope, receive, write=False)
+    poll = PollRequest.model_validate_json(request.body)
+    _require_same_device(poll.device_id, request.caller.device_id)
+    authenticated = AuthenticatedPoll(poll, request.body, request.caller, request.now)
+    return 200, await state.poll_service.respond(authenticated)
 
 
-@router.post(
-    EVENTS,
-    status_code=202,
-    summary="What became of it",
-    response_model=EventsResponse,
-    openapi_extra=_json_body({"type": "array", "maxItems": MAX_EVENTS, "items": Event.model_json_schema()}),
-)
-async def events(request: Request, _shown: Credentials = None) -> Response:
-    """Take in at most 50 reports; a report that comes twice changes nothing."""
-    return await _shortly(answer_events, request)
+async def handle_events(state: AppState, scope: Scope, receive: Receive) -> RawResponse:
+    """Store a batch of at most 50 events. A repeated event changes nothing."""
+    request = await authenticate_request(state, scope, receive, write=True)
+    events = _EVENTS.validate_json(request.body)
+    if len(events) > MAX_EVENTS:
+        raise Invalid(f"{len(events)} events; send at most {MAX_EVENTS} in one request.", field="body")
+    now, device_id = request.now, request.caller.device_id
+    lease_until = now + timedelta(seconds=state.settings.attempt_lease_s)
+    result = await state.event_writer.submit(EventBatch(device_id, events, now, lease_until))
+    state.gate_trigger.notify(result.affected_rollouts)
+    for model, version_id in result.committed:
+        _record_installation(state, device_id, model, version_id, now)
+    return 202, b'{"accepted":%d,"duplicates":%d}' % (result.accepted, result.duplicates)
 
 
-async def answer_poll(held: Process, scope: Scope, receive: Receive) -> Answered:
-    """`poll`, without the framework."""
-    came = await arrival(held, scope, receive, write=False)
-    asked = PollRequest.model_validate_json(came.body)
-    _require_self(asked.device_id, came.caller.device_id)
-    return 200, await held.poll_service.respond(AuthenticatedPoll(asked, came.body, came.caller, came.now))
-
-
-async def answer_events(held: Process, scope: Scope, receive: Receive) -> Answered:
-    """`events`, without the framework."""
-    came = await arrival(held, scope, receive, write=True)
-    reports = _EVENTS.validate_json(came.body)
-    if len(reports) > MAX_EVENTS:
-        raise Invalid(f"at most {MAX_EVENTS} events at a time", field="body")
-    now, device_id = came.now, came.caller.device_id
-    lease_until = now + timedelta(seconds=held.settings.attempt_lease_s)
-    receipt = await held.event_writer.submit(EventBatch(device_id, reports, now, lease_until))
-    held.gate_trigger.notify(receipt.affected_rollouts)
-    for model, version_id in receipt.committed:
-        _note_installed(held, device_id, model, version_id, now)
-    return 202, b'{"accepted":%d,"duplicates":%d}' % (receipt.accepted, receipt.duplicates)
-
-
-async def _shortly(answer: Shortcut, request: Request) -> Response:
-    held: Process = request.app.state.process
-    status, body = await answer(held, request.scope, request.receive)
-    return Response(body, status_code=status, media_type="application/json")
-
-
-SHORTCUTS: dict[str, Shortcut] = {POLL: answer_poll, EVENTS: answer_events}
-"""What almost all requests are; see `door`."""
+RAW_HANDLERS: dict[str, RawHandler] = {POLL: handle_poll, EVENTS: handle_events}
+"""Path -> handler of its POST requests; see `middleware.fast_path`."""
 
 
 @router.post(
     "/v1/device/enroll",
     dependencies=[Depends(count_address)],
     status_code=201,
-    summary="Let a device in",
+    summary="Enroll a device",
     openapi_extra=_json_body(EnrollRequest.model_json_schema()),
 )
-async def enroll(body: Body, held: Held, now: Now) -> TokenResponse:
-    """Enroll with an enrollment token and a key of the device's own; saying it again changes nothing."""
+async def enroll(body: Body, state: State, now: Now) -> TokenResponse:
+    """Enroll with an enrollment token and the device's own key. A repeated request changes nothing."""
     request = EnrollRequest.model_validate_json(body)
 
-    def run() -> tuple[str, list[str] | None]:
-        with database.transaction(held.engine) as session:
+    def store() -> tuple[str, list[str] | None]:
+        with database.transaction(state.engine) as session:
             row = enrollment.enroll(
-                session, request, auto_accept_devices=held.settings.auto_accept_devices, now=now
+                session, request, auto_accept_devices=state.settings.auto_accept_devices, now=now
             )
             return enrollment.status_for_key(row, request), row.models
 
-    status, models = await asyncio.to_thread(run)
-    return _token_answer(held, request.device_id, status, models, now)
+    status, models = await asyncio.to_thread(store)
+    return _token_response(state, request.device_id, status, models, now)
 
 
 @router.post(
     "/v1/device/token",
     dependencies=[Depends(count_address)],
-    summary="A fresh access token",
+    summary="Get an access token",
     openapi_extra=_json_body(TokenRequest.model_json_schema()),
 )
-async def token(body: Body, held: Held, now: Now) -> TokenResponse:
+async def token(body: Body, state: State, now: Now) -> TokenResponse:
     """Exchange an assertion, signed with the device's own key, for an access token."""
     request = TokenRequest.model_validate_json(body)
     device_id = tokens.unverified_subject(request.assertion)
 
-    def find() -> tuple[bytes, str, list[str] | None] | None:
-        with database.read_only(held.engine) as session:
+    def read_device() -> tuple[bytes, str, list[str] | None] | None:
+        with database.read_only(state.engine) as session:
             row = devices.find(session, device_id)
             return (row.public_key, row.status, row.models) if row and row.public_key else None
 
-    found = await asyncio.to_thread(find)
-    if found is None:
-        raise Unauthorized("the device is not known here, or its key is another one")
-    public_key, status, models = found
+    device = await asyncio.to_thread(read_device)
+    if device is None:
+        raise Unauthorized("The device is not enrolled here, or it signed with another key. Enroll it again.")
+    public_key, status, models = device
     jti = tokens.verify_device_assertion(request.assertion, public_key, now)
-    await held.replay_cache.require_first_use(
+    await state.replay_cache.require_first_use(
         f"assertion:{device_id}:{jti}", ttl_s=2 * tokens.MAX_ASSERTION_LIFETIME_S, field="assertion"
     )
-    return _token_answer(held, device_id, status, models, now)
+    return _token_response(state, device_id, status, models, now)
 
 
 @router.get(
     "/v1/trust",
     dependencies=[Depends(count_address)],
-    summary="Trust bundles that follow the one at hand",
+    summary="Get the trust bundles after a version",
     response_model=TrustResponse,
 )
-async def trust(held: Held, after: Annotated[int, Query(ge=0, lt=2**53)] = 0) -> Response:
-    """The chain above a version, oldest first, as signed; public."""
-    chain = [envelope for version, envelope in held.snapshots.current.trust_chain if version > after]
+async def trust(state: State, after: Annotated[int, Query(ge=0, lt=2**53)] = 0) -> Response:
+    """Return the signed trust bundles after a version, oldest first, at most 64. Public."""
+    chain = [envelope for version, envelope in state.snapshots.current.trust_chain if version > after]
     body = b'{"bundles":[' + b",".join(chain[:MAX_TRUST_BUNDLES]) + b"]}"
     return Response(body, media_type="application/json")
 
 
-def _require_self(named: str, caller: str) -> None:
-    if named != caller:
-        raise DeviceMismatch("device_id is not the one that the token is for", field="device_id")
+def _require_same_device(device_id: str, authenticated_id: str) -> None:
+    if device_id != authenticated_id:
+        raise DeviceMismatch(
+            "The credential belongs to another device. Use the device's own credential.", field="device_id"
+        )
 
 
-def _token_answer(
-    held: Process, device_id: str, status: str, models: list[str] | None, now: datetime
+def _token_response(
+    state: AppState, device_id: str, status: str, models: list[str] | None, now: datetime
 ) -> TokenResponse:
-    seconds = int(now.timestamp())
+    server_time = int(now.timestamp())
     if status == "pending":
-        return TokenResponse(status="pending", server_time=seconds)
+        return TokenResponse(status="pending", server_time=server_time)
     if status in ("suspended", "decommissioned"):
-        raise DeviceSuspended(f"this device is {status}")
-    issued = held.access_tokens.issue(device_id, {}, now, models=models)
+        raise DeviceSuspended(f"This device is {status}. Ask an operator to accept it.")
     return TokenResponse(
         status="accepted",
-        access_token=issued,
-        expires_in=held.access_tokens.lifetime_s,
-        server_time=seconds,
+        access_token=state.access_tokens.issue(device_id, {}, now, models=models),
+        expires_in=state.access_tokens.lifetime_s,
+        server_time=server_time,
     )
 
 
-def _note_installed(held: Process, device_id: str, model: str, version_id: int, now: datetime) -> None:
-    line = held.snapshots.current.models.get(model)
-    label = next((v.label for v in line.versions.values() if v.id == version_id), None) if line else None
+def _record_installation(state: AppState, device_id: str, model: str, version_id: int, now: datetime) -> None:
+    served = state.snapshots.current.models.get(model)
+    versions = served.versions.values() if served else ()
+    label = next((version.label for version in versions if version.id == version_id), None)
     if label is not None:
-        held.checkins.record(Checkin(device_id, model, label, {}, now))
+        state.checkins.record(Checkin(device_id, model, label, {}, now))

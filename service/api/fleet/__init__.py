@@ -1,1 +1,1 @@
-"""TODO."""
+"""The admin API of devices and cohorts."""

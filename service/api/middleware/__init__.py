@@ -1,1 +1,1 @@
-"""TODO."""
+"""ASGI middleware and route classes: body limit, fast path of the device API, idempotency keys."""

@@ -1,7 +1,7 @@
-"""How much of a request's body is read at most, whoever sends it: known before any handler, or credential, is asked.
+"""The limit on the size of request bodies, enforced before authentication.
 
-The framework reads a JSON body whole before it looks at the credential, so without this a stranger
-could fill the memory.
+FastAPI reads a JSON body completely before it authenticates the caller. Without a limit, a caller without a credential
+could exhaust the memory.
 """
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,55 +10,56 @@ from service.api.problems import render
 from service.errors import TooLarge
 
 MAX_BODY = 4 * 2**20
-"""A declaration of a version of 64 variants of 64 files fits."""
-MAX_LIST = 32 * 2**20
-"""A cohort's list of 200,000 device ids fits."""
-LISTS = ("/v1/admin/cohorts/", "/v1/admin/config")
+"""Large enough for the declaration of a version with 64 variants of 64 components."""
+MAX_DEVICE_LIST_BODY = 32 * 2**20
+"""Large enough for a cohort with a list of 200,000 device ids."""
+DEVICE_LIST_PATHS = ("/v1/admin/cohorts/", "/v1/admin/config")
+"""Prefixes of the paths whose bodies may contain lists of device ids."""
 
 
 class BodyLimit:
-    """ASGI middleware in front of everything."""
+    """ASGI middleware that refuses bodies above the limit."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Guard `app`."""
+        """Limit the bodies of requests to `app`."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; answer 413 in the handler's place once its body is too long."""
+        """Pass the request on; answer 413 if its body exceeds the limit."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_LIST if scope["path"].startswith(LISTS) else MAX_BODY
-        metered = _Metered(receive, send, limit)
-        if _declared(scope) <= limit:
-            await self._app(scope, metered.receive, metered.send)
-        if metered.started:
+        limit = MAX_DEVICE_LIST_BODY if scope["path"].startswith(DEVICE_LIST_PATHS) else MAX_BODY
+        connection = _LimitedConnection(receive, send, limit)
+        if _content_length(scope) <= limit:
+            await self._app(scope, connection.receive, connection.send)
+        if connection.response_started:
             return
-        await render(TooLarge(f"at most {limit} bytes"))(scope, receive, send)
+        await render(TooLarge(f"Send at most {limit} bytes in one request."))(scope, receive, send)
 
 
-class _Metered:
-    """Counts what comes in; behind the limit the handler sees a connection that has gone, and is not heard."""
+class _LimitedConnection:
+    """Counts the bytes of the body. Above the limit, it reports a disconnect to the handler and drops its response."""
 
     def __init__(self, receive: Receive, send: Send, limit: int) -> None:
         self._receive = receive
         self._send = send
-        self._left = limit
-        self.started = False
+        self._remaining = limit
+        self.response_started = False
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        return message if self._left >= 0 else {"type": "http.disconnect"}
+        self._remaining -= len(message.get("body", b""))
+        return message if self._remaining >= 0 else {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        if self._left < 0 and not self.started:
+        if self._remaining < 0 and not self.response_started:
             return
-        self.started = True
+        self.response_started = True
         await self._send(message)
 
 
-def _declared(scope: Scope) -> int:
-    """Content-Length, or 0 where it is absent or no number: then the count decides."""
+def _content_length(scope: Scope) -> int:
+    """The Content-Length, or 0 if it is absent or not a number; then only the received bytes count."""
     value = dict(scope["headers"]).get(b"content-length", b"")
     return int(value) if value.isdigit() and len(value) < 19 else 0

@@ -1,14 +1,14 @@
-"""The configuration as one document: models, cohorts, templates, webhooks, drafts of rollouts."""
+"""Routes of the configuration document: models, cohorts, templates, webhooks and drafts of rollouts."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
-from service.api.schemas.config import ConfigBody, OutcomeView
-from service.api.rollouts.mappers import wanted_of
 from service.api.dependencies import Config, Now, ReadOnly, ReleaseManager, Transaction
 from service.api.middleware.idempotency import IdempotentRoute
+from service.api.platform.mappers import desired_config
 from service.api.problems import RESPONSES
+from service.api.schemas.config import ConfigBody, ConfigResultView
 from service.operations.configuration import documents, reconcile
 
 router = APIRouter(
@@ -16,23 +16,25 @@ router = APIRouter(
 )
 
 
-@router.get("", summary="Everything as one document")
+@router.get("", summary="Export the configuration")
 def get_config(
     response: Response,
     session: ReadOnly,
     _caller: ReleaseManager,
-    lists: Annotated[bool, Query(description="With the device ids that cohorts list.")] = False,
+    include_device_ids: Annotated[
+        bool, Query(description="Include the device ids that cohorts list.")
+    ] = False,
 ) -> dict[str, Any]:
-    """As far as it is not the default, with the addresses of webhooks. `ETag` is another whenever it is."""
+    """Return the configuration without default values, with the URLs of webhooks. `ETag` identifies its content."""
     response.headers["ETag"] = f'"{documents.etag(session)}"'
-    found = ConfigBody.model_validate(documents.export(session, include_members=lists))
-    return found.model_dump(mode="json", exclude_defaults=True)
+    document = ConfigBody.model_validate(documents.export(session, include_members=include_device_ids))
+    return document.model_dump(mode="json", exclude_defaults=True)
 
 
 @router.put(
     "",
-    summary="Bring about what a document says",
-    responses={412: {**RESPONSES[409], "description": "Somebody has changed something since `If-Match`."}},
+    summary="Apply a configuration",
+    responses={412: {**RESPONSES[409], "description": "The configuration has changed since `If-Match`."}},
 )
 def put_config(
     body: ConfigBody,
@@ -40,14 +42,16 @@ def put_config(
     caller: ReleaseManager,
     settings: Config,
     now: Now,
-    dry_run: Annotated[bool, Query(description="Say what would change, and change nothing.")] = False,
-    prune: Annotated[bool, Query(description="Remove what the document's sections do not name.")] = False,
+    dry_run: Annotated[bool, Query(description="Return the changes without making them.")] = False,
+    prune: Annotated[
+        bool, Query(description="Delete resources that are missing from the document's sections.")
+    ] = False,
     if_match: Annotated[str | None, Header(max_length=100)] = None,
-) -> OutcomeView:
-    """All of it or nothing. Rollouts that have left their draft are never changed; models are never removed."""
+) -> ConfigResultView:
+    """Apply all changes or none. Only drafts of rollouts are changed, and models are never deleted."""
     outcome = reconcile.apply(
         session,
-        wanted_of(session, body),
+        desired_config(session, body),
         actor=caller.name,
         now=now,
         prune=prune,
@@ -55,7 +59,7 @@ def put_config(
         expected_etag=if_match.strip().removeprefix("W/").strip('"') if if_match else None,
         allow_private=settings.webhook_allow_private,
     )
-    return OutcomeView.model_validate(
+    return ConfigResultView.model_validate(
         {
             "dry_run": dry_run,
             "changes": outcome.changes,

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The admin API of models, versions, uploads and patches."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The admin API of rollouts, their gates, previews and templates."""

@@ -1,15 +1,15 @@
-"""Previews: what a rollout would do, before anything starts."""
+"""Routes of previews and forecasts of rollouts."""
 
 from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query
 
-from service.api.rollouts.mappers import filled, rollout_of
-from service.api.dependencies import Held, Now, Process, ReadOnly, Viewer
+from service.api.dependencies import AppState, Now, ReadOnly, State, Viewer
 from service.api.middleware.idempotency import IdempotentRoute
-from service.api.schemas.previews import CompletionView, PreviewView, SavedBody
 from service.api.problems import RESPONSES
+from service.api.rollouts.mappers import rollout_declaration
+from service.api.schemas.previews import CompletionView, ExistingRolloutBody, PreviewView
 from service.api.schemas.rollouts import RolloutBody
 from service.operations.rollouts import drafts, records
 from service.serving.previews import completion, preview
@@ -19,48 +19,55 @@ router = APIRouter(
 )
 
 Key = Annotated[str, Path(max_length=64, description="Id or name of the rollout.")]
-MOST_LISTED = 10_000
-DesiredConfig = Annotated[
+MAX_LISTED_DEVICES = 10_000
+PreviewBody = Annotated[
     dict[str, Any],
     Body(
-        description='What `POST /v1/admin/rollouts` takes, or `{"rollout": NAME}` for one that is written down.'
+        description='The body of `POST /v1/admin/rollouts`, or `{"rollout": NAME}` for an existing rollout.'
     ),
 ]
 
 
-@router.post("/preview", summary="What a rollout would do")
+@router.post("/preview", summary="Preview a rollout")
 def preview_rollout(
-    body: DesiredConfig,
+    body: PreviewBody,
     session: ReadOnly,
-    held: Held,
+    state: State,
     caller: Viewer,
     now: Now,
-    devices: Annotated[int, Query(ge=0, le=MOST_LISTED, description="How many of stage one to name.")] = 100,
+    devices: Annotated[
+        int,
+        Query(ge=0, le=MAX_LISTED_DEVICES, description="How many devices of the first stage to list."),
+    ] = 100,
 ) -> PreviewView:
-    """From the fleet as known: devices per stage, version and path, bytes, time, memory. Nothing is written down."""
+    """Estimate the reached devices per stage and version, the bytes, the duration and the memory. Nothing is stored."""
     if "rollout" in body:
-        row = records.require(session, SavedBody.model_validate(body).rollout)
+        row = records.require(session, ExistingRolloutBody.model_validate(body).rollout)
     else:
-        declared = rollout_of(filled(session, RolloutBody.model_validate(body)))
-        row = drafts.build_row(session, declared, actor=caller.name, now=now)
-    # Somebody who has just made a cohort or a version wants to see them; polls would within a second.
-    held.snapshots.refresh()
-    found = preview.preview(
-        session, held.snapshots.current, row, now=now, settings=_settings(held), listed_devices=devices
+        declaration = rollout_declaration(session, RolloutBody.model_validate(body))
+        row = drafts.build_row(session, declaration, actor=caller.name, now=now)
+    # The preview must include a cohort or version that was created a moment ago.
+    state.snapshots.refresh()
+    return PreviewView.model_validate(
+        preview.preview(
+            session, state.snapshots.current, row, now=now, settings=_settings(state), listed_devices=devices
+        )
     )
-    return PreviewView.model_validate(found)
 
 
-@router.get("/{key}/forecast", summary="When it will be done")
-def forecast_rollout(key: Key, session: ReadOnly, held: Held, _caller: Viewer, now: Now) -> CompletionView:
-    """Devices and bytes left, and when they are done at the pace of the last hour. Counts the fleet anew."""
+@router.get("/{key}/forecast", summary="Forecast the completion of a rollout")
+def forecast_rollout(key: Key, session: ReadOnly, state: State, _caller: Viewer, now: Now) -> CompletionView:
+    """Count the devices and bytes that remain, and estimate the completion from the rate of the last hour."""
     row = records.require(session, key)
-    found = completion.forecast_completion(session, held.snapshots.current, row, now=now, settings=_settings(held))
-    return CompletionView.model_validate(found)
+    return CompletionView.model_validate(
+        completion.forecast_completion(
+            session, state.snapshots.current, row, now=now, settings=_settings(state)
+        )
+    )
 
 
-def _settings(held: Process) -> preview.PreviewSettings:
+def _settings(state: AppState) -> preview.PreviewSettings:
     return preview.PreviewSettings(
-        poll_interval=timedelta(seconds=held.settings.poll_interval_s),
-        patch_wait=timedelta(seconds=held.settings.patch_wait_s),
+        poll_interval=timedelta(seconds=state.settings.poll_interval_s),
+        patch_wait=timedelta(seconds=state.settings.patch_wait_s),
     )

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Request and response bodies of the admin API."""

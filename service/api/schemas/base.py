@@ -1,4 +1,4 @@
-"""Bodies of the admin API. Device bodies are `sdk_contract.wire`."""
+"""Base classes of the bodies, and the bodies of models, versions, uploads and patches."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,36 +12,40 @@ MAX_COMPONENT = 2**40
 LAST_YEAR = 9000
 
 
-def _storable(moment: datetime) -> datetime:
-    """A moment whose year still has four digits in every time zone: PostgreSQL would give back no other."""
-    if not 1 < moment.year < LAST_YEAR:
-        raise ValueError(f"a year between 2 and {LAST_YEAR}")
-    return moment.astimezone(UTC)
+def _to_storable_utc(time: datetime) -> datetime:
+    """Refuse years that have no four digits in some time zone, because PostgreSQL's driver cannot read them back."""
+    if not 1 < time.year < LAST_YEAR:
+        raise ValueError(f"the year must be between 2 and {LAST_YEAR - 1}")
+    return time.astimezone(UTC)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
+Timestamp = Annotated[AwareDatetime, AfterValidator(_to_storable_utc)]
 
 
 class Body(BaseModel):
-    """What an operator sends; a misspelt field is refused instead of ignored."""
+    """A request body; unknown fields are refused, because they are usually misspelled."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class View(BaseModel):
-    """What an operator sees."""
+    """A response body."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
 class ModelBody(Body):
-    """A line of versions."""
+    """The properties of a model."""
 
     description: str = Field(default="", max_length=1000)
 
 
 class ModelView(View):
-    """A line of versions."""
+    """A model.
+
+    Attributes:
+        disabled: whether its kill switch is on, so that every poll is answered with `pause`.
+    """
 
     name: str
     description: str
@@ -50,7 +54,7 @@ class ModelView(View):
 
 
 class ComponentBody(Body):
-    """One file: announced before it is uploaded."""
+    """A file of a variant, declared before it is uploaded; size in bytes."""
 
     name: Name
     path: FileName
@@ -59,7 +63,7 @@ class ComponentBody(Body):
 
 
 class VariantBody(Body):
-    """One build of a version; the default one is for every device."""
+    """A build of a version for the devices that match its selector; the highest matching priority wins."""
 
     name: Name = "default"
     selector: dict[str, Any] = Field(default_factory=dict)
@@ -68,7 +72,14 @@ class VariantBody(Body):
 
 
 class VersionBody(Body):
-    """A version, whole, before any of its bytes arrive."""
+    """A version, declared completely before its files are uploaded.
+
+    Attributes:
+        counter: number that rises with every version of the model; absent for the next free one.
+        floor: label of the oldest version that devices may go back to.
+        notes: release notes.
+        signed_by_publisher: whether the publisher submits a signed manifest instead of the server signing one.
+    """
 
     label: Label
     variants: list[VariantBody] = Field(min_length=1, max_length=64)
@@ -76,17 +87,25 @@ class VersionBody(Body):
     floor: Label | None = None
     notes: str = Field(default="", max_length=10_000)
     signed_by_publisher: bool = False
-    barrier: bool = Field(default=False, description="No device may skip it on its way to anything newer.")
+    barrier: bool = Field(
+        default=False, description="Whether devices must install this version before a newer one."
+    )
 
 
 class ManifestBody(Body):
-    """The DSSE envelope that the publisher has signed."""
+    """The manifest as a DSSE envelope that the publisher has signed."""
 
     envelope: dict[str, Any]
 
 
 class ComponentView(View):
-    """One file of a variant, and what was found inside."""
+    """A file of a variant.
+
+    Attributes:
+        stored: whether a worker has verified the file.
+        format: the detected format.
+        contents: the tensors and other contents of the file, as far as the format is known.
+    """
 
     name: str
     path: str
@@ -98,7 +117,7 @@ class ComponentView(View):
 
 
 class VariantView(View):
-    """One build of a version."""
+    """A build of a version."""
 
     name: str
     selector: dict[str, Any]
@@ -107,13 +126,14 @@ class VariantView(View):
 
 
 class VersionView(View):
-    """A version and where it stands.
+    """A version and its state.
 
     Attributes:
+        floor: counter of the oldest version that devices may go back to; 0 for none.
         problem: why it was rejected: `code`, `detail`, `field`.
-        pending: digests of the files that have not arrived.
-        awaits_manifest: its publisher's signed manifest is all that is missing.
-        barrier: no device may skip it.
+        pending: digests of the files that are not stored yet.
+        awaits_manifest: whether only the manifest signed by the publisher is missing.
+        barrier: whether devices must install this version before a newer one.
     """
 
     model: str
@@ -134,17 +154,19 @@ class VersionView(View):
 
 
 class UploadBody(Body):
-    """Which declared file is to be brought."""
+    """The digest of the declared file to upload."""
 
     sha256: Sha256
 
 
 class UploadView(View):
-    """How to bring it.
+    """The state of an upload.
 
     Attributes:
-        stored: nothing to do, the bytes are here.
-        parts: numbers of the parts that have not arrived, 1 to `part_count`.
+        stored: whether the file is uploaded completely; then the other fields are empty.
+        size: size of the file in bytes.
+        part_bytes: size in bytes of every part but the last.
+        missing_parts: numbers, from 1 to `part_count`, of the parts to upload.
     """
 
     stored: bool
@@ -152,23 +174,28 @@ class UploadView(View):
     size: int = 0
     part_bytes: int = 0
     part_count: int = 0
-    parts: list[int] = Field(default_factory=list)
+    missing_parts: list[int] = Field(default_factory=list)
 
 
 class PartsBody(Body):
-    """Which parts to get URLs for."""
+    """The numbers of the parts to upload next."""
 
     numbers: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(min_length=1, max_length=100)
 
 
 class PartUrls(View):
-    """Part number -> where to PUT it."""
+    """Part number -> presigned URL for a PUT request."""
 
     urls: dict[int, str]
 
 
 class PatchView(View):
-    """A way from one blob to another."""
+    """A patch from one file to another.
+
+    Attributes:
+        size: size in bytes; absent until it is built.
+        working_set: memory in bytes that applying it needs.
+    """
 
     id: int
     source_sha256: str
@@ -184,7 +211,7 @@ class PatchView(View):
     retired_at: datetime | None
 
 
-class ActBody(Body):
-    """Why."""
+class ReasonBody(Body):
+    """The reason of an action, for the audit log."""
 
     reason: str = Field(default="", max_length=1000)

@@ -1,4 +1,4 @@
-"""Bodies of the admin API about cohorts."""
+"""Request and response bodies of cohorts."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,12 @@ from service.api.schemas.base import Body, View
 
 
 class CohortBody(Body):
-    """A part of the fleet: everyone whom the rule means, and everyone on the list."""
+    """A part of the fleet: the devices that match the rule, and those on the list.
+
+    Attributes:
+        rule: absent for the list alone; `{}` matches all devices.
+        devices: ids of the listed devices; null leaves the list unchanged.
+    """
 
     rule: dict[str, Any] | None = None
     devices: list[DeviceId] | None = Field(default=None, max_length=200_000)
@@ -18,20 +23,24 @@ class CohortBody(Body):
 
 
 class CohortView(View):
-    """A part of the fleet."""
+    """A cohort.
+
+    Attributes:
+        listed_devices: number of devices on its list.
+    """
 
     name: str
     description: str
     rule: dict[str, Any] | None
-    listed: int
+    listed_devices: int
     updated_at: datetime
 
 
 class CohortSizeView(View):
-    """How many devices a cohort means now.
+    """The number of devices in a cohort.
 
     Attributes:
-        silent: of `devices`, how many have not been heard of for a week.
+        silent: how many of `devices` have not polled for a week.
     """
 
     name: str

@@ -1,42 +1,42 @@
-"""Bodies of the admin API about the configuration as one document."""
+"""Request and response bodies of the configuration document."""
 
 from typing import Any, Literal
 
 from pydantic import Field
 
 from sdk_contract.documents import Name
+from service.api.schemas.base import Body, ModelBody, View
 from service.api.schemas.cohorts import CohortBody
 from service.api.schemas.rollouts import RolloutBody, TemplateBody
-from service.api.schemas.base import Body, ModelBody, View
 from service.api.schemas.webhooks import WebhookBody
 
 
 class NamedModel(ModelBody):
-    """A model."""
+    """A model of the document."""
 
     name: Name
 
 
 class NamedCohort(CohortBody):
-    """A cohort; without `devices` its list stays as it is."""
+    """A cohort of the document; without `devices` its list does not change."""
 
     name: Name
 
 
 class NamedTemplate(TemplateBody):
-    """A template."""
+    """A rollout template of the document."""
 
     name: Name
 
 
 class NamedWebhook(WebhookBody):
-    """A webhook; its secret is the server's."""
+    """A webhook of the document; the server creates its secret."""
 
     name: Name
 
 
 class ConfigBody(Body):
-    """Everything that people write down; a section that is left out stays as it is."""
+    """The configuration; a section that is omitted does not change."""
 
     models: list[NamedModel] | None = Field(default=None, max_length=1000)
     cohorts: list[NamedCohort] | None = Field(default=None, max_length=1000)
@@ -46,7 +46,7 @@ class ConfigBody(Body):
 
 
 class DifferenceView(View):
-    """One place at which a thing differs; null for what is not there."""
+    """A field that differs; null stands for an absent value."""
 
     path: str
     before: Any
@@ -54,10 +54,11 @@ class DifferenceView(View):
 
 
 class ChangeView(View):
-    """What becomes of one thing.
+    """The change of one resource.
 
     Attributes:
-        action: `skipped` if the resource differs from the document, or is not in it, and is left alone; see `reason`.
+        action: `skipped` if the resource differs from the document, or is not in it, but must not change; see `reason`.
+        reason: why it was skipped.
     """
 
     section: str
@@ -67,12 +68,12 @@ class ChangeView(View):
     reason: str
 
 
-class OutcomeView(View):
-    """What a document has brought about, or with `dry_run` would.
+class ConfigResultView(View):
+    """The changes that a document makes, or with `dry_run` would make.
 
     Attributes:
-        secrets: of new webhooks, by name; shown this once.
-        etag: of the configuration as it is now; for `If-Match`.
+        secrets: name -> secret of new webhooks; only this response contains them.
+        etag: ETag of the configuration after the change, for `If-Match`.
     """
 
     dry_run: bool

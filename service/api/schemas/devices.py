@@ -1,4 +1,4 @@
-"""Bodies of the admin API on devices."""
+"""Request and response bodies of devices."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,12 @@ from service.api.schemas.base import Body, View
 
 
 class InstallationView(View):
-    """What a device runs of a model."""
+    """The version of a model that a device has installed.
+
+    Attributes:
+        version: label as last reported; null if unknown.
+        seen_at: time of that report.
+    """
 
     model: str
     version: str | None
@@ -22,9 +27,13 @@ class DeviceView(View):
     """A device.
 
     Attributes:
-        key_id: of the key that it signs with; absent for a device with a shared secret.
-        pending_key_id: of the key that it asks to sign with from now on.
-        models: the only ones that it is served; absent for all.
+        status: `pending`, `accepted`, `suspended` or `decommissioned`.
+        attributes: as the device last reported them.
+        admin_attributes: set by an operator; they override `attributes`.
+        seen_at: time of its last poll.
+        key_id: id of its public key; absent for a device with a shared secret.
+        pending_key_id: id of the new key that it has requested and that an operator has to accept.
+        models: the models that it is served; absent for all.
     """
 
     id: str
@@ -40,10 +49,10 @@ class DeviceView(View):
 
 
 class ClearFailuresBody(Body):
-    """Let a device try again what it failed.
+    """Whose failures to clear.
 
     Attributes:
-        model: absent for all that it has failed.
+        model: name of one model; absent for all.
     """
 
     model: Name | None = None
@@ -51,20 +60,24 @@ class ClearFailuresBody(Body):
 
 
 class ClearedFailuresView(View):
-    """Of which models a device may try again what it failed."""
+    """The models whose failed versions the device may retry."""
 
     device_id: str
     models: list[str]
 
 
-class AttributesBody(Body):
-    """What an operator knows about a device."""
+class DeviceAttributesBody(Body):
+    """The attributes of a device that an operator sets."""
 
     attributes: dict[Name, AttributeValue] = Field(max_length=64)
 
 
-class KeyBody(Body):
-    """An operator's word on the key that a device asked for; the id is that of the pending key."""
+class KeyReviewBody(Body):
+    """The decision about the key that a device has requested.
+
+    Attributes:
+        key_id: id of the pending key, so that a key requested in the meantime is not accepted by mistake.
+    """
 
     key_id: KeyId
     accept: bool
@@ -72,7 +85,7 @@ class KeyBody(Body):
 
 
 class SharedSecretView(View):
-    """The shared secret of a device, 32 bytes in hex; it is shown this once."""
+    """The shared secret of a device, 32 bytes in hexadecimal; only this response contains it."""
 
     device_id: str
     secret: str

@@ -1,4 +1,4 @@
-"""Bodies of the admin API that say why a device gets what it gets."""
+"""Response bodies of the explanation of a device's next poll."""
 
 from datetime import datetime
 from typing import Any
@@ -7,16 +7,28 @@ from service.api.schemas.base import View
 
 
 class ClauseView(View):
-    """One test of a rule, and the value that the device has; below `not` it should not hold."""
+    """A clause of a rule.
+
+    Attributes:
+        path: where the clause stands: the cohort, then the path through its rule.
+        test: the test as its author wrote it.
+        matches: whether the device passes the test; inside `not` it should fail.
+        value: value of the attribute on the device; null if it has none.
+    """
 
     path: str
     test: str
-    holds: bool
-    seen: Any
+    matches: bool
+    value: Any
 
 
 class StageTraceView(View):
-    """How one stage sees a device."""
+    """The evaluation of a stage for the device.
+
+    Attributes:
+        in_percent: whether the bucket of the device is below the percentage.
+        open: whether the rollout has opened the stage.
+    """
 
     cohort: str
     percent: float
@@ -27,7 +39,13 @@ class StageTraceView(View):
 
 
 class WindowTraceView(View):
-    """How a rollout's windows see a device: whose clock counts, what it shows, when they open next."""
+    """The evaluation of a rollout's update windows for the device.
+
+    Attributes:
+        zone: time zone in which the windows are evaluated.
+        source: where the zone comes from.
+        local_time: current time in that zone.
+    """
 
     zone: str
     source: str
@@ -37,7 +55,7 @@ class WindowTraceView(View):
 
 
 class VariantTraceView(View):
-    """How one build sees a device."""
+    """The evaluation of a variant for the device."""
 
     variant: str
     priority: int
@@ -47,7 +65,11 @@ class VariantTraceView(View):
 
 
 class PacingView(View):
-    """Where a paced rollout stands."""
+    """The pacing limits of a rollout and their current use.
+
+    Attributes:
+        downloading: number of open downloads.
+    """
 
     max_open_downloads: int | None
     downloading: int | None
@@ -56,22 +78,30 @@ class PacingView(View):
 
 
 class FailureLimitView(View):
-    """How often the device failed the version as things are; `may_retry`: it failed it before, and may try again."""
+    """The failures of the device with the version.
+
+    Attributes:
+        failures: how often the device failed under its current conditions.
+        max_failures: number of failures after which it is no longer offered the version.
+        may_retry: whether it has failed the version before and may retry, because its conditions have changed.
+    """
 
     failures: int
-    allowed: int
+    max_failures: int
     may_retry: bool
 
 
 class GateTraceView(View):
-    """What the gates make of a rollout, and of the device's class in it.
+    """The state of a rollout's gates.
 
     Attributes:
-        device_class: the class of device under which it is counted.
-        paused: that class alone is held back.
-        decision, reason, at: of the newest verdict; absent before there is one.
-        waiting_for: what the rollout waits for, in words.
-        said: the reason that was given with the last verb.
+        device_class: device class in which the device is counted.
+        paused: whether the rollout is paused for that class.
+        decision: decision of the newest gate evaluation; absent if there is none yet.
+        reason: reason of that decision.
+        at: time of that evaluation.
+        waiting_for: what the rollout waits for, as text.
+        last_action_reason: reason that an operator gave for the last action.
     """
 
     device_class: str
@@ -80,18 +110,18 @@ class GateTraceView(View):
     reason: str | None = None
     at: datetime | None = None
     waiting_for: str = ""
-    said: str = ""
+    last_action_reason: str = ""
 
 
 class RolloutTraceView(View):
-    """How one rollout sees a device.
+    """The evaluation of one rollout for the device.
 
     Attributes:
-        reason: what the poll would say if this were the only rollout.
-        bucket: 0 to 9999; a stage of p percent takes those below 100 p.
+        reason: reason that the poll would return if this were the only rollout.
+        bucket: bucket of the device, 0 to 9999; a stage of p percent includes the buckets below 100 p.
         stage: index of the last open stage.
-        floor: the counter below which the device may not go.
-        barrier: the version that the device has to run first.
+        floor: lowest counter that the device may install.
+        barrier: label of the version that the device must install first.
     """
 
     rollout: str
@@ -113,17 +143,18 @@ class RolloutTraceView(View):
 
 
 class WhyView(View):
-    """What the device's next poll would say, and why.
+    """The decision on the device's next poll, and its explanation.
 
     Attributes:
-        runs: the version that it last said it runs.
-        attributes: what cohorts and variants see, an operator's word over its own.
-        again_at: when it will be worth asking again, where that is known.
+        current_version: label of the version that it last reported.
+        status: status of the device.
+        attributes: reported attributes, overridden by those that an operator set.
+        retry_at: when the decision may change, if that is known.
     """
 
     device_id: str
     model: str
-    runs: str | None
+    current_version: str | None
     status: str
     attributes: dict[str, Any]
     reason: str
@@ -131,5 +162,5 @@ class WhyView(View):
     version: str | None
     variant: str | None
     rollout: str | None
-    again_at: datetime | None
+    retry_at: datetime | None
     rollouts: list[RolloutTraceView]

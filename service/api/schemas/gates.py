@@ -1,4 +1,4 @@
-"""Bodies of the admin API about gates and what they saw."""
+"""Request and response bodies of gates and their evaluations."""
 
 from datetime import datetime
 from typing import Any
@@ -9,14 +9,14 @@ from service.api.schemas.base import Body, View
 
 
 class ResumeClassBody(Body):
-    """Which class of device may have the version again, and why."""
+    """The device class to resume."""
 
     device_class: str = Field(max_length=200)
     reason: str = Field(default="", max_length=1000)
 
 
 class PausedClassView(View):
-    """A class of device that gets nothing new."""
+    """A device class for which a rollout is paused."""
 
     device_class: str
     reason: str
@@ -24,13 +24,15 @@ class PausedClassView(View):
 
 
 class GateEvaluationView(View):
-    """What the gates said, and the counts that they saw.
+    """An evaluation of the gates of a rollout.
 
     Attributes:
+        stage: index of the evaluated stage.
         decision: `advance`, `wait` or `breach`.
-        cause: a word for the reason that stays the same while counts grow.
+        cause: code of the reason; unlike `reason` it does not contain counts.
         details: `gate_results` (per gate: value, bound, reports, control, evidence, needed), `coverage`, `early` and
-            `late` (failure rates of devices that reported within an hour of their offer, and of the others), `device_classes`.
+            `late` (failure rates of devices that reported within an hour of their offer, and of the others),
+            `device_classes`.
     """
 
     at: datetime
@@ -42,11 +44,11 @@ class GateEvaluationView(View):
 
 
 class GatesView(View):
-    """The gates of a rollout as they stand now.
+    """The current state of a rollout's gates.
 
     Attributes:
-        evaluation: of this moment, written down or not; null where nobody looks at the rollout.
-        paused_classes: device classes that are held back.
+        evaluation: evaluation at the time of the request, which is not stored; null if the rollout is not running.
+        paused_classes: device classes for which the rollout is paused.
         metrics: metric -> arm (`treatment`, `control`) -> number of devices and their geometric mean.
     """
 

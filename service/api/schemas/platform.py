@@ -1,4 +1,4 @@
-"""Bodies of the admin API on jobs, the audit log, credentials and trust."""
+"""Request and response bodies of jobs, the audit log, tokens and trust bundles."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -7,11 +7,16 @@ from uuid import UUID
 from pydantic import Field
 
 from sdk_contract.documents import Name
-from service.api.schemas.base import Body, Moment, View
+from service.api.schemas.base import Body, Timestamp, View
 
 
 class JobView(View):
-    """A piece of background work."""
+    """A background job.
+
+    Attributes:
+        key: unique key of the work; there is at most one job per key.
+        error: code and detail of the last failure.
+    """
 
     id: UUID
     kind: str
@@ -26,7 +31,11 @@ class JobView(View):
 
 
 class AuditView(View):
-    """An entry of the audit log."""
+    """An entry of the audit log.
+
+    Attributes:
+        hash: SHA-256 of the entry and `previous_hash`.
+    """
 
     id: int
     at: datetime
@@ -39,54 +48,60 @@ class AuditView(View):
 
 
 class ApiTokenBody(Body):
-    """A token for a person or a machine.
+    """An API token.
 
     Attributes:
-        person: whose it is, where that is not its name: all tokens of one person are one voice in approvals.
+        scope: the role of the token.
+        person: owner of the token; absent if its name is the owner. All tokens of one person count as one approver.
     """
 
     name: Name
     scope: Literal["viewer", "publisher", "release-manager", "admin"]
     person: Name | None = None
-    expires_at: Moment | None = None
+    expires_at: Timestamp | None = None
 
 
 class EnrollmentTokenBody(Body):
-    """A token that lets devices in."""
+    """An enrollment token for devices.
+
+    Attributes:
+        max_uses: number of devices that may enroll with it; absent for any number.
+        models: the models that these devices are served; absent for all.
+    """
 
     name: Name
     max_uses: int | None = Field(default=None, ge=1, lt=2**53)
-    expires_at: Moment | None = None
+    expires_at: Timestamp | None = None
     models: list[Name] | None = Field(default=None, min_length=1, max_length=64)
 
 
-class ExchangeBody(Body):
-    """The identity token that CI's platform gave to the job."""
+class CiTokenBody(Body):
+    """The identity token that the CI platform issued for the job."""
 
-    token: str = Field(default="", max_length=4096, description="Without one the answer is 401.")
+    token: str = Field(default="", max_length=4096, description="Without a token the response is 401.")
 
 
-class ExchangeView(View):
-    """An API token for uploads, and its life in seconds; it is shown this once."""
+class CiTokenView(View):
+    """A temporary API token for uploads, and its lifetime in seconds; only this response contains it."""
 
     token: str
     expires_in: int
 
 
 class SecretView(View):
-    """A new secret; it is shown this once."""
+    """A new token; only this response contains it."""
 
     name: str
     token: str
 
 
 class TrustBody(Body):
-    """A signed trust bundle: the first one, or the one that follows the newest."""
+    """A signed trust bundle: the first one, or the successor of the newest one."""
 
     envelope: dict[str, Any]
 
 
 class TrustView(View):
-    """The newest trust bundle's version."""
+    """The version of the newest trust bundle."""
 
     version: int

@@ -1,4 +1,4 @@
-"""Bodies of the admin API about previews."""
+"""Request and response bodies of previews and forecasts."""
 
 from datetime import datetime
 
@@ -7,33 +7,33 @@ from pydantic import Field
 from service.api.schemas.base import Body, View
 
 
-class SavedBody(Body):
-    """A rollout that has been written down."""
+class ExistingRolloutBody(Body):
+    """An existing rollout, by id or name."""
 
     rollout: str = Field(max_length=64)
 
 
-class TallyView(View):
-    """Devices, counted.
+class DeviceCountsView(View):
+    """The number of devices, in several breakdowns.
 
     Attributes:
-        bytes: that they download in all.
-        silent: how many have not been heard of for a week.
-        waiting: how many would come by a patch once those in the making are ready; counted as they would come now.
-        paths: `patch`, `mixed` (patches and full files), `full`, `keep` (nothing to download) -> how many.
-        running: version that they run, empty for none -> how many.
+        bytes: total number of bytes that they download.
+        silent: number of devices that have not polled for a week.
+        waiting_for_patch: number of devices that would download a patch once the patches being built are ready.
+        paths: `patch`, `mixed` (patches and full files), `full` or `keep` (nothing to download) -> number of devices.
+        current_versions: label of the current version, empty for none -> number of devices.
     """
 
     devices: int
     bytes: int
     silent: int
-    waiting: int
+    waiting_for_patch: int
     paths: dict[str, int]
-    running: dict[str, int]
+    current_versions: dict[str, int]
 
 
-class StagePreview(TallyView):
-    """Devices that a stage takes and no earlier one does."""
+class StagePreview(DeviceCountsView):
+    """The devices that a stage adds to the earlier stages."""
 
     cohort: str
     percent: float
@@ -41,12 +41,13 @@ class StagePreview(TallyView):
     cumulative_bytes: int
 
 
-class VersionPreview(TallyView):
-    """Devices that run a version.
+class VersionPreview(DeviceCountsView):
+    """The devices with one current version.
 
     Attributes:
-        version: null for those that have nothing yet.
-        excluded: why the others get nothing -> how many; a poll's reasons, `model_not_served` or `other_rollout`.
+        version: label of the version; null for devices without one.
+        excluded: reason -> number of devices that are not offered the version; the reasons of polls,
+            `model_not_served` or `other_rollout`.
     """
 
     version: str | None
@@ -54,15 +55,15 @@ class VersionPreview(TallyView):
 
 
 class FleetPreview(View):
-    """All devices that have asked about the model.
+    """All devices that have polled for the model.
 
     Attributes:
-        reached: how many get it once all stages are open.
-        silent: how many have not been heard of for a week.
-        without_attributes: how many have told no attributes.
-        excluded: why the others get nothing -> how many.
-        uncounted: devices that are too different from each other to be counted; 0 unless a fleet tells nonsense.
-        never_polled: devices that have enrolled, may have the model, and never asked about it; not among `devices`.
+        reached: number of devices that get the version once all stages are open.
+        silent: number of devices that have not polled for a week.
+        without_attributes: number of devices that have reported no attributes.
+        excluded: reason -> number of devices that are not offered the version.
+        uncounted: number of devices that are not counted, because there are too many combinations of attributes.
+        never_polled: number of enrolled devices that are served the model but never polled for it; not in `devices`.
     """
 
     devices: int
@@ -75,7 +76,7 @@ class FleetPreview(View):
 
 
 class DownloadPreview(View):
-    """What one device downloads, of those that are reached, and the memory that its largest patch takes."""
+    """The downloads of the reached devices, and the memory in bytes that the largest patch needs."""
 
     p50_bytes: int
     p95_bytes: int
@@ -85,11 +86,12 @@ class DownloadPreview(View):
 
 
 class ForecastView(View):
-    """How long it takes; null for never, as things stand.
+    """The expected duration of a rollout; null means never under the current conditions.
 
     Attributes:
-        stage_opens_day: for each stage, days after the start.
-        assumptions: what this rests on.
+        days_to_95_percent: days until 95 % of the reached devices have the version.
+        stage_opens_day: per stage, days between the start and its opening.
+        assumptions: the assumptions of the forecast, as text.
     """
 
     days_to_95_percent: float | None
@@ -98,14 +100,15 @@ class ForecastView(View):
 
 
 class CompletionView(View):
-    """When a rollout will be done, as it goes now.
+    """The expected completion of a running rollout at its current speed.
 
     Attributes:
-        devices_left, bytes_left: in the stages that are open.
-        devices_later: in those that are not.
-        per_hour: devices that an hour takes.
-        limited_by: `max_bytes_per_hour`, `max_open_downloads`, or `devices`: how fast they come.
-        done_at: when the open stages are done; absent where nothing moves.
+        devices_left: devices of the open stages that do not have the version yet.
+        bytes_left: bytes that they have to download.
+        devices_later: devices of the stages that are not open.
+        per_hour: devices per hour.
+        limited_by: `max_bytes_per_hour`, `max_open_downloads`, or `devices` (how often they poll).
+        done_at: when the open stages are complete; absent if the rollout makes no progress.
     """
 
     devices_left: int
@@ -117,12 +120,12 @@ class CompletionView(View):
 
 
 class PreviewView(View):
-    """What a rollout would do to the fleet as it is known.
+    """The expected effect of a rollout on the known fleet.
 
     Attributes:
-        salt: what buckets are made with; from the rollout's name, so that `create` has the same.
-        warnings: what to look at before `start`.
-        devices: the first devices that stage one takes, in order of their ids.
+        salt: salt of the buckets; derived from the rollout's name, so that `create` uses the same one.
+        warnings: problems to check before `start`, as text.
+        devices: ids of the first devices of the first stage, in order.
     """
 
     rollout: str

@@ -1,4 +1,4 @@
-"""Bodies of the admin API about rollouts and templates."""
+"""Request and response bodies of rollouts and templates."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -7,14 +7,17 @@ from uuid import UUID
 from pydantic import Field
 
 from sdk_contract.documents import Label, Name
-from service.api.schemas.base import Body, Moment, View
+from service.api.schemas.base import Body, Timestamp, View
 
 
 class AdvanceWhenBody(Body):
-    """What must have happened before the next stage.
+    """The requirements for advancing to the next stage.
 
     Attributes:
-        min_coverage: share of the stage's attempts, 0 to 1, whose outcome must be known.
+        minutes: minimum duration of the stage.
+        reports: minimum number of reported outcomes.
+        approval: whether an operator has to promote the rollout.
+        min_coverage: minimum share of attempts, 0 to 1, whose outcome is known.
     """
 
     minutes: float = Field(default=0, ge=0, le=60 * 24 * 365)
@@ -24,7 +27,12 @@ class AdvanceWhenBody(Body):
 
 
 class StageBody(Body):
-    """A step: a share of a cohort."""
+    """A stage of a rollout.
+
+    Attributes:
+        percent: percentage of the cohort that is offered the version, above 0, at most 100.
+        gates: bounds on failures and metrics.
+    """
 
     cohort: Name
     percent: float
@@ -33,10 +41,10 @@ class StageBody(Body):
 
 
 class DailyWindowBody(Body):
-    """A time of the day, from `start` to `end`; one that ends before it starts goes over midnight.
+    """A window of the day, from `start` to `end`; if it ends before it starts, it ends on the next day.
 
     Attributes:
-        days: 0 for Monday to 6 for Sunday, the day on which the window opens; absent for every day.
+        days: days on which the window opens, 0 for Monday to 6 for Sunday; absent for every day.
     """
 
     start: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
@@ -45,10 +53,10 @@ class DailyWindowBody(Body):
 
 
 class WindowsBody(Body):
-    """When devices may be offered something.
+    """The times at which devices are offered updates.
 
     Attributes:
-        zone: `device` for the device's own time (its attribute `timezone`), or a name such as `Asia/Shanghai`.
+        zone: `device` for the time zone of the device (its attribute `timezone`), or a name such as `Asia/Shanghai`.
     """
 
     zone: str = Field(default="device", max_length=64)
@@ -56,11 +64,11 @@ class WindowsBody(Body):
 
 
 class PacingBody(Body):
-    """How fast bytes leave.
+    """The limits on the download rate of a rollout.
 
     Attributes:
-        max_open_downloads: how many devices may be on their way at the same time.
-        max_bytes_per_hour: how many bytes may be offered in any hour.
+        max_open_downloads: maximum number of devices that download at the same time.
+        max_bytes_per_hour: maximum number of bytes that are offered in any hour.
     """
 
     max_open_downloads: int | None = Field(default=None, ge=1, le=10**9)
@@ -68,18 +76,19 @@ class PacingBody(Body):
 
 
 class PolicyBody(Body):
-    """How a rollout behaves, whatever its stages.
+    """The policy of a rollout, which applies to all stages.
 
     Attributes:
-        starts_at: `start` before this moment waits for it.
-        windows: times of the day; absent for always.
-        holdout_percent: share of the fleet that never gets it, to compare with.
-        approvals: how many people other than the author must agree before it starts.
-        activation: `deferred` downloads ahead and switches all devices at once on `activate`.
-        rollback_to: label that `rollback` brings devices to, or `factory`; absent for the version each came from.
+        starts_at: earliest start; `start` before this time waits for it.
+        windows: times at which devices are offered the version; absent for always.
+        holdout_percent: percentage of the fleet that never gets the version, for comparison.
+        approvals: number of people other than the author who must approve before it starts.
+        activation: with `deferred`, devices download ahead and activate the version together after `activate`.
+        rollback_to: label of the version that `rollback` installs, or `factory`; absent for each device's previous
+            version.
     """
 
-    starts_at: Moment | None = None
+    starts_at: Timestamp | None = None
     windows: WindowsBody | None = None
     pacing: PacingBody | None = None
     holdout_percent: float = 0
@@ -88,8 +97,13 @@ class PolicyBody(Body):
     rollback_to: Label | None = None
 
 
-class CourseBody(Body):
-    """How a version goes to the fleet, whichever it is: what templates and rollouts have in common."""
+class RolloutSpec(Body):
+    """The fields that rollouts and templates share.
+
+    Attributes:
+        on_breach: what happens when a gate is breached.
+        priority: among rollouts that match a device, the highest priority wins.
+    """
 
     stages: list[StageBody] = Field(default_factory=list, max_length=20)
     on_breach: Literal["halt", "rollback"] = "halt"
@@ -97,11 +111,11 @@ class CourseBody(Body):
     policy: PolicyBody = PolicyBody()
 
 
-class RolloutBody(CourseBody):
-    """A rollout, before it starts.
+class RolloutBody(RolloutSpec):
+    """A rollout.
 
     Attributes:
-        template: what is not said here is as there; of the policy, field by field.
+        template: name of a template that provides the omitted fields; the policy is merged field by field.
     """
 
     name: Name
@@ -110,17 +124,17 @@ class RolloutBody(CourseBody):
     template: Name | None = None
 
 
-class TemplateBody(CourseBody):
-    """A rollout to copy from."""
+class TemplateBody(RolloutSpec):
+    """A rollout template."""
 
     description: str = Field(default="", max_length=1000)
 
 
 class TemplateView(View):
-    """A rollout to copy from.
+    """A rollout template.
 
     Attributes:
-        body: `stages`, `on_breach`, `priority` and `policy`, as far as they were said.
+        body: those of `stages`, `on_breach`, `priority` and `policy` that were given.
     """
 
     name: str
@@ -130,7 +144,11 @@ class TemplateView(View):
 
 
 class StageView(View):
-    """A step and how it went."""
+    """A stage and the outcomes of its attempts.
+
+    Attributes:
+        outcomes: outcome -> number of attempts; `bytes_sent` in bytes.
+    """
 
     ordinal: int
     cohort: str
@@ -141,7 +159,7 @@ class StageView(View):
 
 
 class ApprovalView(View):
-    """One person's word for a rollout."""
+    """The approval of a rollout by one person."""
 
     actor: str
     at: datetime
@@ -149,10 +167,10 @@ class ApprovalView(View):
 
 
 class RolloutEventView(View):
-    """Something that happened to a rollout.
+    """An event in the history of a rollout.
 
     Attributes:
-        sequence: rises with every event; webhooks tell it too.
+        sequence: number that rises with every event; webhook messages contain it.
     """
 
     sequence: int
@@ -164,14 +182,17 @@ class RolloutEventView(View):
 
 
 class RolloutView(View):
-    """A rollout and where it stands.
+    """A rollout and its state.
 
     Attributes:
-        waiting_for: what keeps it from starting, in words; empty where nothing does.
-        rollback_patches: for each patch back that it waits for, how far its job is, or since when no worker has taken it.
-        activated_at: with `activation: deferred`, when devices were told to switch.
-        paused_classes: classes of device that get nothing new, since they alone fail.
-        rollback_outcomes: outcomes of the devices that a rollback brings back.
+        stage: index of the last open stage.
+        stage_since: when that stage opened.
+        reason: reason of the last action.
+        waiting_for: what prevents the start, as text; empty if nothing does.
+        rollback_patches: progress of each rollback patch that the start waits for, as text.
+        activated_at: with `activation: deferred`, when `activate` was called.
+        paused_classes: device classes for which the rollout is paused, because their failure rate is too high.
+        rollback_outcomes: outcome -> number of devices that the rollback has brought back.
     """
 
     id: UUID

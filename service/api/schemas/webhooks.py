@@ -1,4 +1,4 @@
-"""Bodies of the admin API about webhooks."""
+"""Request and response bodies of webhooks."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,10 +11,10 @@ EventType = Annotated[str, Field(max_length=64)]
 
 
 class WebhookBody(Body):
-    """Where to tell what happens to rollouts.
+    """A receiver of rollout events.
 
     Attributes:
-        event_types: what to hear of, for example `rollout.halt`; empty for everything.
+        event_types: the event types to send, for example `rollout.halt`; empty for all.
     """
 
     url: str = Field(min_length=1, max_length=2000)
@@ -26,7 +26,7 @@ class WebhookView(View):
     """A webhook.
 
     Attributes:
-        problem: why it was switched off, if the other side asked for it.
+        problem: why the server has deactivated it; empty if it has not.
     """
 
     name: str
@@ -38,17 +38,17 @@ class WebhookView(View):
 
 
 class WebhookSecretView(WebhookView):
-    """A webhook with the secret that signs its messages; it is shown this once, and only when it is new."""
+    """A webhook; `secret` signs its messages and is null unless this request created it."""
 
     secret: str | None = None
 
 
 class DeliveryView(View):
-    """One message to a webhook.
+    """A message to a webhook.
 
     Attributes:
-        message_id: the same however often it is sent.
-        problem: what came of the last attempt, if it failed.
+        message_id: id of the message, the same for every attempt to send it.
+        problem: code and detail of the last failed attempt.
     """
 
     id: int

@@ -26,7 +26,7 @@ def list_cohorts(url: UrlOption = None, token: TokenOption = None, as_json: Json
     if as_json:
         print_json(cohorts)
     else:
-        rows = [(c["name"], _rule_text(c["rule"]), f"{c['listed']:,}", c["description"]) for c in cohorts]
+        rows = [(c["name"], _rule_text(c["rule"]), f"{c['listed_devices']:,}", c["description"]) for c in cohorts]
         print_table(("cohort", "rule", "listed devices", "description"), rows, empty=NO_COHORTS)
 
 
@@ -78,7 +78,7 @@ def put(
         print_json(cohort)
         return
     typer.echo(
-        f"{cohort['name']}: {_rule_text(cohort['rule'])}, {pluralize(cohort['listed'], 'listed device')}"
+        f"{cohort['name']}: {_rule_text(cohort['rule'])}, {pluralize(cohort['listed_devices'], 'listed device')}"
     )
 
 

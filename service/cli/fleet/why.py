@@ -30,9 +30,9 @@ def why(
 
 def _print_decision(found: dict[str, Any]) -> None:
     offer = f" {found['version']} ({found['variant']})" if found["variant"] else ""
-    retry = f", may change at {format_time(found['again_at'])}" if found["again_at"] else ""
+    retry = f", may change at {format_time(found['retry_at'])}" if found["retry_at"] else ""
     typer.echo(
-        f"{found['device_id']} ({found['status']}) runs {found['model']} {found['runs'] or '(unknown version)'}"
+        f"{found['device_id']} ({found['status']}) runs {found['model']} {found['current_version'] or '(unknown version)'}"
     )
     typer.echo(f"next poll: {found['action']}{offer}, reason {found['reason']}{retry}")
     typer.echo(f"attributes: {found['attributes'] or 'none'}")
@@ -93,7 +93,7 @@ def _gates(gate: dict[str, Any]) -> str:
     parts = [
         f"{gate['decision']}, {gate['reason']}" if gate.get("decision") else "",
         f"waiting for {gate['waiting_for']}" if gate.get("waiting_for") else "",
-        f"reason of the last action: {gate['said']}" if gate.get("said") else "",
+        f"reason of the last action: {gate['last_action_reason']}" if gate.get("last_action_reason") else "",
         f"device class {gate['device_class']} is paused" if gate.get("paused") else "",
     ]
     return "; ".join(part for part in parts if part)
@@ -117,13 +117,13 @@ def _pacing(pacing: dict[str, Any]) -> str:
 
 def _failure_limit(limit: dict[str, Any]) -> str:
     retry = "; may retry, because something has changed since" if limit["may_retry"] else ""
-    return f"failed this version {limit['failures']} of {limit['allowed']} times{retry}"
+    return f"failed this version {limit['failures']} of {limit['max_failures']} times{retry}"
 
 
 def _failed_clauses(clauses: list[dict[str, Any]]) -> str:
     """The clauses that keep a rule from matching; inside `not` these are the ones that hold."""
     return "; ".join(
-        f"{clause['path']}: {clause['test']}, the device has {clause['seen']!r}"
+        f"{clause['path']}: {clause['test']}, the device has {clause['value']!r}"
         for clause in clauses
         if clause["matches"] == (".not" in clause["path"])
     )

@@ -73,7 +73,7 @@ def export(
 ) -> None:
     """Print the whole configuration as YAML that `graylag apply` accepts."""
     with AdminApi.from_environment(url, token) as api:
-        configuration = api.call("GET", f"{BASE}?lists={_query_value(include_device_ids)}")
+        configuration = api.call("GET", f"{BASE}?include_device_ids={_query_value(include_device_ids)}")
     if as_json:
         print_json(configuration)
     else:

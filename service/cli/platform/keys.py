@@ -13,13 +13,13 @@ import typer
 
 from sdk_contract.documents import RoleName, TrustBundle
 from sdk_contract.errors import ContractError
-from service import signing
 from service.cli.admin_api import AdminApi
 from service.cli.errors import CliError
 from service.cli.options import JsonOption, TokenOption, UrlOption
 from service.cli.output import pluralize
 from service.cli.platform.trust_directory import TrustDirectory, create_keys, read_bundle, read_public_key
-from service.clock import utc_now
+from service.infrastructure import signing
+from service.infrastructure.clock import utc_now
 
 app = typer.Typer(help="Manage keys and trust bundles.", no_args_is_help=True)
 

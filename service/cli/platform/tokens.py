@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from service import database
-from service.clock import utc_now
 from service.config import settings
+from service.infrastructure import database
+from service.infrastructure.clock import utc_now
 from service.operations.fleet import enrollment
 from service.operations.platform import api_tokens
 

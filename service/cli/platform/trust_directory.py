@@ -12,10 +12,10 @@ from sdk_contract.documents import RoleName, TrustBundle
 from sdk_contract.envelope import unverified_payload
 from sdk_contract.errors import ContractError
 from sdk_contract.signing import Signer
-from service import signing
 from service.cli.errors import CliError
-from service.clock import utc_now
 from service.domain.platform.trust_changes import InvalidTrustChange, missing_signatures, next_bundle
+from service.infrastructure import signing
+from service.infrastructure.clock import utc_now
 
 
 def create_keys(directory: Path, *, roots: int = 1, threshold: int = 1) -> Path:

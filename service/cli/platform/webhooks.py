@@ -65,7 +65,7 @@ def rotate_secret(
 ) -> None:
     """Create a new secret and print it; messages carry signatures with both secrets for 24 hours."""
     with AdminApi.from_environment(url, token) as api:
-        webhook = api.call("POST", f"{BASE}/{quote_segment(name)}/rotate")
+        webhook = api.call("POST", f"{BASE}/{quote_segment(name)}/rotate-secret")
     _print_webhook(webhook, as_json=as_json)
 
 

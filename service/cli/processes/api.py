@@ -10,8 +10,8 @@ import uvicorn
 import migrations
 from service.cli.processes.server import DrainingServer
 from service.config import settings
+from service.infrastructure.observability import configure_logging
 from service.main import create_app
-from service.observability import configure_logging
 
 SHUTDOWN_TIMEOUT_S = 5
 KEEP_ALIVE_S = 15

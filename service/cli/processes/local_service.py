@@ -13,13 +13,20 @@ from pathlib import Path
 import httpx2
 
 import migrations
-from service import database
 from service.cli.platform import trust_directory
-from service.clock import utc_now
-from service.embedded import BUCKET, EmbeddedError, Endpoints, Stack, free_ports, is_port_in_use
+from service.infrastructure import database
+from service.infrastructure.clock import utc_now
+from service.infrastructure.embedded import (
+    BUCKET,
+    EmbeddedError,
+    Endpoints,
+    Stack,
+    free_ports,
+    is_port_in_use,
+)
+from service.infrastructure.tokens import new_secret
 from service.operations.fleet import enrollment
 from service.operations.platform import api_tokens, trust
-from service.tokens import new_secret
 
 CHECK_INTERVAL_S = 0.2
 DEVELOPMENT_SETTINGS = {"GRAYLAG_LOG_FORMAT": "console", "GRAYLAG_WEBHOOK_ALLOW_PRIVATE": "true"}

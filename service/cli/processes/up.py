@@ -15,7 +15,7 @@ from service.cli.processes.local_service import (
     terminating_signals,
     wait_until_a_process_ends,
 )
-from service.embedded import Stack
+from service.infrastructure.embedded import Stack
 
 
 def up(

@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 
 from sdk_contract.signing import Signer
-from service import signing
 from service.cli.admin_api import AdminApi, quote_segment
 from service.cli.errors import CliError
 from service.cli.options import TokenOption, UrlOption
 from service.cli.releases.manifest import signed_manifest
 from service.cli.releases.upload import progress_bar, sha256_of, upload_file
 from service.cli.releases.variants import VariantSpec, variants_from_options
-from service.clock import utc_now
+from service.infrastructure import signing
+from service.infrastructure.clock import utc_now
 
 POLL_INTERVAL_S = 0.3
 UPLOAD_INCOMPLETE = "upload_incomplete"

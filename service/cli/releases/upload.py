@@ -56,7 +56,7 @@ def upload_file(api: AdminApi, path: Path, sha256: str, advance: Advance) -> int
     if upload["stored"]:
         advance(size)
         return 0
-    parts: list[int] = upload["parts"]
+    parts: list[int] = upload["missing_parts"]
     lengths = {number: _part_length(number, upload) for number in parts}
     advance(size - sum(lengths.values()))
     with (

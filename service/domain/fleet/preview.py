@@ -78,9 +78,9 @@ class DeviceCounts:
     devices: int = 0
     bytes: int = 0
     silent: int = 0
-    waiting: int = 0
+    waiting_for_patch: int = 0
     paths: Counter[str] = field(default_factory=Counter)
-    running: Counter[str | None] = field(default_factory=Counter)
+    current_versions: Counter[str | None] = field(default_factory=Counter)
 
     def add(self, outcome: GroupOutcome) -> None:
         """Add a group."""
@@ -88,8 +88,8 @@ class DeviceCounts:
         self.devices += group.devices
         self.bytes += group.devices * outcome.bytes
         self.silent += group.silent
-        self.waiting += group.devices if outcome.waits else 0
-        self.running[group.device.current] += group.devices
+        self.waiting_for_patch += group.devices if outcome.waits else 0
+        self.current_versions[group.device.current] += group.devices
         if outcome.path is not None:
             self.paths[outcome.path] += group.devices
 

@@ -31,7 +31,7 @@ PRIOR_WEIGHT = 20.0
 """Devices that the expected ratio weighs in `sample_ratio_evidence` before a device is seen."""
 
 ALLOWS_ALL = 1 - 1e-9
-"""A bound above this allows every rate; the alternatives could not be told from it."""
+"""A bound above this allows every rate; the alternatives could not be distinguished from it."""
 
 ALTERNATIVES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """Odds ratios to the bound in the mixture: a small excess needs many reports, a large one few."""

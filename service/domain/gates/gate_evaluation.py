@@ -75,9 +75,7 @@ def _evaluate_rate(gate: RateGate, counts: OutcomeCounts, threshold: float) -> G
     found = evidence.rate_evidence(failures, reports, gate.max)
     if not reports:
         summary = f"{gate.metric}: no reports"
-        return GateResult(
-            gate.metric, "insufficient_data", None, gate.max, 0, 0, found, threshold, summary
-        )  # fmt: skip
+        return GateResult(gate.metric, "insufficient_data", None, gate.max, 0, 0, found, threshold, summary)
     rate = failures / reports
     outcome: GateOutcome = "inconclusive" if rate > gate.max else "pass"
     if failures >= MIN_FAILURES and found >= threshold:
@@ -102,9 +100,7 @@ def _evaluate_mean(
     outcome = _outcome(found, threshold, excess)
     value = moments.geometric_mean
     summary = _summary(gate, outcome, f"{value:.4g} for {moments.count:,} devices")
-    return GateResult(
-        gate.metric, outcome, value, gate.bound, moments.count, 0, found, threshold, summary
-    )  # fmt: skip
+    return GateResult(gate.metric, outcome, value, gate.bound, moments.count, 0, found, threshold, summary)
 
 
 def _evaluate_change(
@@ -176,4 +172,4 @@ def _insufficient_data(gate: MetricGate, treatment: int, control: int, threshold
     bound = _signed_bound(gate)
     return GateResult(
         gate.metric, "insufficient_data", None, bound, treatment, control, 0.0, threshold, summary
-    )  # fmt: skip
+    )

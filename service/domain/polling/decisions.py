@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sdk_contract.documents import Action
-from sdk_contract.wire import Reason
+from sdk_contract.reasons import Reason
 from service.domain.catalog import Component, Patch, Rollout, Variant, Version
 from service.domain.rollouts.retry_window import RetryWindow
 from service.domain.targeting.rules import Attributes

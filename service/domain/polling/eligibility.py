@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sdk_contract.wire import Reason
+from sdk_contract.reasons import Reason
 from service.domain.catalog import ModelView, Rollout, Version
 from service.domain.polling.decisions import DeviceContext
 from service.domain.targeting.buckets import admits, bucket

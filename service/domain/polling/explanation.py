@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sdk_contract.wire import Reason
+from sdk_contract.reasons import Reason
 from service.domain.catalog import ModelView, Rollout, Stage
 from service.domain.polling.decisions import Decision, DecisionTime, DeviceContext
 from service.domain.polling.deliveries import choose_variant

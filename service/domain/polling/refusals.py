@@ -1,9 +1,8 @@
 """Which of several refusals a device is told."""
 
 from collections.abc import Iterable
-from operator import itemgetter
 
-from sdk_contract.wire import Reason
+from sdk_contract.reasons import Reason
 from service.domain.polling.decisions import Decision
 
 LEAST_TO_MOST_SPECIFIC: tuple[Reason, ...] = (
@@ -20,10 +19,14 @@ LEAST_TO_MOST_SPECIFIC: tuple[Reason, ...] = (
     "behind_barrier",
 )
 _RANK = {reason: rank for rank, reason in enumerate(LEAST_TO_MOST_SPECIFIC)}
+_NO_ROLLOUT = (0, Decision("no_rollout"))
 
 
 def most_specific(refusals: Iterable[tuple[int, Decision]]) -> Decision:
     """Return the most specific of (position of the rollout, refusal); among equals that of the first rollout."""
-    ranked = (((_RANK[refusal.reason], -position), refusal) for position, refusal in refusals)
-    found = max(ranked, key=itemgetter(0), default=None)
-    return found[1] if found is not None else Decision("no_rollout")
+    return max(refusals, key=_specificity, default=_NO_ROLLOUT)[1]
+
+
+def _specificity(refusal: tuple[int, Decision]) -> tuple[int, int]:
+    position, decision = refusal
+    return _RANK[decision.reason], -position

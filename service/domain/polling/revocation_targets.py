@@ -2,7 +2,7 @@
 
 The targets are good versions that were released to every device, newest first; after them earlier versions, such as
 the one inside the app, which never had a rollout. A version whose rollout was stopped is no target. The floor of the
-revoked version holds, since devices would refuse to go below it, and nobody skips a barrier.
+revoked version holds, since devices would refuse to go below it, and no device skips a barrier.
 """
 
 from sdk_contract.documents import Action

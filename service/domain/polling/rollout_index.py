@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple, Protocol, Self
 
-from sdk_contract.wire import Reason
+from sdk_contract.reasons import Reason
 from service.domain.catalog import Rollout, Version
 from service.domain.polling.decisions import Decision
 from service.domain.polling.refusals import most_specific

@@ -8,7 +8,7 @@ from service.domain.rollouts.policy import Pacing
 
 MIN_OPEN_SHARE = 0.001
 MAX_HOURS = 10 * 365 * 24.0
-"""Later ends are not told apart; dates have an end too."""
+"""A later end is reported as this one, since dates have a maximum too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Clause:
     path: str
     test: str
     matches: bool
-    seen: Any = None
+    value: Any = None
 
 
 def clauses_of_cohort(

@@ -92,10 +92,10 @@ def cohort(context: Context, item: CohortDeclaration) -> Resource:
     current = None if row is None else documents.cohort(row)
     desired: dict[str, Any] = {"description": item.description, "rule": item.rule}
     if item.devices is not None:
-        wanted, listed = set(item.devices), store.cohorts.members_of(session, item.name)
-        desired["devices"] = f"{len(wanted)} listed"
+        declared, listed = set(item.devices), store.cohorts.members_of(session, item.name)
+        desired["devices"] = f"{len(declared)} listed"
         if current is not None:
-            same = listed == wanted
+            same = listed == declared
             current["devices"] = desired["devices"] if same else f"{len(listed)} others listed"
     return Resource(current, desired, lambda: cohorts.put(session, item, **context.audit_arguments()))
 

@@ -83,7 +83,7 @@ def delete(session: Session, name: str, *, actor: str, now: datetime) -> None:
         StillInUse: a rollout, a template or the rule of another cohort uses it.
     """
     row = require(session, name)
-    uses = store.cohorts.count_stage_uses(session, name)
+    uses = store.rollouts.count_stages_using_cohort(session, name)
     if uses:
         raise StillInUse(f"{uses} stages of rollouts use {name!r}")
     templates = store.templates.names_using_cohort(session, name)
@@ -214,7 +214,7 @@ def view(session: Session, row: store.cohorts.CohortRow) -> dict[str, Any]:
     """A cohort as the API returns it."""
     listed = store.cohorts.member_counts(session).get(row.name, 0)
     fields = ("name", "description", "rule", "updated_at")
-    return {**{name: getattr(row, name) for name in fields}, "listed": listed}
+    return {**{name: getattr(row, name) for name in fields}, "listed_devices": listed}
 
 
 def views(session: Session) -> list[dict[str, Any]]:

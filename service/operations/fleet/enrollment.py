@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from sdk_contract.envelope import key_id
 from sdk_contract.wire import EnrollRequest, proof_message
-from service import store, tokens
+from service import store
 from service.errors import Conflict, Invalid, NameTaken, Unauthorized, WrongState
+from service.infrastructure import tokens
 from service.operations.fleet import devices
 from service.operations.platform import audit
 
@@ -167,15 +168,27 @@ def auto_enroll(
 
 
 def issue_secret(
-    session: Session, device_id: str, server_secret: bytes, *, actor: str, now: datetime
+    session: Session, device_id: str, server_secret: bytes | None, *, actor: str, now: datetime
 ) -> bytes:
     """Create the shared secret of a device that authenticates by HMAC; an earlier secret becomes invalid.
 
     The device is inserted if it is new.
 
+    Args:
+        session: the transaction.
+        device_id: id of the device.
+        server_secret: the secret that device secrets are derived from; None if the server does not accept HMAC.
+        actor: who issues it.
+        now: the current time.
+
     Raises:
+        Conflict: the server does not accept HMAC.
         WrongState: the device has a public key, or is suspended or decommissioned.
     """
+    if server_secret is None:
+        raise Conflict(
+            "This server accepts no shared secrets. Add `hmac` to GRAYLAG_DEVICE_AUTH and set GRAYLAG_HMAC_SECRET."
+        )
     row = store.devices.device(session, device_id, lock=True)
     if row is None:
         row = store.devices.DeviceRow(id=device_id, status="accepted", attributes={}, admin_attributes={})

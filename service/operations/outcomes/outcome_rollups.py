@@ -42,10 +42,8 @@ def add_counts(columns: Sequence[str], source: str) -> str:
 
 def _compact(unit: str, finer: str) -> str:
     sums = ", ".join(f"sum({name})" for name in COUNTS)
-    source = (
-        f"select rollout_id, stage, device_class, arm, date_trunc('{unit}', minute, 'UTC'), {sums} "  # noqa: S608
-        "from old group by 1, 2, 3, 4, 5"
-    )
+    key = f"rollout_id, stage, device_class, arm, date_trunc('{unit}', minute, 'UTC')"
+    source = f"select {key}, {sums} from old group by 1, 2, 3, 4, 5"  # noqa: S608 - built from constants
     return f"""
     with old as (
       delete from outcome_rollups where ctid in (

@@ -14,7 +14,7 @@ from service import store
 from service.domain.patching.candidates import ComponentFile, PatchPair, SourceVersion
 from service.domain.patching.planner import initial_pairs
 from service.errors import NotFound
-from service.jobs import BUILD_PATCH, JobNotifier
+from service.infrastructure.jobs import BUILD_PATCH, JobNotifier
 from service.operations.platform import jobs
 
 

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from sdk_contract.formats import GLP1
 from service import store
-from service.blobs import BlobStore, blob_key
 from service.domain.patching.candidates import (
     BuildState,
     PatchCandidate,
@@ -21,7 +20,8 @@ from service.domain.patching.candidates import (
     SourceVersion,
 )
 from service.domain.patching.planner import rank_patches, unused_patches
-from service.jobs import JobNotifier
+from service.infrastructure.blobs import BlobStore, blob_key
+from service.infrastructure.jobs import JobNotifier
 from service.operations.patching import patches, requests
 
 MAX_BASES = 100

@@ -5,8 +5,9 @@ from datetime import datetime
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from service import store, tokens
+from service import store
 from service.errors import Invalid, NameTaken, NotFound, Unauthorized
+from service.infrastructure import tokens
 from service.operations.platform import audit
 
 SCOPES = ("viewer", "publisher", "release-manager", "admin")

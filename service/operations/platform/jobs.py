@@ -16,9 +16,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from service import store
-from service.database import after_commit
 from service.errors import NotFound, WrongState
-from service.jobs import DELIVER_WEBHOOK, QUEUES, JobNotifier
+from service.infrastructure.database import after_commit
+from service.infrastructure.jobs import DELIVER_WEBHOOK, QUEUES, JobNotifier
 
 BACKOFF = (timedelta(seconds=30), timedelta(minutes=2))
 """Pauses between attempts; there is one attempt more than pauses."""

@@ -46,7 +46,9 @@ def add(session: Session, envelope: bytes, *, actor: str, now: datetime) -> int:
         return chain[-1].version
     try:
         previous = TrustBundle.from_initial_envelope(chain[-1].envelope) if chain else None
-        bundle = previous.verify_successor(envelope) if previous else TrustBundle.from_initial_envelope(envelope)
+        bundle = (
+            previous.verify_successor(envelope) if previous else TrustBundle.from_initial_envelope(envelope)
+        )
     except ContractError as error:
         raise InvalidTrustBundle(str(error), field="envelope", contract_code=error.code) from error
     session.add(store.trust.TrustBundleRow(version=bundle.version, envelope=envelope))

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from service import store
 from service.domain.platform import webhooks as rules
 from service.errors import NotFound, WrongState
-from service.jobs import DELIVER_WEBHOOK, JobNotifier
+from service.infrastructure.jobs import DELIVER_WEBHOOK, JobNotifier
 from service.operations.platform import jobs
 
 RETENTION = timedelta(days=30)

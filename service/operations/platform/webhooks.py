@@ -11,7 +11,7 @@ from service import store
 from service.domain.platform import webhooks as rules
 from service.domain.platform.webhook_urls import check_url, redacted_url
 from service.errors import NotFound, WrongState
-from service.jobs import JobNotifier
+from service.infrastructure.jobs import JobNotifier
 from service.operations.platform import audit, webhook_deliveries
 
 PREVIOUS_SECRET_VALID_FOR = timedelta(days=1)

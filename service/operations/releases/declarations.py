@@ -18,7 +18,7 @@ from service import store
 from service.domain.targeting.rules import compile_rule
 from service.errors import CounterNotRising, FloorTooHigh, Invalid, NotFound, VersionExists
 from service.operations.platform import audit
-from service.operations.releases import uploads, versions
+from service.operations.releases import models, uploads, versions
 
 MAX_FORMAT_BYTES = 40
 """Bytes that the detected format of a component may add to the manifest."""
@@ -67,18 +67,27 @@ class VersionDeclaration:
 
 
 def declare(
-    session: Session, model: str, declaration: VersionDeclaration, *, actor: str, now: datetime
+    session: Session,
+    model: str,
+    declaration: VersionDeclaration,
+    *,
+    max_component_bytes: int,
+    actor: str,
+    now: datetime,
 ) -> store.versions.VersionRow:
     """Declare a version. Repeating the same declaration changes nothing.
+
+    The model is inserted if it is new.
 
     Raises:
         VersionExists: there is a version with that label and other content.
         CounterNotRising: the counter is not above all earlier ones.
         FloorTooHigh, NotFound: the floor is not an earlier version.
-        Invalid, InvalidRule: a file or selector is invalid; `field` says which.
+        Invalid, InvalidRule: a file or selector is invalid, or a file is too large; `field` says which.
     """
+    models.create(session, model, actor=actor, now=now)
     session.get(store.versions.ModelRow, model, with_for_update=True)
-    _validate(declaration)
+    _validate(declaration, max_component_bytes)
     existing = store.versions.version(session, model, declaration.label, lock=True)
     if existing is not None and _matches(session, existing, declaration):
         return existing
@@ -149,7 +158,7 @@ def _variant_row(session: Session, declaration: VariantDeclaration) -> store.ver
     )
 
 
-def _validate(declaration: VersionDeclaration) -> None:
+def _validate(declaration: VersionDeclaration, max_component_bytes: int) -> None:
     _require_unique([variant.name for variant in declaration.variants], "variants", "name")
     for index, variant in enumerate(declaration.variants):
         place = f"variants.{index}"
@@ -157,8 +166,16 @@ def _validate(declaration: VersionDeclaration) -> None:
         _require_unique([file.path for file in variant.components], f"{place}.components", "path")
         compile_rule(variant.selector, path=f"{place}.selector")
         for number, file in enumerate(variant.components):
-            if file.size == 0:
-                raise Invalid(f"{file.name} is empty", field=f"{place}.components.{number}.size")
+            _require_valid_size(file, max_component_bytes, f"{place}.components.{number}.size")
+
+
+def _require_valid_size(file: ComponentDeclaration, max_bytes: int, place: str) -> None:
+    if file.size == 0:
+        raise Invalid(f"{file.name} is empty", field=place)
+    if file.size > max_bytes:
+        raise Invalid(
+            f"{file.name} has {file.size} bytes; the limit of this server is {max_bytes}", field=place
+        )
 
 
 def _require_unique(names: Sequence[str], place: str, what: str) -> None:
@@ -176,11 +193,11 @@ def _matches(session: Session, row: store.versions.VersionRow, declaration: Vers
         return False
     if _floor_counter(session, row.model, declaration, row.counter) != row.floor:
         return False
-    wanted = [
+    declared = [
         (v.name, v.selector, v.priority, [(c.name, c.path, c.sha256, c.size) for c in v.components])
         for v in declaration.variants
     ]
-    return wanted == [
+    return declared == [
         (v.name, v.selector, v.priority, [(c.name, c.path, c.blob_sha256, c.blob.size) for c in v.components])
         for v in row.variants
     ]

@@ -13,7 +13,7 @@ from sdk_contract.documents import Manifest, check_not_expired, payload_digest
 from sdk_contract.errors import ContractError
 from service import store
 from service.errors import Conflict, Invalid, VersionNotReady, WrongState
-from service.jobs import JobNotifier
+from service.infrastructure.jobs import JobNotifier
 from service.operations.platform import audit, trust
 from service.operations.releases import versions
 

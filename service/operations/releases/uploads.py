@@ -11,11 +11,32 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from service import store
-from service.blobs import BlobStore, UploadedPart, blob_key
 from service.errors import Invalid, NotFound, UploadIncomplete
+from service.infrastructure.blobs import BlobStore, UploadedPart, blob_key
 
 MAX_PARTS = 10_000
 """The limit of S3 on the parts of one upload."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadStatus:
+    """The state of an upload.
+
+    Attributes:
+        stored: whether all bytes are uploaded; then the other fields have their defaults.
+        upload_id: id of the upload.
+        size: size of the file in bytes.
+        part_bytes: size in bytes of every part but the last.
+        part_count: number of parts.
+        missing_parts: numbers of the parts that are not uploaded, from 1.
+    """
+
+    stored: bool
+    upload_id: UUID | None = None
+    size: int = 0
+    part_bytes: int = 0
+    part_count: int = 0
+    missing_parts: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +70,8 @@ def register_blob(session: Session, sha256: str, size: int) -> None:
     known.size = size
 
 
-def start(
-    session: Session, blobs: BlobStore, sha256: str, *, part_bytes: int
-) -> tuple[store.blobs.UploadRow | None, list[UploadedPart]]:
+def start(session: Session, blobs: BlobStore, sha256: str, *, part_bytes: int) -> UploadStatus:
     """Start or continue the upload of a registered blob.
-
-    Returns:
-        The upload, and its uploaded parts; None and no parts if all bytes are uploaded already.
 
     Raises:
         NotFound: no version declares such a blob.
@@ -64,12 +80,23 @@ def start(
     if blob is None:
         raise NotFound("declare the version before uploading its files", field="sha256")
     if blob.stored:
-        return None, []
+        return UploadStatus(stored=True)
     upload = store.blobs.upload_of(session, sha256)
     if upload is None:
         upload = _open_upload(session, blobs, blob, part_bytes)
-    arrived = [] if upload.completed else _uploaded_parts(blobs, upload)
-    return (None, []) if upload.completed else (upload, arrived)
+    uploaded = [] if upload.completed else _uploaded_parts(blobs, upload)
+    return UploadStatus(stored=True) if upload.completed else _status(upload, blob.size, uploaded)
+
+
+def _status(upload: store.blobs.UploadRow, size: int, uploaded: Sequence[UploadedPart]) -> UploadStatus:
+    return UploadStatus(
+        stored=False,
+        upload_id=upload.id,
+        size=size,
+        part_bytes=upload.part_bytes,
+        part_count=part_count(size, upload.part_bytes),
+        missing_parts=missing_parts(size, upload.part_bytes, uploaded),
+    )
 
 
 def _uploaded_parts(blobs: BlobStore, upload: store.blobs.UploadRow) -> list[UploadedPart]:
@@ -134,24 +161,29 @@ def complete(session: Session, blobs: BlobStore, upload_id: UUID) -> None:
     if upload.completed:
         return
     size = _blob_of(session, upload).size
-    expected = expected_parts(size, upload.part_bytes)
-    wrong = [
-        number for number in expected if {p.number: p.size for p in parts}.get(number) != expected[number]
-    ]
-    if wrong:
+    missing = missing_parts(size, upload.part_bytes, parts)
+    if missing:
         raise UploadIncomplete(
-            f"parts {wrong[:10]} are missing or have the wrong size; upload them again",
+            f"parts {missing[:10]} are missing or have the wrong size; upload them again",
             field="parts",
-            parts=wrong[:100],
+            parts=missing[:100],
         )
-    blobs.finish_upload(upload.key, upload.s3_upload_id, [part for part in parts if part.number in expected])
+    count = part_count(size, upload.part_bytes)
+    blobs.finish_upload(upload.key, upload.s3_upload_id, [part for part in parts if part.number <= count])
     upload.completed = True
 
 
-def expected_parts(size: int, part_bytes: int) -> dict[int, int]:
+def part_sizes(size: int, part_bytes: int) -> dict[int, int]:
     """Return part number -> its size in bytes."""
     count = part_count(size, part_bytes)
     return {n: part_bytes if n < count else size - part_bytes * (count - 1) for n in range(1, count + 1)}
+
+
+def missing_parts(size: int, part_bytes: int, uploaded: Sequence[UploadedPart]) -> list[int]:
+    """Return the numbers of the parts that are not uploaded, or have the wrong size."""
+    uploaded_sizes = {part.number: part.size for part in uploaded}
+    expected = part_sizes(size, part_bytes)
+    return [number for number in expected if uploaded_sizes.get(number) != expected[number]]
 
 
 def _require_upload(session: Session, upload_id: UUID, *, lock: bool = False) -> store.blobs.UploadRow:
@@ -218,8 +250,3 @@ def pending_blobs(session: Session, version: store.versions.VersionRow) -> dict[
             key = upload.key if upload is not None and upload.completed else None
             found[component.blob_sha256] = PendingBlob(component.name, component.blob.size, key)
     return found
-
-
-def size_of(session: Session, upload: store.blobs.UploadRow) -> int:
-    """The declared size of an upload in bytes."""
-    return _blob_of(session, upload).size

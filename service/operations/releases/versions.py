@@ -21,7 +21,7 @@ from service.errors import (
     VersionNotReady,
     WrongState,
 )
-from service.jobs import INGEST_VERSION, SIGN_VERSION, JobNotifier
+from service.infrastructure.jobs import INGEST_VERSION, SIGN_VERSION, JobNotifier
 from service.operations.platform import audit, jobs
 from service.operations.releases import models
 

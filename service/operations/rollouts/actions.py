@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from service import store
 from service.domain.rollouts import lifecycle
 from service.errors import WrongState
-from service.jobs import JobNotifier
+from service.infrastructure.jobs import JobNotifier
 from service.operations.releases import versions
 from service.operations.rollouts import gates, rollback_patches, starts
 from service.operations.rollouts.records import require, require_ready_version

@@ -15,7 +15,7 @@ from service.domain.patching.candidates import PatchPair, SourceVersion
 from service.domain.patching.planner import initial_pairs
 from service.domain.polling.rollback_targets import FACTORY, can_roll_back_to
 from service.domain.rollouts.policy import parse_policy
-from service.jobs import JobNotifier
+from service.infrastructure.jobs import JobNotifier
 from service.operations.patching import patches
 
 MAX_TARGETS = 8

@@ -15,7 +15,7 @@ from service.errors import (
     SelfApproval,
     VersionNotReady,
 )
-from service.jobs import JobNotifier
+from service.infrastructure.jobs import JobNotifier
 from service.operations.rollouts import conflicts, rollback_patches
 from service.operations.rollouts.records import require_ready_version
 from service.operations.rollouts.transitions import apply_transition

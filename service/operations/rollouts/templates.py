@@ -1,8 +1,9 @@
 """Rollout templates: stages, gates and policy without model and version. Writes `templates`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -68,6 +69,29 @@ def require(session: Session, name: str) -> store.templates.TemplateRow:
     if row is None:
         raise NotFound(f"there is no template {name!r}", field="template")
     return row
+
+
+def complete(
+    session: Session,
+    name: str,
+    declared: Mapping[str, Any],
+    *,
+    unsaved: Mapping[str, TemplateDeclaration] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the declared fields of a rollout, completed from a template; the policy is merged field by field.
+
+    Args:
+        session: the transaction.
+        name: name of the template.
+        declared: the fields that the rollout declares, as JSON.
+        unsaved: name -> template of the same configuration document; these take precedence over stored templates.
+
+    Raises:
+        NotFound: there is no such template.
+    """
+    template = unsaved[name].body if name in unsaved else require(session, name).body
+    policy = {**template.get("policy", {}), **declared.get("policy", {})}
+    return {**template, **declared, "policy": policy}
 
 
 def list_all(session: Session) -> Sequence[store.templates.TemplateRow]:

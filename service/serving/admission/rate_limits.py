@@ -17,7 +17,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import StorageError
 
 from service.errors import TooMany
-from service.observability import log
+from service.infrastructure.observability import log
 
 VALKEY_RETRY_S = 5.0
 """How long to skip Valkey after a failure, so that polls do not wait for its timeouts."""

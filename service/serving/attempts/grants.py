@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sdk_contract.wire import Reason
+from sdk_contract.reasons import Reason
 from service.domain.rollouts.pacing import PacingBudget
 from service.domain.targeting.device_classes import MAX_DEVICE_CLASSES, OTHER, paused_classes
 from service.operations.outcomes import attempt_statements

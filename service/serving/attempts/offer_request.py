@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sdk_contract.wire import Reason
+from sdk_contract.reasons import Reason
 from service.domain.rollouts.policy import Pacing
 from service.domain.rollouts.retry_window import RetryWindow
 

@@ -13,9 +13,9 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.clock import Clock, utc_now
-from service.database import SingleConnection, transaction
 from service.errors import Unavailable
+from service.infrastructure.clock import Clock, utc_now
+from service.infrastructure.database import SingleConnection, transaction
 from service.operations.fleet import enrollment
 from service.serving.auth.device_auth import DeviceCredential
 from service.serving.batching.read_batcher import ReadBatcher

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from service import tokens
 from service.errors import DeviceSuspended, TokenExpired, Unauthorized, Unavailable
+from service.infrastructure import tokens
+from service.infrastructure.tokens import AccessTokens, DeviceClaims, Jwt, ProviderRules, RequestBinding
 from service.serving.auth.provider_keys import ProviderKeys
 from service.serving.auth.replay_cache import ReplayGuard
-from service.tokens import AccessTokens, DeviceClaims, Jwt, ProviderRules, RequestBinding
 
 MAX_TIMESTAMP_SKEW_S = 300
 """How far the timestamp of an HMAC request may differ from the server's clock, in seconds."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 
 from service.errors import Unauthorized
-from service.observability import log
-from service.tokens import ProviderKey, parse_key_set
+from service.infrastructure.observability import log
+from service.infrastructure.tokens import ProviderKey, parse_key_set
 
 REFETCH_S = 10.0
 """Least time between two fetches for unknown keys."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.errors import Unavailable
-from service.observability import log
+from service.infrastructure.observability import log
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from service import database
-from service.observability import log
+from service.infrastructure import database
+from service.infrastructure.observability import log
 from service.operations.rollouts import gates
 
 

@@ -7,8 +7,8 @@ from sdk_contract.wire import PollRequest
 from service.domain.catalog import ModelView
 from service.domain.polling.decisions import DeviceContext
 from service.errors import ModelRequired, UnknownModel
+from service.infrastructure.tokens import DeviceClaims
 from service.serving.snapshots.snapshot import Snapshot
-from service.tokens import DeviceClaims
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from service.blobs import BlobStore
+from service.infrastructure.blobs import BlobStore
 
 MAX_CACHED = 20_000
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sdk_contract.formats import FULL, GLP1
@@ -15,6 +15,8 @@ from service.domain.polling.explanation import RolloutTrace, explain
 from service.domain.polling.revocation_targets import revocation_target
 from service.domain.rollouts.pacing import HOUR_MINUTES, MINUTE, minute_of
 from service.domain.targeting.device_classes import device_class_of, effective_class
+from service.infrastructure import database
+from service.operations.fleet import devices
 from service.serving.attempts import bandwidth_budget
 from service.serving.attempts.grants import dry_run
 from service.serving.attempts.offer_request import OfferResult
@@ -26,7 +28,8 @@ from service.serving.snapshots.snapshot import Snapshot
 PATCH_FORMATS = (GLP1, FULL)
 _GATE = text(
     """
-    select rollout.waiting_for, rollout.reason as said, evaluation.decision, evaluation.reason, evaluation.at
+    select rollout.waiting_for, rollout.reason as last_action_reason,
+      evaluation.decision, evaluation.reason, evaluation.at
     from rollouts rollout
     left join lateral (
       select * from gate_evaluations where gate_evaluations.rollout_id = rollout.id order by gate_evaluations.id desc limit 1
@@ -54,6 +57,19 @@ class DeviceRecord:
     attributes: Mapping[str, Any]
     current_versions: Mapping[str, str | None]
     previous_versions: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def read_device_record(engine: Engine, device_id: str) -> DeviceRecord:
+    """Read what the database knows about a device.
+
+    Raises:
+        UnknownDevice: there is no such device.
+    """
+    with database.read_only(engine) as session:
+        row = devices.require(session, device_id)
+        installed = {item.model: item.version for item in devices.installations(session, device_id)}
+        previous = devices.previous_versions(session, device_id)
+        return DeviceRecord(row.id, row.status, row.attributes, installed, previous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +107,7 @@ class DecisionExplainer:
         return {
             "device_id": record.device_id,
             "model": model_view.name,
-            "runs": device.current,
+            "current_version": device.current,
             "status": record.status,
             "attributes": device.attributes,
             "reason": decision.reason,
@@ -99,7 +115,7 @@ class DecisionExplainer:
             "version": decision.version.label if decision.version and offered else None,
             "variant": decision.variant.name if decision.variant and offered else None,
             "rollout": decision.rollout.name if decision.rollout else None,
-            "again_at": decision.retry_window.opens_at if decision.retry_window else None,
+            "retry_at": decision.retry_window.opens_at if decision.retry_window else None,
             "rollouts": [
                 await self._rollout(model_view, rollout, trace, device, time)
                 for rollout, trace in zip(model_view.rollouts, explanation.rollouts, strict=True)
@@ -157,7 +173,7 @@ class DecisionExplainer:
     def _failure_limit(self, result: OfferResult | None) -> dict[str, Any] | None:
         if result is None or not (result.failures or result.retry):
             return None
-        return {"failures": result.failures, "allowed": self.settings.max_failures, "may_retry": result.retry}
+        return {"failures": result.failures, "max_failures": self.settings.max_failures, "may_retry": result.retry}
 
     async def _pacing(self, rollout: Rollout, time: DecisionTime) -> dict[str, Any] | None:
         bounds = rollout.policy.pacing

@@ -18,7 +18,7 @@ from sdk_contract.formats import GLP1
 from service.domain.catalog import ModelView
 from service.domain.patching.missing_patches import missing_patches
 from service.domain.polling.decisions import Decision, DeviceContext
-from service.observability import log
+from service.infrastructure.observability import log
 from service.operations.patching.requests import ADD_REQUESTS
 from service.serving.batching.write_batcher import commit_batch
 

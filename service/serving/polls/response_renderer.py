@@ -14,9 +14,9 @@ from typing import Any
 from sdk_contract.formats import FULL
 from sdk_contract.signing import Signer
 from sdk_contract.wire import Download, DownloadOption, ManifestReference, PollRequest, PollResponse
-from service.blobs import blob_key, manifest_key
 from service.domain.catalog import ModelView, Version
 from service.domain.polling.decisions import Decision, Delivery
+from service.infrastructure.blobs import blob_key, manifest_key
 from service.serving.polls.directives import DirectiveSigner, DirectiveTemplate, directive_template
 from service.serving.polls.download_urls import DownloadUrls
 from service.serving.snapshots.snapshot import Snapshot

@@ -11,6 +11,7 @@ from service.domain.polling.offers import decide
 from service.domain.polling.revocation_targets import revocation_target
 from service.domain.rollouts.retry_window import retry_delay_s
 from service.errors import DeviceSuspended, ModelNotServed, Unavailable, UnknownDevice
+from service.infrastructure.tokens import DeviceClaims
 from service.serving.attempts.offer_request import OfferRequest, OfferResult
 from service.serving.batching.write_batcher import WriteBatcher
 from service.serving.checkins import Checkin, CheckinBuffer
@@ -18,7 +19,6 @@ from service.serving.polls.context import AuthenticatedPoll, PollSettings, devic
 from service.serving.polls.offering import offer_request, refused_decision
 from service.serving.polls.response_renderer import PollResult, ResponseRenderer
 from service.serving.snapshots.cache import SnapshotCache
-from service.tokens import DeviceClaims
 
 OUTAGE_RETRY_S = 300
 """About when a device polls again that got no offer because the database was down."""

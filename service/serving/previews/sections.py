@@ -9,8 +9,8 @@ from service import store
 from service.domain.catalog import Rollout
 from service.domain.fleet.preview import DeviceCounts, GroupOutcome, by_version, percentile
 from service.domain.rollouts.duration import ArrivalPattern, StageLoad, estimate_duration
-from service.domain.rollouts.stages import stage_requirements
 from service.domain.rollouts.policy import parse_policy
+from service.domain.rollouts.stages import stage_requirements
 from service.domain.rollouts.windows import Windows
 
 SILENT_AFTER = timedelta(days=7)
@@ -137,17 +137,17 @@ def warnings(
 
 def _counts(counts: DeviceCounts) -> dict[str, Any]:
     """The counts of a group of devices; the version of a device that has none is the empty string."""
-    running = {
+    current_versions = {
         version or "": count
-        for version, count in sorted(counts.running.items(), key=lambda item: item[0] or "")
+        for version, count in sorted(counts.current_versions.items(), key=lambda item: item[0] or "")
     }
     return {
         "devices": counts.devices,
         "bytes": counts.bytes,
         "silent": counts.silent,
-        "waiting": counts.waiting,
+        "waiting_for_patch": counts.waiting_for_patch,
         "paths": dict(counts.paths),
-        "running": running,
+        "current_versions": current_versions,
     }
 
 

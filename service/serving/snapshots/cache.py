@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import store
-from service.database import read_only
-from service.observability import log
+from service.infrastructure.database import read_only
+from service.infrastructure.observability import log
 from service.serving.snapshots.loader import load_snapshot
 from service.serving.snapshots.membership_cache import MembershipCache
 from service.serving.snapshots.snapshot import Snapshot

@@ -15,7 +15,7 @@ from service.domain.rollouts.policy import parse_policy
 from service.domain.targeting.cohorts import Cohort
 from service.domain.targeting.rules import Predicate, compile_rule
 from service.errors import InvalidPolicy, InvalidRule
-from service.observability import log
+from service.infrastructure.observability import log
 from service.operations.fleet import cohorts
 from service.operations.rollouts import gate_inputs
 from service.serving.snapshots.membership_cache import MembershipCache

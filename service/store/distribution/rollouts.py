@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     exists,
+    func,
     or_,
     select,
     text,
@@ -150,11 +151,11 @@ def live(session: Session) -> Sequence[RolloutRow]:
 
 def monitored(session: Session, *, reported_since: datetime) -> Sequence[UUID]:
     """The ids of running rollouts, and of completed ones with outcomes after `reported_since`."""
-    fresh = exists().where(
+    has_recent_outcomes = exists().where(
         OutcomeRollupRow.rollout_id == RolloutRow.id, OutcomeRollupRow.minute > reported_since
     )
-    looked_at = or_(RolloutRow.state == "running", (RolloutRow.state == "completed") & fresh)
-    return session.scalars(select(RolloutRow.id).where(looked_at).order_by(RolloutRow.id)).all()
+    is_monitored = or_(RolloutRow.state == "running", (RolloutRow.state == "completed") & has_recent_outcomes)
+    return session.scalars(select(RolloutRow.id).where(is_monitored).order_by(RolloutRow.id)).all()
 
 
 def scheduled(session: Session) -> Sequence[UUID]:
@@ -208,3 +209,8 @@ def history(session: Session, rollout_id: UUID, *, limit: int = 200) -> Sequence
     query = select(RolloutEventRow).where(RolloutEventRow.rollout_id == rollout_id)
     newest = session.scalars(query.order_by(RolloutEventRow.id.desc()).limit(limit)).all()
     return list(reversed(newest))
+
+
+def count_stages_using_cohort(session: Session, name: str) -> int:
+    """Count the stages of rollouts that use a cohort."""
+    return session.scalar(select(func.count()).where(StageRow.cohort == name)) or 0

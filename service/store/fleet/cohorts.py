@@ -12,7 +12,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from service.store.base import Created, Table
-from service.store.distribution.rollouts import RolloutRow, StageRow
 
 
 class CohortRow(Table):
@@ -89,14 +88,3 @@ def have_common_member(session: Session, name: str, other: str) -> bool:
 def listed_cohorts(session: Session) -> Sequence[str]:
     """The names of cohorts that have a member list."""
     return session.scalars(select(CohortMemberRow.cohort).distinct()).all()
-
-
-def count_stage_uses(session: Session, name: str) -> int:
-    """Count the stages of rollouts that use a cohort."""
-    query = (
-        select(func.count())
-        .select_from(StageRow)
-        .join(RolloutRow, RolloutRow.id == StageRow.rollout_id)
-        .where(StageRow.cohort == name)
-    )
-    return session.scalar(query) or 0

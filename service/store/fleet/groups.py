@@ -40,9 +40,9 @@ class DeviceGroup:
         example: the smallest id in the group.
         version: the version that they run, as last reported.
         is_served: whether they may have the model.
-        codes: one for each key of the lens, see `domain.fleet.Key`.
-        on_lists: one for each list of the lens.
-        bands: one for each salt of the lens: the number of its cuts at or below the bucket.
+        codes: one for each key of the grouping; see `GroupingKey.code`.
+        on_lists: one for each list of the grouping.
+        bands: one for each salt of the grouping: the number of its cuts at or below the bucket.
         silent: the devices of the group not seen since the given time.
         without_attributes: the devices of the group without any attribute.
     """
@@ -85,19 +85,24 @@ class _Query:
 
 
 def count_groups(
-    session: Session, lens: Grouping, *, model: str | None, silent_since: datetime, limit: int = MAX_GROUPS
+    session: Session,
+    grouping: Grouping,
+    *,
+    model: str | None,
+    silent_since: datetime,
+    limit: int = MAX_GROUPS,
 ) -> FleetCount:
     """Count the fleet in groups, the largest first.
 
     Args:
         session: the transaction to read in.
-        lens: what tells devices apart.
+        grouping: what tells devices apart.
         model: count the devices that have polled for this model, by the version they run; None for all devices.
         silent_since: devices last seen, or enrolled and never seen, before this time count as silent.
         limit: the maximum number of groups.
     """
     query = _Query()
-    columns = _columns(query, lens, model)
+    columns = _columns(query, grouping, model)
     names = ", ".join(f"c{index}" for index in range(len(columns)))
     selected = ", ".join(f"{column} as c{index}" for index, column in enumerate(columns))
     sql = f"""
@@ -105,24 +110,24 @@ def count_groups(
         count(*) filter (where coalesce(d.seen_at, d.enrolled_at) < {query.bind(silent_since, "timestamptz")}) as silent,
         count(*) filter (where d.attributes = '{{}}' and d.admin_attributes = '{{}}') as bare,
         min(d.id collate "C") as example, sum(count(*)) over () as fleet
-      {_source(query, lens, model)} group by {names} order by devices desc, example limit {query.bind(limit, "int")}
+      {_source(query, grouping, model)} group by {names} order by devices desc, example limit {query.bind(limit, "int")}
     """
     with _tuned(session):
         rows = session.execute(text(sql), query.values).all()
-    found = [_group(row, lens) for row in rows]
+    found = [_group(row, grouping) for row in rows]
     fleet = int(rows[0].fleet) if rows else 0
     return FleetCount(found, fleet - sum(group.devices for group in found))
 
 
 def first_ids(
-    session: Session, lens: Grouping, wanted: Sequence[DeviceGroup], *, model: str | None, limit: int
+    session: Session, grouping: Grouping, wanted: Sequence[DeviceGroup], *, model: str | None, limit: int
 ) -> list[str]:
     """The ids of the first devices in some groups, in id order."""
     if not wanted or limit < 1:
         return []
     query = _Query()
-    columns = [f"coalesce(({column})::text, '')" for column in _columns(query, lens, model)]
-    cells = [_cells(group, lens) for group in wanted]
+    columns = [f"coalesce(({column})::text, '')" for column in _columns(query, grouping, model)]
+    cells = [_cells(group, grouping) for group in wanted]
     # The unit separator cannot occur in JSON text, nor in numbers, labels and states.
     lines = query.bind(["\x1f".join(line) for line in cells], "text[]")
     conditions = [f"concat_ws(chr(31), {', '.join(columns)}) = any({lines})"]
@@ -134,7 +139,7 @@ def first_ids(
             for column, values in zip(columns, zip(*cells, strict=True), strict=True)
         ]
     sql = f"""
-      select d.id {_source(query, lens, model)} {"and" if model is not None else "where"}
+      select d.id {_source(query, grouping, model)} {"and" if model is not None else "where"}
       {" and ".join(conditions)} order by d.id limit {query.bind(limit, "int")}
     """
     return list(session.scalars(text(sql), query.values))
@@ -159,10 +164,10 @@ def _tuned(session: Session) -> Iterator[None]:
         session.execute(text(f"set local {setting.split()[0]} to default"))
 
 
-def _source(query: _Query, lens: Grouping, model: str | None) -> str:
+def _source(query: _Query, grouping: Grouping, model: str | None) -> str:
     joins = [
         f"left join cohort_members l{index} on l{index}.cohort = {query.bind(name)} and l{index}.device_id = d.id"
-        for index, name in enumerate(lens.lists)
+        for index, name in enumerate(grouping.lists)
     ]
     if model is None:
         return f"from devices d {' '.join(joins)}"
@@ -170,20 +175,20 @@ def _source(query: _Query, lens: Grouping, model: str | None) -> str:
     return f"{asked} {' '.join(joins)} where i.model = {query.bind(model)}"
 
 
-def _columns(query: _Query, lens: Grouping, model: str | None) -> list[str]:
+def _columns(query: _Query, grouping: Grouping, model: str | None) -> list[str]:
     served = f"(d.models is null or {query.bind(model)} = any(d.models))" if model is not None else "true"
     return [
         "d.status",
         "i.version" if model is not None else "cast(null as text)",
         served,
-        *(_code(query, key) for key in lens.keys),
-        *(f"(l{index}.device_id is not null)" for index in range(len(lens.lists))),
-        *(_band(query, salt, cuts) for salt, cuts in lens.bucket_bounds),
+        *(_code(query, key) for key in grouping.keys),
+        *(f"(l{index}.device_id is not null)" for index in range(len(grouping.lists))),
+        *(_band(query, salt, cuts) for salt, cuts in grouping.bucket_bounds),
     ]
 
 
 def _code(query: _Query, key: GroupingKey) -> str:
-    """`Key.code` as SQL; attributes set by an operator override those of the device."""
+    """`GroupingKey.code` as SQL; attributes set by an operator override those of the device."""
     name = query.bind(key.name)
     value = f"coalesce(d.admin_attributes->{name}, d.attributes->{name})"
     if key.kind == "text":
@@ -214,16 +219,16 @@ def _band(query: _Query, salt: str, cuts: Sequence[int]) -> str:
     return f"width_bucket({bucket}, {query.bind(list(cuts), 'int[]')})"
 
 
-def _group(row: Row[Any], lens: Grouping) -> DeviceGroup:
+def _group(row: Row[Any], grouping: Grouping) -> DeviceGroup:
     cells: list[Any] = list(row)
     status, version, served, *rest = cells[:-5]
-    keys, lists = len(lens.keys), len(lens.lists)
+    keys, lists = len(grouping.keys), len(grouping.lists)
     return DeviceGroup(
         example=row.example,
         status=status,
         version=version,
         is_served=served,
-        codes=tuple(_read(key, code) for key, code in zip(lens.keys, rest[:keys], strict=True)),
+        codes=tuple(_read(key, code) for key, code in zip(grouping.keys, rest[:keys], strict=True)),
         on_lists=tuple(rest[keys : keys + lists]),
         bands=tuple(rest[keys + lists :]),
         devices=row.devices,
@@ -237,11 +242,11 @@ def _read(key: GroupingKey, code: Any) -> Any:
     return ABSENT if key.kind == "text" and code is None else code
 
 
-def _cells(group: DeviceGroup, lens: Grouping) -> list[str]:
+def _cells(group: DeviceGroup, grouping: Grouping) -> list[str]:
     """The columns of a group as `first_ids` compares them."""
     codes = [
         None if key.kind == "text" and code == ABSENT else code
-        for key, code in zip(lens.keys, group.codes, strict=True)
+        for key, code in zip(grouping.keys, group.codes, strict=True)
     ]
     cells = (group.status, group.version, group.is_served, *codes, *group.on_lists, *group.bands)
     return [_cell(cell) for cell in cells]

@@ -94,8 +94,3 @@ def due(
         .with_for_update(skip_locked=True)
     )
     return session.scalars(query if kind is None else query.where(JobRow.kind == kind)).all()
-
-
-def counts(session: Session) -> dict[str, int]:
-    """Count the jobs per state."""
-    return dict(session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).all())

@@ -1,10 +1,11 @@
-"""A server, a device, and weights that a patch pays for."""
+"""Fixtures: a simulated server, an enrolled device, and weights for which a patch is small."""
 
 import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +15,15 @@ from sdk_contract.client.host.conditions import StaticHost
 from sdk_contract.client.lifecycle.activation import TrialPolicy
 from sdk_contract.client.storage.file_system import LocalFileSystem
 from sdk_contract.client.transfer.range_download import DownloadLimits
-from tests.sdk_contract.client.simulator import Simulator
+from tests.sdk_contract.client.simulator import ServerSimulator
 
-LONG = bool(os.environ.get("GRAYLAG_TORTURE"))
-"""Every point instead of a selection: `make torture`."""
+TORTURE = bool(os.environ.get("GRAYLAG_TORTURE"))
+"""Whether to test every fault point instead of a selection: `make torture`."""
 QUICK = DownloadLimits(timeout_s=5, max_tries=3, retry_delay_s=0.0, max_retry_delay_s=0.0)
 
 
-def settings(files=None, host=None, limits=QUICK, strikes=2) -> AgentSettings:
-    trial = TrialPolicy(max_failed_starts=strikes)
+def settings(files=None, host=None, limits=QUICK, max_failed_starts=2) -> AgentSettings:
+    trial = TrialPolicy(max_failed_starts=max_failed_starts)
     return AgentSettings(files or LocalFileSystem(), host or StaticHost(), limits, lambda _: None, trial)
 
 
@@ -30,8 +31,8 @@ def weights(seed: int, size: int = 200_000) -> bytes:
     return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8).tobytes()
 
 
-def tuned(data: bytes, seed: int = 9, share: float = 0.02) -> bytes:
-    """`data` after a light fine-tune: some values are one off."""
+def fine_tuned(data: bytes, seed: int = 9, share: float = 0.02) -> bytes:
+    """Weights after a small fine-tune: some values change by one."""
     values = np.frombuffer(data, dtype=np.uint8).copy()
     rng = np.random.default_rng(seed)
     places = rng.choice(len(values), max(1, int(len(values) * share)), replace=False)
@@ -41,7 +42,7 @@ def tuned(data: bytes, seed: int = 9, share: float = 0.02) -> bytes:
 
 @pytest.fixture
 def memory_path():
-    """A folder in memory where there is one: `Disk` plays the power cuts, so real syncs only cost time."""
+    """A directory in memory if possible, because `FaultyDisk` simulates power cuts and real syncs only cost time."""
     place = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=place if os.access(place, os.W_OK) else None) as folder:
         yield Path(folder)
@@ -49,13 +50,13 @@ def memory_path():
 
 @pytest.fixture
 def server():
-    with Simulator() as simulator:
+    with ServerSimulator() as simulator:
         yield simulator
 
 
 @pytest.fixture
 def enroll(server, tmp_path) -> Callable[..., Agent]:
-    """Enroll a device that ships with a version of the server's, or with none."""
+    """Enroll a device, with one of the server's versions as its factory version or without one."""
 
     def make(shipped: str | None = None, *, name: str = "device", **options) -> Agent:
         factory = None
@@ -87,5 +88,8 @@ def content(agent: Agent) -> dict[str, bytes]:
     )
 
 
-def record_of(agent: Agent) -> dict:
-    return json.loads((agent._store.directory / "state.json").read_bytes().rpartition(b"\n")[0])
+def record_of(agent: Agent) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(
+        (agent._store.directory / "state.json").read_bytes().rpartition(b"\n")[0]
+    )
+    return record

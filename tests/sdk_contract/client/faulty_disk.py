@@ -1,7 +1,7 @@
-"""A disk that loses power, or refuses, at a chosen operation; on real files, with real undo.
+"""A file system that loses power, or fails, at a chosen operation. It works on real files and can undo changes.
 
-Nothing that was not synced is sure to be there after a power cut: content needs `sync`, names need
-`sync_directory` of their folder. So every change keeps what undoes it until the sync that makes it last.
+After a power cut unsynced changes may be lost: content needs `sync`, and names need `sync_directory` of their directory.
+Every change therefore stores its undo function until the sync that makes it durable.
 """
 
 import errno
@@ -15,18 +15,19 @@ from sdk_contract.client.storage.file_system import LocalFileSystem
 
 
 class PowerCut(BaseException):
-    """The machine is off. Not an `Exception`: no handler of the client may see it."""
+    """A simulated power cut. It is no `Exception`, so that no handler of the client catches it."""
 
 
 @dataclass
 class _Change:
-    """How to take back one change.
+    """One unsynced change.
 
     Attributes:
-        place: the inode (content) or the folder (name) whose sync makes it last.
+        owner: the inode (for content) or directory (for a name) whose sync makes the change durable.
+        undo: reverts the change.
     """
 
-    place: object
+    owner: object
     undo: Callable[[], None]
 
 
@@ -37,13 +38,15 @@ class _OpenFile:
 
     def read(self, offset, length):
         self.disk.alive()
-        if self.disk.error is not None:  # a read changes nothing, so only a fault makes it an operation
+        if (
+            self.disk.error is not None
+        ):  # a read counts only if operations fail, because a power cut cannot affect it
             self.disk.step("read", self.path)
         return self.inner.read(offset, length)
 
     def write(self, offset, data):
         if self.disk.point("write", self.path):
-            # A short write: half of it is there when the fault comes.
+            # A short write: half of the data is written before the fault.
             self._write(offset, bytes(data)[: len(data) // 2])
             self.disk.fault()
         self._write(offset, data)
@@ -81,23 +84,24 @@ class _OpenFile:
         if self.disk.point("sync", self.path):
             self.disk.fault()
         self.inner.sync()
-        self.disk.last(self.inode)
+        self.disk.make_durable(self.inode)
 
     def close(self):
         self.inner.close()
 
 
 @dataclass
-class Disk:
-    """`FileSystem` that counts operations and stops, or fails, at number `at`.
+class FaultyDisk:
+    """A `FileSystem` that counts operations, and loses power or fails at operation number `at`.
 
     Attributes:
-        at: number of the operation, from 1; 0 for never.
-        error: fail with this errno instead of losing power.
-        times: how many operations fail in a row.
-        home, capacity: bytes that the files under `home` may have together; no bound without `home`.
-        zeros: unsynced content comes back as zeros of the new length, as some file systems do it.
-        trash: folder on the same disk, for what undo needs.
+        trash: directory on the same file system, for files that undo functions need.
+        at: number of the faulty operation, from 1; 0 for none.
+        error: errno of the failure; without it the power is lost.
+        times: number of consecutive failing operations.
+        zeros: unsynced content becomes zeros of the new length, as on some file systems.
+        free: reported free space, bytes; without it the real one.
+        home, capacity: total size limit for the files under `home`, bytes; without `home` no limit.
     """
 
     trash: Path
@@ -125,7 +129,7 @@ class Disk:
             raise PowerCut
 
     def point(self, name, path):
-        """Count an operation; true when the fault is due."""
+        """Count an operation, and return whether the fault is due."""
         self.alive()
         self.count += 1
         self.names.append(f"{name} {path.name}")
@@ -142,7 +146,7 @@ class Disk:
             self.fault()
 
     def power_off(self, *, lose=True):
-        """Take back what was not synced (`lose`), or keep it all, as when only the process dies."""
+        """Revert unsynced changes (`lose`), or keep them, as if only the process had ended."""
         self.dead = True
         if lose:
             for change in reversed(self.changes):
@@ -160,11 +164,11 @@ class Disk:
         if used + growth > self.capacity:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def last(self, place):
-        self.changes = [change for change in self.changes if change.place != place]
+    def make_durable(self, owner):
+        self.changes = [change for change in self.changes if change.owner != owner]
 
     def keep(self, path):
-        """A second name for what `path` is, so that it can come back."""
+        """Create a second name for a file, so that it can be restored."""
         if not os.path.lexists(path):
             return None
         spare = self.trash / str(len(list(self.trash.iterdir())))
@@ -227,11 +231,11 @@ class Disk:
     def sync_directory(self, path):
         self.step("sync_directory", path)
         self.inner.sync_directory(path)
-        self.last(str(path))
+        self.make_durable(str(path))
 
     def free_bytes(self, path):
         return self.inner.free_bytes(path) if self.free is None else self.free
 
 
-FULL = errno.ENOSPC
-BROKEN = errno.EIO
+NO_SPACE = errno.ENOSPC
+IO_ERROR = errno.EIO

@@ -1,23 +1,25 @@
-"""The HTTP side of the simulated server, and what can go wrong with a download."""
+"""The HTTP side of the simulated server, with injected download faults."""
 
 import json
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 @dataclass
-class Toxic:
-    """What goes wrong with one download.
+class HttpFault:
+    """A fault that is injected into one download.
 
     Attributes:
-        cut: bytes of the body after which the connection ends.
-        status: instead of the object.
-        ignore_range: response 200 with the whole object.
-        shift: bytes by which the range served differs from the one asked for.
-        claim: `Content-Length` says this many bytes more than come.
-        flip: offset of a byte that arrives wrong.
-        slice: bytes per packet, with `delay` seconds between.
+        cut: bytes of the body after which the connection is closed.
+        status: HTTP status to send instead of the object.
+        ignore_range: send status 200 and the complete object.
+        shift: difference between the served and the requested offset, bytes.
+        claim: bytes by which `Content-Length` exceeds the body.
+        flip: offset of a byte that is corrupted.
+        slice: bytes per packet, with `delay` seconds between packets.
+        headers: further response headers, sent with `status`.
     """
 
     cut: int | None = None
@@ -28,7 +30,7 @@ class Toxic:
     flip: int | None = None
     slice: int | None = None
     delay: float = 0.0
-    headers: dict = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -36,16 +38,17 @@ class LoopbackServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request, client_address):
-        """A client that goes away in the middle is what many tests are about."""
+        """Ignore disconnected clients, which many tests cause on purpose."""
 
 
 class DeviceHandler(BaseHTTPRequestHandler):
-    """Routes of the device API, and objects by range; `server_side` is the simulator."""
+    """The routes of the device API, and objects by range; `server_side` is the simulator."""
 
     protocol_version = "HTTP/1.1"
+    server_side: Any
 
     def log_message(self, *_):
-        """Silence."""
+        """Log nothing."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -57,8 +60,8 @@ class DeviceHandler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization", "").removeprefix("Bearer ") not in side.tokens:
             return self.reply(401, problem(401, "token"))
         if self.path == "/v1/model/update":
-            if side.poll_answers:
-                return self.reply(*side.poll_answers.popleft())
+            if side.poll_responses:
+                return self.reply(*side.poll_responses.popleft())
             return self.reply(200, side.response(body))
         return self.reply(*side.take_events(body))
 
@@ -67,7 +70,7 @@ class DeviceHandler(BaseHTTPRequestHandler):
         if self.path.startswith("/v1/trust"):
             after = int(self.path.partition("after=")[2])
             return self.reply(200, {"bundles": [json.loads(entry) for entry in side.trust_chain[after:]]})
-        assert "Authorization" not in self.headers, "a store must never see our token"
+        assert "Authorization" not in self.headers, "the access token was sent to an object store"
         return self.serve(self.path.removeprefix("/objects/").partition("?")[0])
 
     def reply(self, status, value, headers=None):
@@ -82,36 +85,36 @@ class DeviceHandler(BaseHTTPRequestHandler):
     def serve(self, digest):
         side = self.server_side
         with side.lock:
-            toxic = side.toxics.popleft() if side.toxics else Toxic()
-        if toxic.status is not None:
-            self.reply(toxic.status, {}, toxic.headers)
+            fault = side.faults.popleft() if side.faults else HttpFault()
+        if fault.status is not None:
+            self.reply(fault.status, {}, fault.headers)
             return
         data = bytearray(side.objects[digest])
-        if toxic.flip is not None and toxic.flip < len(data):
-            data[toxic.flip] ^= 1
+        if fault.flip is not None and fault.flip < len(data):
+            data[fault.flip] ^= 1
         first, last = 0, len(data) - 1
-        asked = self.headers.get("Range")
-        partial = asked is not None and not toxic.ignore_range
-        if partial:
-            first, last = (int(part) for part in asked.removeprefix("bytes=").split("-"))
-            first = max(0, first + toxic.shift)
+        requested = self.headers.get("Range")
+        partial = requested is not None and not fault.ignore_range
+        if requested is not None and partial:
+            first, last = (int(part) for part in requested.removeprefix("bytes=").split("-"))
+            first = max(0, first + fault.shift)
         body = bytes(data[first : last + 1])
         self.send_response(206 if partial else 200)
         if partial:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-        self.send_header("Content-Length", str(len(body) + toxic.claim))
+        self.send_header("Content-Length", str(len(body) + fault.claim))
         self.end_headers()
-        self.pour(body if toxic.cut is None else body[: toxic.cut], toxic)
+        self.send_body(body if fault.cut is None else body[: fault.cut], fault)
         side.downloads.append((digest, first, len(body)))
         self.close_connection = True
 
-    def pour(self, body, toxic):
-        step = toxic.slice or len(body) or 1
+    def send_body(self, body, fault):
+        step = fault.slice or len(body) or 1
         for at in range(0, len(body), step):
             self.wfile.write(body[at : at + step])
             self.server_side.sent_bytes += len(body[at : at + step])
-            if toxic.delay:
-                time.sleep(toxic.delay)
+            if fault.delay:
+                time.sleep(fault.delay)
 
 
 def problem(status, code):

@@ -1,8 +1,8 @@
-"""A process that updates directories in children of its own, so that a test can kill them at any moment.
+"""A process that runs updates in child processes, so that a test can kill them at any moment.
 
-Reads lines `DIRECTORY LOW_STORAGE SECONDS`: runs an update, kills it after so many seconds (0: never), and
-answers with its exit status.
-`measure DIRECTORY LOW_STORAGE` instead prints what came of it, seconds, and memory before and at its peak, in KiB.
+It reads lines `DIRECTORY LOW_STORAGE SECONDS`, runs an update, kills it after that time (0: never), and prints its exit
+status. With the arguments `DIRECTORY LOW_STORAGE` it runs one update instead, and prints its status, format, duration in
+seconds, and the memory before and at its peak in KiB.
 """
 
 import json
@@ -34,11 +34,11 @@ def serve():
         directory, low_storage, delay = line.split()
         child = os.fork()
         if child == 0:
-            outcome = update(directory, low_storage == "1", limits)
-            os._exit(0 if outcome.status in ("updated", "up_to_date") else 1)
+            result = update(directory, low_storage == "1", limits)
+            os._exit(0 if result.status in ("updated", "up_to_date") else 1)
         if float(delay):
             time.sleep(float(delay))
-            os.kill(child, signal.SIGKILL)  # nobody has waited for it yet, so the pid is still its own
+            os.kill(child, signal.SIGKILL)  # the child was not waited for, so its process id is still valid
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
@@ -51,9 +51,9 @@ def memory(field):
 
 def measure(directory, low_storage):
     before, began = memory("VmRSS"), time.monotonic()
-    outcome = update(directory, low_storage == "1", DownloadLimits())
+    result = update(directory, low_storage == "1", DownloadLimits())
     took = time.monotonic() - began
-    sys.stdout.write(json.dumps([outcome.status, outcome.download_format, took, before, memory("VmHWM")]))
+    sys.stdout.write(json.dumps([result.status, result.download_format, took, before, memory("VmHWM")]))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
-"""A server on loopback that signs real documents with real keys, and misbehaves on request."""
+"""A server on the loopback interface that signs real documents with real keys, and can inject faults."""
 
 import base64
-import hashlib
 import io
 import json
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sdk_contract.documents import (
     Component,
@@ -21,47 +19,17 @@ from sdk_contract.documents import (
     RoleKeys,
     TrustBundle,
     Variant,
-    format_timestamp,
     public_key_entry,
 )
 from sdk_contract.envelope import key_id
 from sdk_contract.wire import EnrollRequest, Event, PollRequest, proof_message
-from tests.sdk_contract.client.http_faults import DeviceHandler, LoopbackServer, Toxic, problem
-from workers.delta.build import build_patch
+from tests.sdk_contract.client.documents import Blob, Key, Version, decode_base64url, sha256_hex, timestamp_in
+from tests.sdk_contract.client.http_faults import DeviceHandler, HttpFault, LoopbackServer, problem
+from workers.delta.build import BuiltPatch, build_patch
 
 
-class Key:
-    """A private key with the two things that an envelope wants of it."""
-
-    def __init__(self):
-        self.private = Ed25519PrivateKey.generate()
-        self.public_key = self.private.public_key().public_bytes_raw()
-
-    def sign(self, message):
-        return self.private.sign(message)
-
-
-class Blob:
-    """Bytes that can be read by range, as the patch builder wants them."""
-
-    def __init__(self, data):
-        self.data, self.size = data, len(data)
-
-    def read(self, offset, length):
-        return self.data[offset : offset + length]
-
-
-@dataclass
-class Version:
-    label: str
-    counter: int
-    files: dict[str, bytes]
-    manifest: Manifest
-    envelope: bytes
-
-
-class Simulator:
-    """The server's side of the contract for one model, `demo`."""
+class ServerSimulator:
+    """The server side of the contract for one model, `demo`."""
 
     def __init__(self):
         self.keys = {role: Key() for role in ("root", "publisher", "director", "patcher")}
@@ -71,21 +39,21 @@ class Simulator:
         self.descriptors: dict[tuple[str, str], bytes] = {}
         self.target: str | None = None
         self.action = "install"
-        self.insist = False
+        self.always_offer = False
         self.attempt = "attempt-1"
-        self.directive_ext: dict = {}
+        self.directive_ext: dict[str, object] = {}
         self.devices: dict[str, bytes] = {}
         self.events: list[Event] = []
         self.event_ids: set[str] = set()
         self.polls: list[PollRequest] = []
         self.downloads: list[tuple[str, int, int]] = []
         self.sent_bytes = 0
-        self.toxics: deque[Toxic] = deque()
-        self.poll_answers: deque[tuple[int, dict, dict]] = deque()
+        self.faults: deque[HttpFault] = deque()
+        self.poll_responses: deque[tuple[int, dict[str, Any], dict[str, str]]] = deque()
         self.alter = lambda response: response
         self.alter_directive = lambda fields: fields
         self.tokens: set[str] = set()
-        self.logins = 0
+        self.token_requests = 0
         self.lock = threading.Lock()
 
     # -- documents --------------------------------------------------------------------------
@@ -93,11 +61,13 @@ class Simulator:
     def trust_bundle(self, version, keys, expires=None):
         entries = dict(public_key_entry(key.public_key) for key in keys.values())
         roles = {role: RoleKeys(keys=[key_id(key.public_key)], threshold=1) for role, key in keys.items()}
-        return TrustBundle(version=version, expires=expires or later(days=365), keys=entries, roles=roles)
+        return TrustBundle(
+            version=version, expires=expires or timestamp_in(days=365), keys=entries, roles=roles
+        )
 
     def publish(self, label, counter, files, *, floor=0, expires=None, variants=None):
         components = [
-            Component(name=name, path=f"{name}.bin", size=len(data), sha256=sha(data))
+            Component(name=name, path=f"{name}.bin", size=len(data), sha256=sha256_hex(data))
             for name, data in files.items()
         ]
         manifest = Manifest(
@@ -106,121 +76,130 @@ class Simulator:
             counter=counter,
             floor=floor,
             variants=variants or [Variant(name="default", components=components)],
-            issued=later(),
-            expires=expires or later(days=90),
+            issued=timestamp_in(),
+            expires=expires or timestamp_in(days=90),
         )
         envelope = manifest.sign([self.keys["publisher"]])
         self.versions[label] = Version(label, counter, files, manifest, envelope)
         for data in files.values():
-            self.objects[sha(data)] = data
+            self.objects[sha256_hex(data)] = data
         return self.versions[label]
 
     def patch(self, source, target, *, reversible=False):
         out = io.BytesIO()
         built = build_patch(Blob(source), Blob(target), out, threads=1, reversible=reversible)
         patch = out.getvalue()
-        assert hasattr(built, "index_sha256"), built
-        self.objects[sha(patch)] = patch
+        assert isinstance(built, BuiltPatch), built
+        self.objects[sha256_hex(patch)] = patch
         descriptor = PatchDescriptor(
             format="glp1",
-            source=FileDigest(sha256=sha(source), size=len(source)),
-            target=FileDigest(sha256=sha(target), size=len(target)),
-            patch=FileDigest(sha256=sha(patch), size=len(patch)),
+            source=FileDigest(sha256=sha256_hex(source), size=len(source)),
+            target=FileDigest(sha256=sha256_hex(target), size=len(target)),
+            patch=FileDigest(sha256=sha256_hex(patch), size=len(patch)),
             index_sha256=built.index_sha256.hex(),
             working_set=built.working_set,
-            issued=later(),
+            issued=timestamp_in(),
         )
-        self.descriptors[sha(source), sha(target)] = descriptor.sign([self.keys["patcher"]])
+        self.descriptors[sha256_hex(source), sha256_hex(target)] = descriptor.sign([self.keys["patcher"]])
         return patch
 
     def response(self, body):
         request = PollRequest.model_validate_json(body)
         self.polls.append(request)
         version = self.versions.get(self.target) if self.target else None
-        current = not self.insist and version is not None and self.holds(request, version)
+        current = not self.always_offer and version is not None and self.has_version(request, version)
         action = "none" if version is None or current else self.action
         reason = {"install": "update", "rollback": "rollback"}.get(
             action, "up_to_date" if current else "no_rollout"
         )
-        fields = {
-            "device_id": request.device_id,
-            "model": "demo",
-            "nonce": request.nonce or "",
-            "request_sha256": sha(body),
-            "action": action,
-            "reason": reason,
-            "next_poll_s": 300,
-            "issued": later(),
-            "expires": later(minutes=10),
-            "ext": self.directive_ext,
-        }
         offers = action in ("install", "rollback")
-        if offers:
-            fields |= {
-                "manifest_sha256": sha(version.manifest.to_bytes()),
-                "variant": version.manifest.variants[0].name,
-                "attempt_id": self.attempt,
-            }
-        directive = Directive(**self.alter_directive(fields)).sign([self.keys["director"]])
         response = {
             "need_update": offers,
             "reason": reason,
             "action": action,
             "model": "demo",
             "next_poll_s": 300,
-            "directive": json.loads(directive),
+            "directive": self.directive(request, body, action, reason, version if offers else None),
             "trust_version": len(self.trust_chain),
         }
         if offers:
-            response |= {
-                "target_version": version.label,
-                "attempt_id": self.attempt,
-                "manifest": {
-                    "sha256": sha(version.manifest.to_bytes()),
-                    "url": "unused",
-                    "envelope": json.loads(version.envelope),
-                },
-                "downloads": [
-                    self.download(part, request) for part in version.manifest.variants[0].components
-                ],
-            }
+            response |= self.offer(request, version)
         return self.alter(response)
 
-    def holds(self, request, version):
+    def directive(self, request, body, action, reason, version):
+        fields = {
+            "device_id": request.device_id,
+            "model": "demo",
+            "nonce": request.nonce or "",
+            "request_sha256": sha256_hex(body),
+            "action": action,
+            "reason": reason,
+            "next_poll_s": 300,
+            "issued": timestamp_in(),
+            "expires": timestamp_in(minutes=10),
+            "ext": self.directive_ext,
+        }
+        if version is not None:
+            fields |= {
+                "manifest_sha256": sha256_hex(version.manifest.to_bytes()),
+                "variant": version.manifest.variants[0].name,
+                "attempt_id": self.attempt,
+            }
+        return json.loads(Directive(**self.alter_directive(fields)).sign([self.keys["director"]]))
+
+    def offer(self, request, version):
+        components = version.manifest.variants[0].components
+        return {
+            "target_version": version.label,
+            "attempt_id": self.attempt,
+            "manifest": {
+                "sha256": sha256_hex(version.manifest.to_bytes()),
+                "url": "unused",
+                "envelope": json.loads(version.envelope),
+            },
+            "downloads": [self.download(component, request) for component in components],
+        }
+
+    def has_version(self, request, version):
         parts = version.manifest.variants[0].components
         wanted = {
-            part.name
-            for part in parts
-            if request.wanted_components is None or part.name in request.wanted_components
+            component.name
+            for component in parts
+            if request.wanted_components is None or component.name in request.wanted_components
         }
         return request.current_version == version.label and wanted <= set(request.components)
 
-    def download(self, part, request):
-        held = request.components.get(part.name)
-        ways = []
-        descriptor = self.descriptors.get((held, part.sha256))
+    def download(self, component, request):
+        current_digest = request.components.get(component.name)
+        options = []
+        descriptor = self.descriptors.get((current_digest, component.sha256))
         if descriptor is not None and "glp1" in request.accepts:
             fields = json.loads(base64.b64decode(json.loads(descriptor)["payload"]))
-            ways.append(
+            options.append(
                 {
                     "format": "glp1",
                     "url": self.url(fields["patch"]["sha256"]),
                     "size": fields["patch"]["size"],
                     "sha256": fields["patch"]["sha256"],
-                    "from_sha256": held,
+                    "from_sha256": current_digest,
                     "descriptor": json.loads(descriptor),
                 }
             )
-        ways.append(
-            {"format": "full", "url": self.url(part.sha256), "size": part.size, "sha256": part.sha256}
+        options.append(
+            {
+                "format": "full",
+                "url": self.url(component.sha256),
+                "size": component.size,
+                "sha256": component.sha256,
+            }
         )
         return {
-            "name": part.name,
-            "path": part.path,
-            "target_sha256": part.sha256,
-            "target_size": part.size,
-            "keep": held == part.sha256,
-            "options": [] if held == part.sha256 else ways,
+            "name": component.name,
+            "path": component.path,
+            "target_sha256": component.sha256,
+            "target_size": component.size,
+            "keep": current_digest == component.sha256,
+            "options": [] if current_digest == component.sha256 else options,
         }
 
     # -- HTTP -------------------------------------------------------------------------------
@@ -261,12 +240,14 @@ class Simulator:
 
     def renew(self, body):
         header, claims, signature = json.loads(body)["assertion"].split(".")
-        fields = json.loads(unpad(claims))
+        fields = json.loads(decode_base64url(claims))
         public_key = self.devices[fields["sub"]]
-        Ed25519PublicKey.from_public_bytes(public_key).verify(unpad(signature), f"{header}.{claims}".encode())
-        assert json.loads(unpad(header))["kid"] == key_id(public_key)
+        Ed25519PublicKey.from_public_bytes(public_key).verify(
+            decode_base64url(signature), f"{header}.{claims}".encode()
+        )
+        assert json.loads(decode_base64url(header))["kid"] == key_id(public_key)
         assert fields["exp"] - fields["iat"] <= 300
-        self.logins += 1
+        self.token_requests += 1
         return 200, self.token()
 
     def token(self):
@@ -287,15 +268,3 @@ class Simulator:
             self.event_ids |= {event.event_id for event in fresh}
             self.events += fresh
         return 202, {"accepted": len(fresh), "duplicates": len(events) - len(fresh)}
-
-
-def sha(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def later(**delta):
-    return format_timestamp(datetime.now(UTC) + timedelta(**delta))
-
-
-def unpad(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

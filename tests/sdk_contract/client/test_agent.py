@@ -6,23 +6,24 @@ import pytest
 from sdk_contract.client import Agent
 from sdk_contract.client.errors import Busy, InsecureServer, RequestRejected, StateDamaged
 from sdk_contract.errors import InputHashMismatch, UnknownKey
-from tests.sdk_contract.client.conftest import content, record_of, settings, tuned, weights
-from tests.sdk_contract.client.simulator import Key, Toxic, sha
+from tests.sdk_contract.client.conftest import content, fine_tuned, record_of, settings, weights
+from tests.sdk_contract.client.documents import Key, sha256_hex
+from tests.sdk_contract.client.http_faults import HttpFault
 
 BASE = weights(1)
-NEXT = tuned(BASE)
-WORDS = b"a tokenizer " * 40
+NEXT = fine_tuned(BASE)
+TOKENIZER = b"a tokenizer " * 40
 
 
 @pytest.fixture
 def server(server):
-    server.publish("v1", 1, {"backbone": BASE, "tokenizer": WORDS})
-    server.publish("v2", 2, {"backbone": NEXT, "tokenizer": WORDS})
+    server.publish("v1", 1, {"backbone": BASE, "tokenizer": TOKENIZER})
+    server.publish("v2", 2, {"backbone": NEXT, "tokenizer": TOKENIZER})
     return server
 
 
-class Accuracy:
-    """A runtime that loads bytes and accepts any that it can read."""
+class ByteRuntime:
+    """A runtime that loads bytes, and accepts all that it can read."""
 
     def __init__(self, fail_load=0, fail_smoke=False):
         self.fail_load, self.fail_smoke, self.open = fail_load, fail_smoke, 0
@@ -45,24 +46,24 @@ class Accuracy:
 
 def test_a_device_runs_the_factory_version_before_its_first_poll(server, enroll):
     agent = enroll("v1")
-    assert content(agent) == {"backbone": BASE, "tokenizer": WORDS}
+    assert content(agent) == {"backbone": BASE, "tokenizer": TOKENIZER}
     assert agent.installed().version == "v1"
 
 
 def test_a_poll_without_an_update_changes_nothing_and_returns_the_reason(server, enroll):
-    outcome = enroll("v1").update()
-    assert (outcome.status, outcome.reason, outcome.version) == ("none", "no_rollout", "v1")
-    assert outcome.next_poll_s == 300
+    result = enroll("v1").update()
+    assert (result.status, result.reason, result.version) == ("none", "no_rollout", "v1")
+    assert result.next_poll_s == 300
 
 
 def test_an_update_is_installed_by_patch_and_every_step_is_reported(server, enroll):
     patch = server.patch(BASE, NEXT)
     agent = enroll("v1")
     server.target = "v2"
-    outcome = agent.update(Accuracy())
-    assert (outcome.status, outcome.download_format, outcome.version) == ("updated", "glp1", "v2")
-    assert outcome.bytes_downloaded == len(patch) < len(BASE) / 4
-    assert content(agent) == {"backbone": NEXT, "tokenizer": WORDS}
+    result = agent.update(ByteRuntime())
+    assert (result.status, result.download_format, result.version) == ("updated", "glp1", "v2")
+    assert result.bytes_downloaded == len(patch) < len(BASE) / 4
+    assert content(agent) == {"backbone": NEXT, "tokenizer": TOKENIZER}
     assert server.states == ["acknowledged", "downloading", "downloaded", "staged", "activating", "committed"]
     last = server.events[-1]
     assert last.bytes == len(patch)
@@ -71,7 +72,7 @@ def test_an_update_is_installed_by_patch_and_every_step_is_reported(server, enro
 
 
 def test_the_runtime_closes_what_it_loaded(server, enroll):
-    agent, runtime = enroll("v1"), Accuracy()
+    agent, runtime = enroll("v1"), ByteRuntime()
     server.target = "v2"
     agent.update(runtime)
     assert runtime.open == 0
@@ -80,25 +81,25 @@ def test_the_runtime_closes_what_it_loaded(server, enroll):
 def test_a_device_without_a_model_downloads_every_component_as_a_full_file(server, enroll):
     agent = enroll()
     server.target = "v2"
-    outcome = agent.update()
-    assert (outcome.status, outcome.download_format) == ("updated", "full")
-    assert content(agent) == {"backbone": NEXT, "tokenizer": WORDS}
+    result = agent.update()
+    assert (result.status, result.download_format) == ("updated", "full")
+    assert content(agent) == {"backbone": NEXT, "tokenizer": TOKENIZER}
 
 
 def test_an_unchanged_component_is_not_downloaded_again(server, enroll):
     agent = enroll("v1")
     server.target = "v2"
     agent.update()
-    assert [digest for digest, *_ in server.downloads] == [sha(NEXT)]
+    assert [digest for digest, *_ in server.downloads] == [sha256_hex(NEXT)]
 
 
 def test_after_a_corrupt_patch_the_full_file_is_downloaded_in_the_same_attempt(server, enroll):
     server.patch(BASE, NEXT)
     agent = enroll("v1")
     server.target = "v2"
-    server.toxics.append(Toxic(flip=3000))
-    outcome = agent.update()
-    assert (outcome.status, outcome.download_format) == ("updated", "full")
+    server.faults.append(HttpFault(flip=3000))
+    result = agent.update()
+    assert (result.status, result.download_format) == ("updated", "full")
     assert content(agent)["backbone"] == NEXT
     codes = [event.code for event in server.events if event.code]
     assert codes == ["patch_corrupt"]
@@ -108,9 +109,9 @@ def test_after_a_corrupt_patch_the_full_file_is_downloaded_in_the_same_attempt(s
 def test_a_full_file_with_a_wrong_digest_is_never_installed(server, enroll):
     agent = enroll("v1")
     server.target = "v2"
-    server.toxics.append(Toxic(flip=5))
-    outcome = agent.update()
-    assert (outcome.status, outcome.code) == ("failed", "input_hash_mismatch")
+    server.faults.append(HttpFault(flip=5))
+    result = agent.update()
+    assert (result.status, result.code) == ("failed", "input_hash_mismatch")
     assert content(agent)["backbone"] == BASE
     assert server.states[-1] == "failed"
 
@@ -118,11 +119,11 @@ def test_a_full_file_with_a_wrong_digest_is_never_installed(server, enroll):
 def test_two_failed_loads_roll_back_and_the_blocked_version_is_not_tried_again(server, enroll):
     agent = enroll("v1")
     server.target = "v2"
-    outcome = agent.update(Accuracy(fail_load=2))
-    assert (outcome.status, outcome.code, outcome.version) == ("rolled_back", "load_failed", "v1")
+    result = agent.update(ByteRuntime(fail_load=2))
+    assert (result.status, result.code, result.version) == ("rolled_back", "load_failed", "v1")
     assert server.states[-1] == "rolled_back"
     server.attempt = "attempt-2"
-    again = agent.update(Accuracy())
+    again = agent.update(ByteRuntime())
     assert (again.status, again.code) == ("failed", "version_blocked")
     assert server.states[-1] == "rejected"
     assert content(agent)["backbone"] == BASE
@@ -131,23 +132,23 @@ def test_two_failed_loads_roll_back_and_the_blocked_version_is_not_tried_again(s
 def test_the_server_can_order_a_retry_of_a_blocked_version(server, enroll):
     agent = enroll("v1")
     server.target = "v2"
-    agent.update(Accuracy(fail_smoke=True))
+    agent.update(ByteRuntime(fail_smoke=True))
     server.attempt, server.directive_ext = "attempt-2", {"retry": True}
-    assert agent.update(Accuracy()).status == "updated"
+    assert agent.update(ByteRuntime()).status == "updated"
     assert agent.status()["blocklist"] == {}
 
 
 def test_one_failed_load_is_retried(server, enroll):
     agent = enroll("v1")
     server.target = "v2"
-    assert agent.update(Accuracy(fail_load=1)).status == "updated"
+    assert agent.update(ByteRuntime(fail_load=1)).status == "updated"
 
 
 def test_a_failed_smoke_test_rolls_back_at_once(server, enroll):
-    agent, runtime = enroll("v1"), Accuracy(fail_smoke=True)
+    agent, runtime = enroll("v1"), ByteRuntime(fail_smoke=True)
     server.target = "v2"
-    outcome = agent.update(runtime)
-    assert (outcome.status, outcome.code) == ("rolled_back", "smoke_failed")
+    result = agent.update(runtime)
+    assert (result.status, result.code) == ("rolled_back", "smoke_failed")
     assert runtime.open == 0
     assert agent.installed().version == "v1"
 
@@ -157,16 +158,16 @@ def test_the_server_can_order_a_rollback_that_needs_no_download(server, enroll):
     server.target = "v2"
     agent.update()
     server.target, server.action, server.attempt = "v1", "rollback", "attempt-2"
-    outcome = agent.update()
-    assert (outcome.status, outcome.reason, outcome.version) == ("updated", "rollback", "v1")
-    assert outcome.bytes_downloaded == 0
+    result = agent.update()
+    assert (result.status, result.reason, result.version) == ("updated", "rollback", "v1")
+    assert result.bytes_downloaded == 0
 
 
 def test_an_update_to_the_current_version_is_reported_as_committed_again(server, enroll):
     agent = enroll("v1")
-    server.target, server.insist = "v1", True
-    outcome = agent.update()
-    assert (outcome.status, outcome.bytes_downloaded) == ("up_to_date", 0)
+    server.target, server.always_offer = "v1", True
+    result = agent.update()
+    assert (result.status, result.bytes_downloaded) == ("up_to_date", 0)
     assert server.states == ["committed"]
 
 
@@ -184,12 +185,12 @@ def test_a_malformed_event_does_not_block_the_other_events(server, enroll):
     agent = enroll("v1")
     agent.report_metrics({"quality": 1})
     agent.report_metrics({"quality": 2})
-    original, server.take_events = server.take_events, lambda body: _picky(original, body)
+    original, server.take_events = server.take_events, lambda body: _reject_quality_1(original, body)
     assert agent.send_events() == 2
     assert [event.metrics["quality"] for event in server.events] == [2]
 
 
-def _picky(take, body):
+def _reject_quality_1(take, body):
     if any(event["metrics"] == {"quality": 1.0} for event in json.loads(body)):
         return 422, {"type": "about:blank", "title": "no", "status": 422, "code": "event"}
     return take(body)
@@ -199,14 +200,14 @@ def test_an_expired_access_token_is_renewed_once(server, enroll):
     agent = enroll("v1")
     server.tokens.clear()
     assert agent.update().status == "none"
-    assert server.logins == 1
+    assert server.token_requests == 1
 
 
 def test_the_result_has_the_delay_that_a_busy_server_asks_for(server, enroll):
     agent = enroll("v1")
-    server.poll_answers.append((503, {"code": "degraded"}, {"Retry-After": "120"}))
-    outcome = agent.update()
-    assert (outcome.status, outcome.code, outcome.retry_after_s) == ("failed", "server_busy", 120)
+    server.poll_responses.append((503, {"code": "degraded"}, {"Retry-After": "120"}))
+    result = agent.update()
+    assert (result.status, result.code, result.retry_after_s) == ("failed", "server_busy", 120)
 
 
 def test_only_one_update_can_run_in_a_directory(server, enroll):
@@ -218,7 +219,9 @@ def test_only_one_update_can_run_in_a_directory(server, enroll):
 def test_an_app_can_start_while_another_process_downloads(server, enroll):
     agent = enroll("v1")
     with agent._store.update_lock():
-        assert Agent(agent._store.directory, settings()).begin_start().version == "v1"
+        start = Agent(agent._store.directory, settings()).begin_start()
+    assert start is not None
+    assert start.version == "v1"
 
 
 def test_a_wrong_enrollment_token_is_rejected(server, enroll):

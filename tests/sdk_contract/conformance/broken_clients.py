@@ -47,6 +47,8 @@ class SourcePatcher(importlib.abc.MetaPathFinder):
                 assert source.count(patcher.old) == 1, f"{patcher.module} must hold {patcher.old!r} once"
                 return compile(source.replace(patcher.old, patcher.new), self.path, "exec")
 
+        assert spec is not None
+        assert spec.origin is not None
         spec.loader = Loader(name, spec.origin)
         return spec
 

@@ -122,8 +122,8 @@ CHECKS = {
     ),
     "unannounced-keys": (
         CLIENT + "protocol.poller",
-        "found = self.trust.follow_to_end(self.api)",
-        "found = False",
+        "has_newer = self.trust.follow_to_end(self.api)",
+        "has_newer = False",
         ["trust.rotation-not-announced"],
     ),
     "server-clock": (
@@ -279,7 +279,7 @@ CHECKS = {
         ["sizes.endless-object", "sizes.object-longer-than-signed"],
     ),
     "response-bound": (
-        CLIENT + "transfer.http_client",
+        CLIENT + "protocol.http_client",
         "len(data) > MAX_RESPONSE_BYTES",
         "False",
         ["sizes.endless-response", "sizes.endless-trust-response"],
@@ -291,7 +291,7 @@ CHECKS = {
         ["resilience.failed-version-is-not-tried-again"],
     ),
     "free-space": (
-        CLIENT + "transfer.downloader",
+        CLIENT + "lifecycle.downloader",
         "if free < need:",
         "if False:",
         ["sizes.not-enough-space"],

@@ -59,7 +59,7 @@ def test_a_client_without_a_check_fails_the_scenarios_of_that_check(number):
         check=True,
         text=True,
     )
-    failed = {}
+    failed: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         failed |= json.loads(line)
     assert {check: sorted(failed.get(check, {"no output": done.stderr})) for check in checks} == {

@@ -1,5 +1,5 @@
 class MemoryFile:
-    """A file in memory, read and written by range."""
+    """A file in memory that is read and written by range."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
@@ -13,5 +13,5 @@ class MemoryFile:
             raise EOFError(f"{length} bytes at {offset} of {len(self.data)}")
         return bytes(self.data[offset : offset + length])
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         self.data[offset : offset + len(data)] = data

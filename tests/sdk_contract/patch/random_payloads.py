@@ -1,6 +1,7 @@
-"""Random coded payloads, written by the page alone: the target is computed here, by none of our own code."""
+"""Random coded payloads, written from the specification alone; their targets are computed without our own decoder."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import zstandard
@@ -10,12 +11,12 @@ WIDTH = {INT8: 1, INT4: 1, BF16: 2, F16: 2, F32: 4, INT16: 2, INT32: 4, XOR8: 1}
 EXPONENT = {BF16: (7, 0xFF), F16: (10, 0x1F), F32: (23, 0xFF)}
 COPY, ZERO, LITERAL, DELTA, BSDIFF = range(5)
 DEEPEST = 4
-Random = np.random.Generator
+Random: TypeAlias = "np.random.Generator | Unframed"
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What a record says of a block, the bytes that code it, and what it makes of `source`."""
+    """A coded block: the fields of its record, its payload, its source and its target."""
 
     source: bytes
     source_offset: int
@@ -38,8 +39,7 @@ def signed(number: int) -> bytes:
 
 
 class Unframed:
-    """Randomness that compresses nothing, for who compares what becomes of damaged blobs: a damaged frame may be
-    decoded to other bytes by another version of Zstandard."""
+    """A random generator for payloads without compression, because Zstandard versions decode corrupt frames differently."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -56,7 +56,7 @@ def blob(rng: Random, data: bytes) -> bytes:
 
 
 def run(rng: Random, numbers: np.ndarray, width: int, depth: int = 0) -> bytes:
-    """A run of unsigned numbers (as uint64) in any mode that can hold them."""
+    """Encode unsigned numbers (as uint64) as a run in a random suitable mode."""
     if len(numbers) == 0:
         return b""
     modes = [_plain] if depth == DEEPEST else [_plain, _packed, _packed, _gaps, _shifted, _palette]
@@ -122,7 +122,7 @@ def _symbols(rng: Random, element: int, count: int) -> np.ndarray:
 
 
 def _cuts(rng: Random, most: int, keys: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """Cuts as they stand in the payload, and the group of each key."""
+    """Random cuts as bytes of the payload, and the group of each key."""
     some = np.concatenate([keys, np.arange(256)])
     cuts = np.unique(rng.choice(some, int(rng.integers(1, most + 1)))).astype(np.uint8)
     return bytes((len(cuts), *cuts)), np.searchsorted(cuts, keys, side="right")
@@ -150,7 +150,7 @@ class _Field:
 
 
 def _grouped(rng: Random, fields: list[_Field], field: _Field, old: np.ndarray, symbols: np.ndarray) -> bytes:
-    """A field's data. `old` are its values as unsigned numbers, `symbols` what is added to them."""
+    """Encode a field's data, from its old values as unsigned numbers and its symbols."""
     width = WIDTH[field.element]
     leaders = [number for number, each in enumerate(fields) if each.keys is not None]
     grouping = int(rng.choice([0, *([1, 3] if field.element in EXPONENT else []), *([2] if leaders else [])]))
@@ -159,6 +159,7 @@ def _grouped(rng: Random, fields: list[_Field], field: _Field, old: np.ndarray, 
     if grouping == 2:
         leader = int(rng.choice(leaders))
         keys = fields[leader].keys
+        assert keys is not None
         cuts, groups = _cuts(rng, 31, keys)
         groups, head = np.repeat(groups, len(symbols) // len(keys)), bytes((2, leader))
     else:
@@ -172,12 +173,12 @@ def _grouped(rng: Random, fields: list[_Field], field: _Field, old: np.ndarray, 
 
 def _changed(element: int, old: np.ndarray, symbols: np.ndarray) -> np.ndarray:
     if element == XOR8:
-        return old ^ symbols
+        return np.bitwise_xor(old, symbols)
     return old + ((symbols >> np.uint64(1)) ^ (np.uint64(0) - (symbols & np.uint64(1))))
 
 
 def _delta(rng: Random, fields: list[_Field], bytes_: np.ndarray) -> bytes:
-    """The data of a delta lane; `bytes_` (units, stride) become the new ones."""
+    """Encode a delta lane's data; `bytes_` (units, stride) is changed to the new bytes."""
     data = b""
     for field in sorted(fields, key=lambda each: each.element not in EXPONENT):
         raw = np.ascontiguousarray(bytes_[:, field.offset : field.offset + field.length])
@@ -199,7 +200,7 @@ def _delta(rng: Random, fields: list[_Field], bytes_: np.ndarray) -> bytes:
 
 
 def _bsdiff(rng: Random, source: bytes, size: int) -> tuple[bytes, bytes]:
-    """The data of a segment, and its target."""
+    """Encode a bsdiff segment; returns its data and its target."""
     control, added, inserted, target, position, count = b"", b"", b"", b"", 0, 0
     while len(target) < size:
         add = min(int(rng.integers(40)), len(source) - position, size - len(target))
@@ -229,8 +230,17 @@ def _fields(rng: Random) -> list[_Field]:
     return fields[:1] if rng.random() < 0.3 else fields
 
 
+@dataclass
+class _Part:
+    """One segment: its lane, the source bytes that it reads, and its target size."""
+
+    lane: int
+    source: bytes
+    size: int
+
+
 def any_payload(rng: Random) -> Payload:
-    """A block of one to four lanes of any kinds, each with one to three segments."""
+    """Create a random block of one to four lanes of any kind, each with one to three segments."""
     source = rng.bytes(int(rng.integers(3000, 6000)))
     kinds = [
         int(kind)
@@ -239,15 +249,36 @@ def any_payload(rng: Random) -> Payload:
     fields = [_fields(rng) if kind == DELTA else [] for kind in kinds]
     strides = [sum(field.length for field in each) or 1 for each in fields]
     order = rng.permutation(np.repeat(np.arange(len(kinds)), rng.integers(1, 4, len(kinds))))
+    lanes = _lanes(kinds, strides, fields)
+    segments, parts, ranges = _segments(rng, source, kinds, strides, order)
+    data, targets = b"", dict[int, np.ndarray]()
+    for lane, kind in enumerate(kinds):
+        own = [number for number, part in enumerate(parts) if part.lane == lane]
+        lane_data, lane_targets = _lane_data(rng, kind, strides[lane], fields[lane], [parts[n] for n in own])
+        data += lane_data
+        targets |= dict(zip(own, lane_targets, strict=True))
+    target = b"".join(targets[number] for number in range(len(parts)))
+    span = max((begin + length for begin, length in ranges), default=0)
+    return Payload(source, 0, span, sum(length for _, length in ranges), lanes + segments + data, target)
+
+
+def _lanes(kinds: list[int], strides: list[int], fields: list[list[_Field]]) -> bytes:
     lanes = varint(len(kinds))
     for kind, stride, each in zip(kinds, strides, fields, strict=True):
         lanes += bytes((kind,))
         if kind == DELTA:
             lanes += varint(stride) + varint(len(each))
             lanes += b"".join(varint(field.length) + bytes((field.element,)) for field in each)
+    return lanes
+
+
+def _segments(
+    rng: Random, source: bytes, kinds: list[int], strides: list[int], order: np.ndarray
+) -> tuple[bytes, list[_Part], list[tuple[int, int]]]:
+    """The encoded segments, their parts, and the source ranges as offset and length."""
     segments, position = varint(len(order)), 0
     ranges: list[tuple[int, int]] = []
-    parts: list[tuple[int, bytes, int]] = []  # lane, source bytes, target size
+    parts = []
     for lane in order:
         size = int(rng.integers(1, 600 // strides[lane] + 2)) * strides[lane]
         segments += varint(int(lane)) + varint(size)
@@ -260,26 +291,25 @@ def any_payload(rng: Random) -> Payload:
             segments += varint(length) if kinds[lane] == BSDIFF else b""
             position, read = begin + length, source[begin : begin + length]
             ranges.append((begin, length))
-        parts.append((int(lane), read, size))
-    data, made = b"", {}
-    for lane, kind in enumerate(kinds):
-        own = [number for number, part in enumerate(parts) if part[0] == lane]
-        sizes = [parts[number][2] for number in own]
-        if kind == BSDIFF:
-            coded = [_bsdiff(rng, parts[number][1], parts[number][2]) for number in own]
-            data += b"".join(each[0] for each in coded)
-            made |= dict(zip(own, (each[1] for each in coded), strict=True))
-            continue
-        whole = b"".join(parts[number][1] for number in own) or bytes(sum(sizes))
-        if kind == LITERAL:
-            whole = rng.bytes(sum(sizes))
-            data += blob(rng, whole)
-        if kind == DELTA:
-            array = np.frombuffer(whole, np.uint8).copy().reshape(-1, strides[lane])
-            data += _delta(rng, fields[lane], array)
-            whole = array.tobytes()
-        ends = np.cumsum(sizes)
-        made |= {number: whole[end - size : end] for number, end, size in zip(own, ends, sizes, strict=True)}
-    target = b"".join(made[number] for number in range(len(parts)))
-    span = max((begin + length for begin, length in ranges), default=0)
-    return Payload(source, 0, span, sum(length for _, length in ranges), lanes + segments + data, target)
+        parts.append(_Part(int(lane), read, size))
+    return segments, parts, ranges
+
+
+def _lane_data(
+    rng: Random, kind: int, stride: int, fields: list[_Field], parts: list[_Part]
+) -> tuple[bytes, list[bytes]]:
+    """The encoded data of a lane, and the target bytes of each of its segments."""
+    if kind == BSDIFF:
+        coded = [_bsdiff(rng, part.source, part.size) for part in parts]
+        return b"".join(data for data, _ in coded), [target for _, target in coded]
+    size = sum(part.size for part in parts)
+    data, target = b"", b"".join(part.source for part in parts) or bytes(size)
+    if kind == LITERAL:
+        target = rng.bytes(size)
+        data = blob(rng, target)
+    if kind == DELTA:
+        units = np.frombuffer(target, np.uint8).copy().reshape(-1, stride)
+        data = _delta(rng, fields, units)
+        target = units.tobytes()
+    ends = np.cumsum([part.size for part in parts])
+    return data, [target[end - part.size : end] for end, part in zip(ends, parts, strict=True)]

@@ -1,4 +1,4 @@
-"""Applying: while it arrives, nothing unchecked is written, and every refusal has its name."""
+"""The applier: works on partial input, writes nothing unchecked, and raises a specific error for each fault."""
 
 import hashlib
 from pathlib import Path
@@ -20,20 +20,20 @@ from sdk_contract.patch.container import BlockOp, BlockRecord, Header, pack_head
 from tests.sdk_contract.patch.memory_file import MemoryFile
 
 OLD = bytes(range(256)) * 10_000
-NOTHING = bytes(16)
+EMPTY_DIGEST = bytes(16)
 
 
-def short(data: bytes) -> bytes:
+def short_digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 
 
 def literal(data: bytes) -> bytes:
-    """The payload of a coded block of one literal segment (below 128 bytes)."""
+    """The payload of a coded block with one literal segment (below 128 bytes)."""
     return bytes((1, 2, 1, 0, len(data), 0)) + data
 
 
 def patch(blocks: list[tuple[BlockOp, int, bytes]], notes: bytes = b"") -> tuple[bytes, bytes]:
-    """A patch and its target. A block is a copy or zeros of a size, from an offset, or literal bytes."""
+    """Build a patch and its target. A block is a copy or zeros of a size, or literal bytes."""
     records, payloads, target = [], [], b""
     offset = 0
     for op, size, data in blocks:
@@ -41,7 +41,7 @@ def patch(blocks: list[tuple[BlockOp, int, bytes]], notes: bytes = b"") -> tuple
         made = {BlockOp.COPY: OLD[offset : offset + size], BlockOp.ZERO: bytes(size), BlockOp.CODED: data}[op]
         target += made
         read = size if op is BlockOp.COPY else 0
-        digest = short(payload) if payload else NOTHING
+        digest = short_digest(payload) if payload else EMPTY_DIGEST
         begin = offset if read else 0
         records.append(
             BlockRecord(
@@ -53,8 +53,8 @@ def patch(blocks: list[tuple[BlockOp, int, bytes]], notes: bytes = b"") -> tuple
                 read,
                 read,
                 digest,
-                short(made if read else b""),
-                short(target),
+                short_digest(made if read else b""),
+                short_digest(target),
             )
         )
         payloads.append(payload)

@@ -1,4 +1,4 @@
-"""Header and index: checked before anything else is believed."""
+"""The header and the index are checked before anything else is used."""
 
 import hashlib
 from dataclasses import replace

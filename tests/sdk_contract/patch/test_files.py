@@ -1,4 +1,4 @@
-"""Files: what is written from front to back is whole, however much of it the system has let go."""
+"""Sequential files are complete, also after their pages were dropped from the page cache."""
 
 import hashlib
 from pathlib import Path

@@ -4,12 +4,12 @@ import json
 
 from sdk_contract import errors
 from sdk_contract.client import errors as client_errors
-from sdk_contract.client.lifecycle import states
+from sdk_contract.client.storage import update_states
 from sdk_contract.errors import ContractError
 from sdk_contract.patch import errors as patch_errors
 from sdk_contract.vectors import FOLDER
 
-MODULES = (errors, client_errors, states, patch_errors)
+MODULES = (errors, client_errors, update_states, patch_errors)
 ABSTRACT = (ContractError, patch_errors.PatchError)
 SHOWN = 6
 DEFENSES = {

@@ -1,4 +1,4 @@
-"""The schemas and the golden cases speak of the same documents."""
+"""The schemas and the vectors agree about documents and bodies."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ SCHEMAS = {
         "envelope",
     )
 }
-# A schema cannot say that a date exists, that names differ, or in which digits a number was written.
+# A JSON Schema cannot check that a date exists, that names are unique, or how a number is written.
 BEYOND_SCHEMAS = (
     "30-february",
     "13th-month",
@@ -33,7 +33,7 @@ BEYOND_SCHEMAS = (
     "deep",
     "two-actions",
     "no-root",
-    "key-not-held",
+    "missing-key",
 )
 
 
@@ -46,7 +46,7 @@ def unpacked(case, member):
 
 
 def documents(family):
-    """(case, schema, document) for the document that a case is about."""
+    """(case, schema name, document) of each case."""
     for case in load(family):
         if family == "manifest":
             yield case, "manifest", payload(unpacked(case, "envelope"))
@@ -57,7 +57,7 @@ def documents(family):
 
 
 @pytest.mark.parametrize("family", ["manifest", "trust", "directive"])
-def test_a_schema_accepts_every_document_that_is_accepted(family):
+def test_a_schema_accepts_every_accepted_document_of_the_vectors(family):
     accepted = [entry for entry in documents(family) if entry[0]["expect"]["result"] == "accept"]
     assert len(accepted) >= 10
     for case, schema, document in accepted:
@@ -65,7 +65,7 @@ def test_a_schema_accepts_every_document_that_is_accepted(family):
 
 
 @pytest.mark.parametrize("family", ["manifest", "trust", "directive"])
-def test_a_schema_refuses_what_is_malformed_as_far_as_a_schema_can(family):
+def test_a_schema_rejects_the_malformed_documents_that_it_can_describe(family):
     broken = [
         entry
         for entry in documents(family)
@@ -76,7 +76,7 @@ def test_a_schema_refuses_what_is_malformed_as_far_as_a_schema_can(family):
         assert not SCHEMAS[schema].is_valid(document), case["id"]
 
 
-def test_whole_answers_and_requests_fit_their_schemas():
+def test_the_requests_and_responses_of_the_vectors_match_their_schemas():
     good = [case for case in load("directive") if case["expect"]["result"] == "accept"]
     for case in good:
         response = unpacked(case, "response")

@@ -1,75 +1,69 @@
-"""The table of roles in `service/README.md`; `python -m tests.service.api.roles_table` writes it anew."""
+"""The table of roles in `service/guide/roles.md`. `python -m tests.service.api.roles_table` updates it."""
 
-import importlib
 import inspect
-import pkgutil
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from service import api
+from service.main import ROUTERS
 from service.operations.platform.api_tokens import SCOPES
 
-README = Path(__file__).parents[3] / "service" / "README.md"
+PAGE = Path(__file__).parents[3] / "service" / "guide" / "roles.md"
 BEGIN, END = "<!-- roles: begin (python -m tests.service.api.roles_table) -->", "<!-- roles: end -->"
 BASE = "/v1/admin"
-OPEN = {f"{BASE}/oidc/exchange"}
-"""Who comes here brings an identity token instead of an API token."""
+WITHOUT_API_TOKEN = {f"{BASE}/oidc/exchange"}
+"""Paths whose callers send another credential than an API token."""
 
 
 def routes():
-    """(method, path, least scope) of every route of the admin API that asks for an API token, in order."""
+    """The admin routes that need an API token, as sorted (index of the lowest scope, path, method)."""
     return sorted(
-        (_least(route), route.path, method)
-        for module in _modules()
+        (_lowest_scope(route), route.path, method)
+        for module in ROUTERS
         for route in module.router.routes
-        if isinstance(route, APIRoute) and route.path.startswith(f"{BASE}/") and route.path not in OPEN
-        for method in route.methods
+        if isinstance(route, APIRoute)
+        and route.path.startswith(f"{BASE}/")
+        and route.path not in WITHOUT_API_TOKEN
+        for method in route.methods or ()
     )
 
 
-def _components():
-    """Whatever has a router."""
-    found = [
-        importlib.import_module(f"{api.__name__}.{one.name}") for one in pkgutil.iter_modules(api.__path__)
-    ]
-    return [module for module in found if hasattr(module, "router")]
-
-
-def _least(route):
-    """The first of the scopes that its dependency lets in; as a number, so that it can be sorted by."""
-    for one in route.dependant.dependencies:
-        scopes = inspect.getclosurevars(one.call).nonlocals.get("scopes")
+def _lowest_scope(route):
+    """The index in SCOPES of the lowest scope that may call a route."""
+    for dependency in route.dependant.dependencies:
+        scopes = inspect.getclosurevars(dependency.call).nonlocals.get("scopes")
         if scopes is not None:
-            assert set(scopes) == set(SCOPES[SCOPES.index(scopes[0]) :]), f"{route.path} lets in {scopes}"
-            return SCOPES.index(scopes[0])
-    raise AssertionError(f"{route.path} does not ask who is calling")
+            lowest = SCOPES.index(scopes[0])
+            assert set(scopes) == set(SCOPES[lowest:]), f"{route.path} excludes a higher scope: {scopes}"
+            return lowest
+    raise AssertionError(f"{route.path} does not authenticate its caller")
 
 
 def table():
-    """One row for each path, by role."""
-    rows = {}
-    for least, path, method in routes():
-        rows.setdefault((least, path.removeprefix(BASE)), []).append(method)
+    """The table in Markdown: one row per path and role."""
+    rows: dict[tuple[int, str], list[str]] = {}
+    for lowest, path, method in routes():
+        rows.setdefault((lowest, path.removeprefix(BASE)), []).append(method)
     lines = [
-        f"| `{SCOPES[least]}` | {' '.join(methods)} | `{path}` |" for (least, path), methods in rows.items()
+        f"| `{SCOPES[lowest]}` | {' '.join(methods)} | `{path}` |" for (lowest, path), methods in rows.items()
     ]
-    return "\n".join(["| at least | | path, below `/v1/admin` |", "|---|---|---|", *lines])
+    return "\n".join(["| lowest role | method | path, below `/v1/admin` |", "|---|---|---|", *lines])
 
 
-def written():
-    """The table as the page has it."""
-    return README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+def documented():
+    """The table in the PAGE."""
+    return PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
 
 
-def write():
-    head, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    README.write_text(f"{head}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+def update():
+    """Write the table into the PAGE."""
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def admin_paths(app: FastAPI):
-    """Every (path, method) that the application documents below the admin API."""
+    """Every (path, method) of the admin API in the OpenAPI description."""
     return {
         (path, method.upper())
         for path, item in app.openapi()["paths"].items()
@@ -79,4 +73,4 @@ def admin_paths(app: FastAPI):
 
 
 if __name__ == "__main__":
-    write()
+    update()

@@ -1,3 +1,5 @@
+"""Which roles may call which routes of the admin API."""
+
 import re
 
 import pytest
@@ -6,36 +8,40 @@ from service.operations.platform.api_tokens import SCOPES
 from tests.service.api import roles_table
 from tests.service.support.actors import refused
 
-FILLED = {"{upload_id}": "0" * 32, "{job_id}": "0" * 32, "{delivery_id}": "1", "{number}": "1"}
+EXAMPLES = {
+    "{upload_id}": "0" * 32,
+    "{job_id}": "0" * 32,
+    "{delivery_id}": "1",
+    "{number}": "1",
+    "{verb}": "halt",
+}
 
 
-def concrete(path):
-    """A path with something in each of its places."""
-    return re.sub(
-        r"\{\w+\}", lambda place: FILLED.get(place[0], "halt" if place[0] == "{verb}" else "x"), path
-    )
+def example_path(path):
+    """A path with an example for each parameter."""
+    return re.sub(r"\{\w+\}", lambda parameter: EXAMPLES.get(parameter[0], "x"), path)
 
 
-def test_the_table_of_roles_is_what_the_routes_ask_for():
-    assert roles_table.written() == roles_table.table(), "run python -m tests.service.api.roles_table"
+def test_the_guide_contains_the_current_table_of_roles():
+    assert roles_table.documented() == roles_table.table(), "run python -m tests.service.api.roles_table"
 
 
-def test_every_admin_route_stands_in_the_table(live):
-    walked = {(path, method) for _least, path, method in roles_table.routes()}
+def test_the_table_contains_every_admin_route(live):
+    tabulated = {(path, method) for _lowest, path, method in roles_table.routes()}
     served = roles_table.admin_paths(live.client.app)
-    assert {one for one in served if one[0] not in roles_table.OPEN} == walked
+    assert {route for route in served if route[0] not in roles_table.WITHOUT_API_TOKEN} == tabulated
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_a_role_opens_its_own_routes_and_those_of_the_roles_below(live, scope):
-    for least, path, method in roles_table.routes():
-        answer = live.call(method, concrete(path), {"unknown": 1}, scope)
-        if SCOPES.index(scope) < least:
-            refused(answer, 403, "forbidden")
+def test_a_role_may_call_its_own_routes_and_those_of_lower_roles_only(live, scope):
+    for lowest, path, method in roles_table.routes():
+        response = live.call(method, example_path(path), {"unknown": 1}, scope)
+        if SCOPES.index(scope) < lowest:
+            refused(response, 403, "forbidden")
         else:
-            assert answer.status_code not in (401, 403), (method, path, answer.text)
+            assert response.status_code not in (401, 403), (method, path, response.text)
 
 
-def test_nobody_comes_in_without_a_token(live):
-    for _least, path, method in roles_table.routes():
-        refused(live.client.request(method, concrete(path), json={}), 401, "unauthorized")
+def test_every_admin_route_requires_a_token(live):
+    for _lowest, path, method in roles_table.routes():
+        refused(live.client.request(method, example_path(path), json={}), 401, "unauthorized")

@@ -1,4 +1,4 @@
-"""Models, versions and rollouts with as few words as a test can do with."""
+"""Short constructors of models, versions, rollouts, patches and devices for tests."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -18,7 +18,7 @@ def digest(name: str) -> str:
 
 
 def variant(content, *, name="default", rule=None, priority=0, sizes=None):
-    """`content`: component name -> a word for its bytes."""
+    """Build a variant; `content` maps component names to words that stand for their files."""
     parts = tuple(
         Component(part, f"{part}.bin", digest(word), (sizes or {}).get(part, 1000))
         for part, word in content.items()
@@ -27,14 +27,14 @@ def variant(content, *, name="default", rule=None, priority=0, sizes=None):
 
 
 def version(counter, *variants, revoked=False, floor=0, barrier=False):
-    held = variants or (variant({"weights": f"w{counter}"}),)
+    chosen = variants or (variant({"weights": f"w{counter}"}),)
     return Version(
         id=counter,
         label=f"v{counter}",
         counter=counter,
         floor=floor,
         revoked=revoked,
-        variants=tuple(sorted(held, key=lambda item: -item.priority)),
+        variants=tuple(sorted(chosen, key=lambda item: -item.priority)),
         manifest=b"{}",
         manifest_sha256=digest(f"m{counter}"),
         ready_at=NOW,
@@ -47,7 +47,7 @@ def stage(rule=None, percent=100.0, cohort="everyone"):
 
 
 def rollout(target, *stages, state="running", at=0, salt="salt", **policy):
-    """`policy`: as its author writes it."""
+    """Build a rollout; `policy` is the JSON of its policy."""
     return Rollout(
         uuid4(),
         f"to-{target.label}",
@@ -72,15 +72,15 @@ def patch(source, target, *, ready=True, kind="glp1", size=100, since=NOW):
 
 
 def model_view(versions, rollouts=(), patches=(), *, disabled=False):
-    ways = {}
-    for way in patches:
-        pair = way.source_sha256, way.target_sha256
-        ways[pair] = (*ways.get(pair, ()), way)
-    return ModelView("assistant", disabled, {item.label: item for item in versions}, tuple(rollouts), ways)
+    by_pair = {}
+    for item in patches:
+        pair = item.source_sha256, item.target_sha256
+        by_pair[pair] = (*by_pair.get(pair, ()), item)
+    return ModelView("assistant", disabled, {item.label: item for item in versions}, tuple(rollouts), by_pair)
 
 
 def device_context(current="v1", **known):
-    """A device; what is not said is what the seed article's client would send."""
+    """Build a device; by default it reports what the client of the seed article reports."""
     values = {
         "device_id": "dev_12345",
         "attributes": {},

@@ -78,7 +78,7 @@ def test_activation_lets_all_devices_switch_within_their_attempts(two):
         response = device.poll("v1", **SUPPORTED)
         assert activation(device, response) == "now"
         device.finish(response["attempt_id"], "committed")
-    two.run_ticks()
+    two.run_scheduled_tasks()
     done = rollout(two, "r")
     assert done["state"] == "completed"
     assert done["stages"][0]["outcomes"]["offered"] == done["stages"][0]["outcomes"]["committed"] == 2
@@ -105,14 +105,14 @@ def test_staged_devices_advance_stages_but_the_rollout_does_not_complete_before_
         policy=DEFERRED,
     )
     staged(live, "d1")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stage"] == 0
     staged(live, "d2")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stage"] == 1
     staged(live, "d3")
-    live.run_ticks()
-    live.run_ticks()
+    live.run_scheduled_tasks()
+    live.run_scheduled_tasks()
     found = rollout(live, "r")
     assert (found["state"], found["waiting_for"].partition(":")[0]) == ("running", "activation")
     refused(act(live, "r", "promote", "go on"), 409, "wrong_state")
@@ -123,20 +123,20 @@ def test_a_staged_device_does_not_time_out_before_activation_but_does_after_it(t
     staged(two, "d1")
     overdue = "update attempts set lease_until = now() - interval '1 hour'"
     write(two, overdue)
-    two.run_ticks()
+    two.run_scheduled_tasks()
     assert [row["state"] for row in rows(two, "select state from attempts")] == ["staged"]
     ok(act(two, "r", "activate"))
-    two.run_ticks()
+    two.run_scheduled_tasks()
     assert [row["state"] for row in rows(two, "select state from attempts")] == ["staged"]
     write(two, overdue)
-    two.run_ticks()
+    two.run_scheduled_tasks()
     assert [row["state"] for row in rows(two, "select state from attempts")] == ["timed_out"]
 
 
 def test_a_device_that_never_staged_times_out(two):
     enroll(two).poll("v1", **SUPPORTED)
     write(two, "update attempts set lease_until = now() - interval '1 hour'")
-    two.run_ticks()
+    two.run_scheduled_tasks()
     assert rollout(two, "r")["stages"][0]["outcomes"]["timed_out"] == 1
 
 

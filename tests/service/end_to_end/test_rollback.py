@@ -33,7 +33,7 @@ def weights(number):
 def released(live, label, name=None, **more):
     """A completed rollout to all devices."""
     roll_out(live, name or f"to-{label}", label, stage(advance_when={"reports": 0}), **more)
-    live.run_ticks()
+    live.run_scheduled_tasks()
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_reports_about_rollbacks_are_counted_apart(three):
     second.finish(attempt, "failed", code="no_space")
     assert third.poll("v3")["attempt_id"]
     write(three, "update attempts set lease_until = now() - interval '1 second'")
-    three.run_ticks()
+    three.run_scheduled_tasks()
     seen = rollout(three, "to-v3")
     returns = {name: count for name, count in seen["rollback_outcomes"].items() if count}
     assert returns == {"offered": 3, "committed": 1, "failed": 1, "timed_out": 1}
@@ -95,10 +95,10 @@ def test_the_rollback_target_may_be_a_label_or_the_factory_version(three):
     ok(act(three, "to-v3", "rollback", REASON))
     device = enroll(three)
     write(three, """update rollouts set policy = '{"rollback_to": "v1"}' where name = 'to-v3'""")
-    three.run_ticks()
+    three.run_scheduled_tasks()
     assert directive_for(device, "v3", previous_version="v2")[2] == "v1"
     write(three, """update rollouts set policy = '{"rollback_to": "factory"}' where name = 'to-v3'""")
-    three.run_ticks()
+    three.run_scheduled_tasks()
     assert directive_for(device, "v3", previous_version="v2", factory_version="v1")[2] == "v1"
     assert directive_for(device, "v3", previous_version="v2")[2] == "v2"
 
@@ -116,7 +116,7 @@ def test_a_device_keeps_a_version_that_another_rollout_offers(live):
     for number in (1, 2):
         publish(live, f"v{number}", weights(number))
     roll_out(live, "inside", "v2", stage("internal", advance_when={"reports": 0}))
-    live.run_ticks()
+    live.run_scheduled_tasks()
     roll_out(live, "outside", "v2", stage())
     ok(act(live, "outside", "rollback", REASON))
     assert directive_for(enroll(live, "d1"), "v2")[:2] == ("none", "up_to_date")
@@ -156,7 +156,7 @@ def test_why_shows_the_rollback_target_and_its_reason(three):
 def test_a_disabled_model_rolls_no_device_back(three):
     ok(act(three, "to-v3", "rollback", REASON))
     write(three, "update models set disabled = true")
-    three.run_ticks()
+    three.run_scheduled_tasks()
     assert directive_for(enroll(three), "v3")[:2] == ("pause", "model_disabled")
 
 
@@ -172,14 +172,14 @@ def test_a_breach_rolls_back_if_the_rollout_says_so(live):
     )
     ok(act(live, "r", "start"))
     live.run_jobs()
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["state"] == "running"
     updated_device = enroll(live, "updated_device")
     updated_device.finish(updated_device.poll("v1")["attempt_id"], "committed")
     for number in range(4):
         device = enroll(live, f"d{number}")
         device.finish(device.poll("v1")["attempt_id"], "rolled_back", code="crash_loop")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     done = rollout(live, "r")
     assert (done["state"], done["history"][-1]["actor"]) == ("rolled_back", "gates")
     assert directive_for(updated_device, "v2") == ("rollback", "rollback", "v1")

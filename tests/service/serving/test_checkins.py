@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import database
+from service.infrastructure import database
 from service.serving.checkins import Checkin, CheckinBuffer
 from service.store.fleet.devices import DeviceRow, InstallationRow
 from service.store.releases.versions import ModelRow

@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from sdk_contract.client.storage.identity import DeviceKey
 from sdk_contract.documents import Directive, TrustBundle
-from service import database
-from service.jobs import JobNotifier, celery_app
+from service.infrastructure import database
+from service.infrastructure.jobs import JobNotifier, celery_app
 from tests.databases import Contents, read_contents, write_contents
 
 MIB = 2**20
@@ -78,7 +78,7 @@ def upload_file(live, data, *, instead=None):
     upload = start_upload(live, data)
     if upload["stored"]:
         return 0
-    send_parts(live, upload, instead or data, upload["parts"])
+    send_parts(live, upload, instead or data, upload["missing_parts"])
     ok(complete(live, upload))
     return len(data)
 
@@ -253,6 +253,26 @@ def enroll(live, name="d1", **attributes):
     device = Device(live, name)
     device.token = ok(device.enroll(attributes=attributes))["access_token"]
     return device
+
+
+def explain(live, device, model=None):
+    """The explanation of a device's next poll."""
+    query = f"?model={model}" if model else ""
+    return ok(live.call("GET", f"/v1/admin/devices/{device.id}/why{query}"))
+
+
+def poll_and_explain(live, device, **fields):
+    """The response to a poll, whose reason the explanation has to repeat."""
+    response = device.poll(**fields)
+    flush(live)
+    assert explain(live, device)["reason"] == response["reason"]
+    return response
+
+
+def fail_attempts(device, times, **fields):
+    """Poll and report a failed attempt several times."""
+    for _ in range(times):
+        device.finish(device.poll(**fields)["attempt_id"], "failed", code="load_failed")
 
 
 def nonce():

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from service import tokens
 from service.errors import Replayed, Unavailable
+from service.infrastructure import tokens
+from service.infrastructure.tokens import AccessTokens, ProviderRules, RequestBinding
 from service.serving.auth.device_auth import AuthRequest, DeviceAuth, DeviceCredential, IdentityProvider
 from service.serving.auth.provider_keys import ProviderKeys
-from service.tokens import AccessTokens, ProviderRules, RequestBinding
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 POLL = RequestBinding("POST", "/v1/model/update", b'{"device_id":"d1"}')

@@ -1,9 +1,9 @@
 import random
 import uuid
 
-from service.clock import utc_now
+from service.infrastructure.clock import utc_now
+from service.infrastructure.tokens import RequestBinding, unverified_subject, verify_device_assertion
 from service.testbed.devices import POLL, device_key_request, event_id, poll_body, synthetic_device
-from service.tokens import RequestBinding, unverified_subject, verify_device_assertion
 
 
 def test_a_signed_poll_passes_the_servers_verification():

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from service.blobs import BlobStoreError
+from service.infrastructure.blobs import BlobStoreError
 from tests.service.support import actors
 from tests.service.support.actors import (
     component,
@@ -59,7 +59,7 @@ def test_a_file_with_a_wrong_size_is_rejected_and_can_be_declared_again(live):
     data = fresh()
     ok(declare(live, version_body("v1", component(data, size=len(data) - 1))))
     upload = actors.start_upload(live, data)
-    actors.send_parts(live, upload, data[:-1], upload["parts"])
+    actors.send_parts(live, upload, data[:-1], upload["missing_parts"])
     ok(actors.complete(live, upload))
     ok(declare(live, version_body("v2", component(data))))
     ok(submit(live, "v1"))

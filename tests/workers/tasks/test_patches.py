@@ -76,6 +76,6 @@ def test_a_dead_patch_job_marks_the_patch_failed(live):
         """update jobs set state = 'running', attempts = 3, lease_until = now() - interval '1 minute'
            where kind = 'build_patch'""",
     )
-    live.run_ticks()
+    live.run_scheduled_tasks()
     (failed,) = patches(live)
     assert (failed["state"], failed["stats"]["code"]) == ("failed", "worker_lost")

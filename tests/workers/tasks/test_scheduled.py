@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import database
-from service.blobs import BlobStoreError, S3BlobStore
+from service.infrastructure import database
+from service.infrastructure.blobs import BlobStoreError, S3BlobStore
 from tests.service.support import actors
 from tests.service.support.actors import enroll, ok, publish, roll_out
 from workers.tasks import scheduled
@@ -40,7 +40,7 @@ def test_a_version_whose_workers_all_died_is_rejected_with_a_reason(live):
     actors.write(
         live, "update jobs set state = 'running', attempts = 3, lease_until = now() - interval '1 minute'"
     )
-    live.run_ticks()
+    live.run_scheduled_tasks()
     found = actors.version(live, "v1")
     assert (found["state"], found["problem"]["code"]) == ("rejected", "worker_lost")
     ok(actors.submit(live, "v1"))

@@ -27,7 +27,7 @@ def _decode_number(word: int) -> int:
 
 
 def encode_bsdiff(source: bytes, target: bytes) -> bytes:
-    """Encode a segment for `sdk_contract.patch.payload.bsdiff.read_bsdiff`."""
+    """Encode a segment for `sdk_contract.patch.payload.bsdiff.decode_bsdiff`."""
     triples, differences, literals = diff(source, target)
     control = b"".join(
         encode_varint(add) + encode_varint(insert) + encode_signed_varint(seek)

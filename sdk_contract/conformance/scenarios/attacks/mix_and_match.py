@@ -196,43 +196,43 @@ def wanted_component_is_missing(session: Session) -> None:
 def download_not_in_manifest(session: Session) -> None:
     """A download that the manifest does not name is ignored."""
     server = session.start_with_offer().server
-    evil = random_content("evil")
-    server.objects[sha256_hex(evil)] = evil
+    foreign = random_content("evil")
+    server.objects[sha256_hex(foreign)] = foreign
 
     def add_download(response: Fields) -> Fields:
         option = {
             "format": FULL,
-            "url": server.url(sha256_hex(evil)),
-            "size": len(evil),
-            "sha256": sha256_hex(evil),
+            "url": server.url(sha256_hex(foreign)),
+            "size": len(foreign),
+            "sha256": sha256_hex(foreign),
         }
         entry = {
             "name": "evil",
             "path": "../evil",
-            "target_sha256": sha256_hex(evil),
-            "target_size": len(evil),
+            "target_sha256": sha256_hex(foreign),
+            "target_size": len(foreign),
             "options": [option],
         }
         return {**response, "downloads": [*response["downloads"], entry]}
 
     server.tampering.response = add_download
     session.expect_update_to("v2")
-    session.require(sha256_hex(evil) not in session.downloaded_digests(), "the file was downloaded")
+    session.require(sha256_hex(foreign) not in session.downloaded_digests(), "the file was downloaded")
 
 
 @SUITE.scenario("malicious_mirror")
 def option_for_another_file(session: Session) -> None:
     """A download option for another file than the manifest's is not used."""
     server = session.start_with_offer().server
-    evil = random_content("evil")
-    server.objects[sha256_hex(evil)] = evil
+    foreign = random_content("evil")
+    server.objects[sha256_hex(foreign)] = foreign
     server.tampering.option = lambda option: {
         **option,
-        "url": server.url(sha256_hex(evil)),
-        "sha256": sha256_hex(evil),
-        "size": len(evil),
+        "url": server.url(sha256_hex(foreign)),
+        "sha256": sha256_hex(foreign),
+        "size": len(foreign),
     }
     session.expect_refusal("mixed_versions")
-    session.require(sha256_hex(evil) not in session.downloaded_digests(), "the file was downloaded")
+    session.require(sha256_hex(foreign) not in session.downloaded_digests(), "the file was downloaded")
     session.restore_server()
     session.expect_update_to("v2")

@@ -70,9 +70,9 @@ def not_enough_space(session: Session) -> None:
     """Without enough disk space nothing is downloaded; the device waits and keeps its version."""
     session.start_with_offer().server.tampering.manifest.fields = _set_size(1 << 52)
     session.server.tampering.option = lambda option: {**option, "size": 1 << 52}
-    reply = session.update()
-    session.require(reply.exit_code == 0, f"update ended with {reply.exit_code}: waiting is not a failure")
-    session.require(reply.code == "no_space", f"the code is {reply.code}, must be no_space")
+    result = session.update()
+    session.require(result.exit_code == 0, f"update ended with {result.exit_code}: waiting is not a failure")
+    session.require(result.code == "no_space", f"the code is {result.code}, must be no_space")
     session.require(not session.downloaded_digests(), "a download was started")
     session.expect_running("v1")
     session.restore_server()

@@ -193,9 +193,9 @@ def stolen_patcher_key(session: Session) -> None:
     session.start_with_offer(patch=True)
     ((pair, good),) = session.server.patches.items()
     source = session.server.versions["v1"].files["backbone"]
-    evil = build_patch(source, [Piece(1000, 0), Piece(len(good.target) - 1000)])
-    session.server.patches[pair] = BuiltPatch(evil.data, evil.index_sha256, good.target)
-    session.server.objects[sha256_hex(evil.data)] = evil.data
+    other = build_patch(source, [Piece(1000, 0), Piece(len(good.target) - 1000)])
+    session.server.patches[pair] = BuiltPatch(other.data, other.index_sha256, good.target)
+    session.server.objects[sha256_hex(other.data)] = other.data
     _expect_full_download(session)
 
 
@@ -215,8 +215,8 @@ def patch_with_huge_output(session: Session) -> None:
 def source_is_corrupt(session: Session) -> None:
     """If the source file is corrupt on disk, the whole file is downloaded."""
     session.start_with_offer(patch=True)
-    reply = session.sdk.call(["status", "--dir", str(session.directory)])
-    flip_one_byte(reply.output["components"]["backbone"])
+    result = session.sdk.call(["status", "--dir", str(session.directory)])
+    flip_one_byte(result.output["components"]["backbone"])
     _expect_full_download(session)
 
 

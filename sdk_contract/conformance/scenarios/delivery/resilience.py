@@ -16,10 +16,10 @@ OBJECTS = "/objects/"
 @SUITE.scenario()
 def failed_smoke_test(session: Session) -> None:
     """A version that fails its smoke test is rolled back, and the rollback is reported."""
-    reply = session.start_with_offer().update(smoke="bad")
-    session.require(reply.exit_code == 1, f"exit {reply.exit_code}, must be 1")
-    session.require(reply.output.get("outcome") == "rolled_back", f"output {reply.output}")
-    session.require(reply.code == "smoke_failed", f"the code is {reply.code}")
+    result = session.start_with_offer().update(smoke="bad")
+    session.require(result.exit_code == 1, f"exit {result.exit_code}, must be 1")
+    session.require(result.output.get("outcome") == "rolled_back", f"output {result.output}")
+    session.require(result.code == "smoke_failed", f"the code is {result.code}")
     session.expect_running("v1")
     session.require(
         "rolled_back" in session.server.reported_states, f"reported {session.server.reported_states}"

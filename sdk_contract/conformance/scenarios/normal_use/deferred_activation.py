@@ -14,8 +14,8 @@ SUITE = Suite("deferred_activation")
 def _stage_v2(session: Session) -> bool:
     """Offer `v2` with deferred activation; return whether the SDK supports it."""
     session.start_with_offer().server.defer_activation = True
-    reply = session.update()
-    session.require(reply.exit_code == 0, f"update ended with {reply.exit_code}: waiting is not a failure")
+    result = session.update()
+    session.require(result.exit_code == 0, f"update ended with {result.exit_code}: waiting is not a failure")
     session.expect_running("v1")
     return "deferred_activation" in session.server.polls[-1].features
 

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from sdk_contract.client.cli.main import main
-from tests.sdk_contract.client.conftest import tuned, weights
+from tests.sdk_contract.client.conftest import fine_tuned, weights
 
 BASE = weights(3, 50_000)
-NEXT = tuned(BASE)
+NEXT = fine_tuned(BASE)
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def directory(server, tmp_path):
 def test_enroll_update_and_status_work_in_one_directory(server, directory, capsys):
     server.target = "v2"
     assert main(["update", "--dir", directory, "--json"]) == 0
-    outcome = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (outcome["status"], outcome["version"]) == ("updated", "v2")
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["status"], result["version"]) == ("updated", "v2")
     assert main(["status", "--dir", directory, "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
     assert (status["state"], status["version"], status["previous"]) == ("idle", "v2", "v1")
@@ -167,6 +167,7 @@ def test_run_polls_until_it_is_stopped(server, directory, tmp_path):
         "--json",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         assert json.loads(process.stdout.readline())["status"] == "updated"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

@@ -1,4 +1,4 @@
-"""A chat server follows a rollout, and a roll-back, without a restart and without a wrong response."""
+"""A chat server follows a rollout and a rollback, without a restart and without a wrong response."""
 
 import contextlib
 import sys
@@ -14,7 +14,7 @@ COMMAND = f"{sys.executable} -m sdk_contract.client.examples.chat_server"
 
 
 def table(word: str) -> bytes:
-    """A model that says the word over and over."""
+    """A model that repeats a word."""
     rows = np.zeros((256, 256), np.uint8)
     for here, there in zip(word, word[1:] + word[0], strict=True):
         rows[ord(here), ord(there)] = 1
@@ -51,13 +51,13 @@ def test_responses_follow_the_version_and_no_request_fails_during_a_swap(server,
     server.target = "v1"
     assert main(["update", "--dir", directory, *asked]) == 0
 
-    wrong, heard, stop = [], set(), threading.Event()
+    wrong, received, stop = [], set(), threading.Event()
 
     def talk():
         while not stop.is_set():
             status, response = question(chat)
             text = response["choices"][0]["message"]["content"] if status == 200 else None
-            heard.add(response.get("model"))
+            received.add(response.get("model"))
             if text != SAYS.get(response.get("model"), "?"):
                 wrong.append(response)
 
@@ -71,7 +71,7 @@ def test_responses_follow_the_version_and_no_request_fails_during_a_swap(server,
         server.target, server.attempt = "v3", "attempt-3"
         assert main(["update", "--dir", directory, *asked]) == 1
     assert wrong == []
-    assert heard == {"demo@v1", "demo@v2"}
+    assert received == {"demo@v1", "demo@v2"}
     assert server.events[-1].state == "rolled_back"
 
 

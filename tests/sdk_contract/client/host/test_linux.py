@@ -3,14 +3,14 @@ import pytest
 from sdk_contract.client.host.linux import LinuxHost, is_charging
 
 
-def supply(power, name, **files):
-    (power / name).mkdir()
+def add_power_supply(folder, name, **files):
+    (folder / name).mkdir()
     for file, text in files.items():
-        (power / name / file).write_text(f"{text}\n")
+        (folder / name / file).write_text(f"{text}\n")
 
 
 BATTERY = {"type": "Battery", "status": "Discharging"}
-MOUSE = {"type": "Battery", "scope": "Device"}
+MOUSE_BATTERY = {"type": "Battery", "scope": "Device"}
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,13 @@ MOUSE = {"type": "Battery", "scope": "Device"}
         ([BATTERY, {"type": "Mains", "online": "0"}], False),
         ([BATTERY, {"type": "Mains", "online": "1"}], True),
         ([BATTERY, {"type": "USB", "online": "1"}], True),
-        ([MOUSE], True),
+        ([MOUSE_BATTERY], True),
         ([{"type": "Mains"}], True),
     ],
 )
 def test_a_machine_is_charging_with_a_connected_charger_or_without_a_battery(tmp_path, supplies, expected):
     for number, files in enumerate(supplies):
-        supply(tmp_path, str(number), **files)
+        add_power_supply(tmp_path, str(number), **files)
     assert is_charging(tmp_path) is expected
 
 

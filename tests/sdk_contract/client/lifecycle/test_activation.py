@@ -5,18 +5,18 @@ import pytest
 from sdk_contract.client import Agent
 from sdk_contract.client.host.conditions import StaticHost
 from sdk_contract.client.lifecycle.activation import TrialPolicy
-from tests.sdk_contract.client.conftest import settings, tuned, weights
+from tests.sdk_contract.client.conftest import fine_tuned, settings, weights
 
 BASE = weights(1, 60_000)
-NEXT = tuned(BASE)
+NEXT = fine_tuned(BASE)
 
 
-class Killed(BaseException):
-    """The process is gone in the middle of a load."""
+class ProcessKilled(BaseException):
+    """The process ends during a load."""
 
 
-class Watch(StaticHost):
-    """A clock that tests can turn, on a platform that knows why the last process ended."""
+class ControlledHost(StaticHost):
+    """A host with an adjustable clock, which knows whether the system killed the last process."""
 
     def __init__(self):
         self.ahead, self.killed = timedelta(0), False
@@ -28,8 +28,8 @@ class Watch(StaticHost):
         return self.killed
 
 
-class Deadly:
-    """A runtime that takes its process with it, so many times."""
+class CrashingRuntime:
+    """A runtime that ends its process a number of times."""
 
     def __init__(self, times):
         self.left, self.opened = times, []
@@ -38,24 +38,24 @@ class Deadly:
         self.opened.append(installed.version)
         if self.left:
             self.left -= 1
-            raise Killed
+            raise ProcessKilled
         return installed
 
     def smoke_test(self, _loaded):
         return {}
 
     def close(self, loaded):
-        """Nothing is held."""
+        """Do nothing."""
 
 
 @pytest.fixture
 def host():
-    return Watch()
+    return ControlledHost()
 
 
 @pytest.fixture
 def open_agent(server, enroll, host):
-    """Opens the directory of one device anew, as a restart does; v2 is offered, v1 runs."""
+    """Reopen one device's directory, as after a restart. The device runs v1, and the server offers v2."""
     server.publish("v1", 1, {"backbone": BASE})
     server.publish("v2", 2, {"backbone": NEXT})
     directory = enroll("v1")._store.directory
@@ -72,37 +72,37 @@ def open_agent(server, enroll, host):
 
 
 def test_two_crashes_during_the_load_roll_back_without_another_load(server, open_agent):
-    runtime = Deadly(times=9)
+    runtime = CrashingRuntime(times=9)
     for _ in range(2):
-        with pytest.raises(Killed):
+        with pytest.raises(ProcessKilled):
             open_agent().update(runtime)
         assert open_agent().installed().version == "v1"
-    outcome = open_agent().update(runtime)
-    assert (outcome.status, outcome.code, outcome.version) == ("rolled_back", "crash_loop", "v1")
+    result = open_agent().update(runtime)
+    assert (result.status, result.code, result.version) == ("rolled_back", "crash_loop", "v1")
     assert runtime.opened == ["v2", "v2"]
     assert server.events[-1].code == "crash_loop"
 
 
 def test_one_crash_during_the_load_is_retried(server, open_agent):
-    runtime = Deadly(times=1)
-    with pytest.raises(Killed):
+    runtime = CrashingRuntime(times=1)
+    with pytest.raises(ProcessKilled):
         open_agent().update(runtime)
     polls = len(server.polls)
     assert open_agent().update(runtime).status == "updated"
-    assert len(server.polls) == polls, "all bytes were here: no network is needed to go on"
+    assert len(server.polls) == polls, "all files were on disk, so no poll is needed"
 
 
 def test_a_process_killed_by_the_system_is_no_failed_start(open_agent, host):
-    runtime = Deadly(times=5)
+    runtime = CrashingRuntime(times=5)
     host.killed = True
     for _ in range(5):
-        with pytest.raises(Killed):
+        with pytest.raises(ProcessKilled):
             open_agent().update(runtime)
     assert open_agent().update(runtime).status == "updated"
 
 
 def test_an_intentional_exit_is_no_failed_start(open_agent):
-    class Stopped(Deadly):
+    class Stopped(CrashingRuntime):
         def load(self, installed):
             if self.left:
                 self.left -= 1
@@ -122,8 +122,8 @@ def test_a_version_on_probation_is_committed_by_a_good_health_report(server, ope
     assert "committed" not in server.states
     assert agent.begin_start().version == "v2"
     agent.confirm_start()
-    outcome = agent.report_health(good=True, metrics={"quality": 0.9})
-    assert (outcome.status, outcome.version) == ("updated", "v2")
+    result = agent.report_health(good=True, metrics={"quality": 0.9})
+    assert (result.status, result.version) == ("updated", "v2")
     agent.send_events()
     assert server.states[-1] == "committed"
     assert server.events[-1].metrics == {"quality": 0.9}
@@ -132,8 +132,8 @@ def test_a_version_on_probation_is_committed_by_a_good_health_report(server, ope
 def test_a_bad_health_report_rolls_back(server, open_agent):
     agent = open_agent(probation_s=60)
     agent.update()
-    outcome = agent.report_health(good=False, detail="answers are garbled")
-    assert (outcome.status, outcome.code) == ("rolled_back", "app_rejected")
+    result = agent.report_health(good=False, detail="answers are garbled")
+    assert (result.status, result.code) == ("rolled_back", "app_rejected")
     assert open_agent(probation_s=60).installed().version == "v1"
 
 
@@ -162,8 +162,8 @@ def test_probation_without_a_health_report_rolls_back(server, open_agent, host):
     agent.update()
     assert agent.update().status == "probation"
     host.ahead = timedelta(seconds=61)
-    outcome = agent.update()
-    assert (outcome.status, outcome.code, outcome.version) == ("rolled_back", "health_timeout", "v1")
+    result = agent.update()
+    assert (result.status, result.code, result.version) == ("rolled_back", "health_timeout", "v1")
 
 
 def test_the_probation_time_counts_from_the_last_start(open_agent, host):
@@ -178,8 +178,8 @@ def test_the_server_can_order_a_rollback_during_probation(server, open_agent):
     agent = open_agent(probation_s=60)
     agent.update()
     server.target, server.action, server.attempt = "v1", "rollback", "attempt-2"
-    outcome = agent.update()
-    assert (outcome.status, outcome.version) == ("up_to_date", "v1")
+    result = agent.update()
+    assert (result.status, result.version) == ("up_to_date", "v1")
     assert [event.state for event in server.events[-2:]] == ["rolled_back", "committed"]
 
 

@@ -2,11 +2,11 @@ import pytest
 
 from sdk_contract.client import Agent
 from sdk_contract.errors import MixedVersions
-from tests.sdk_contract.client.conftest import content, settings, tuned, weights
-from tests.sdk_contract.client.simulator import sha
+from tests.sdk_contract.client.conftest import content, fine_tuned, settings, weights
+from tests.sdk_contract.client.documents import sha256_hex
 
 OLD = {"backbone": weights(1, 60_000), "vision": weights(2, 30_000), "audio": weights(3, 20_000)}
-NEW = {name: tuned(data) for name, data in OLD.items()}
+NEW = {name: fine_tuned(data) for name, data in OLD.items()}
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def test_a_device_has_only_its_wanted_components(server, agent):
     server.target = "v2"
     agent.update()
     assert content(agent) == pick(NEW, "backbone", "vision")
-    assert sha(NEW["audio"]) not in {digest for digest, *_ in server.downloads}
+    assert sha256_hex(NEW["audio"]) not in {digest for digest, *_ in server.downloads}
 
 
 def test_a_removed_component_is_deleted_from_the_disk_at_once(agent):
     agent.set_wanted_components(["backbone"])
     assert content(agent) == pick(OLD, "backbone")
-    assert [path.name for path in agent._store.objects.iterdir()] == [sha(OLD["backbone"])]
+    assert [path.name for path in agent._store.objects.iterdir()] == [sha256_hex(OLD["backbone"])]
     assert [path.name for path in agent.installed().components["backbone"].parent.iterdir()] == [
         "backbone.bin"
     ]
@@ -41,9 +41,9 @@ def test_an_added_component_comes_with_the_next_update_of_the_current_version(se
     server.target = "v1"
     agent.set_wanted_components(["backbone", "vision", "audio"])
     assert content(agent) == pick(OLD, "backbone", "vision")
-    outcome = agent.update()
-    assert (outcome.status, outcome.version) == ("updated", "v1")
-    assert outcome.bytes_downloaded == len(OLD["audio"])
+    result = agent.update()
+    assert (result.status, result.version) == ("updated", "v1")
+    assert result.bytes_downloaded == len(OLD["audio"])
     assert content(agent) == OLD
 
 

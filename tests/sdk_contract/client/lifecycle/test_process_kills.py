@@ -1,4 +1,4 @@
-"""Processes that end at any moment, and memory that does not grow with the model."""
+"""Updates that are killed at random times, and memory that does not grow with the model."""
 
 import json
 import random
@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from tests.sdk_contract.client.conftest import LONG, content, tuned, weights
+from tests.sdk_contract.client.conftest import TORTURE, content, fine_tuned, weights
 
 OLD = {"backbone": weights(1, 400_000), "tokenizer": b"words " * 50}
-NEW = {"backbone": tuned(OLD["backbone"]), "tokenizer": b"other words " * 50}
+NEW = {"backbone": fine_tuned(OLD["backbone"]), "tokenizer": b"other words " * 50}
 COMMAND = [sys.executable, "-m", "tests.sdk_contract.client.killable_process"]
-ROUNDS = 200 if LONG else 12
+ROUNDS = 200 if TORTURE else 12
 MEBI = 1 << 20
 
 
@@ -23,12 +23,13 @@ MEBI = 1 << 20
 def parent():
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
+        assert process.stdin is not None
         process.stdin.close()
         process.wait()
 
 
 def update(parent, directory, low_storage, delay):
-    """One update, killed after `delay` seconds unless it has ended or that is 0; its exit status."""
+    """Run one update, kill it after `delay` seconds (0: never), and return its exit status."""
     parent.stdin.write(f"{directory} {int(low_storage)} {delay}\n")
     parent.stdin.flush()
     return int(parent.stdout.readline())
@@ -40,21 +41,21 @@ def test_updates_killed_at_random_times_end_with_the_correct_files(server, enrol
     server.patch(OLD["backbone"], NEW["backbone"])
     agent = enroll("v1")
     server.target = "v2"
-    dice = random.Random(13)
+    rng = random.Random(13)
     killed = looped = 0
     for number in range(ROUNDS):
         directory = tmp_path / f"device-{number}"
         shutil.copytree(agent._store.directory, directory, symlinks=True)
         fresh = type(agent)(directory, agent._settings)
-        for _ in range(dice.randint(1, 4)):
-            status = update(parent, directory, number % 2, dice.uniform(0, 0.06))
+        for _ in range(rng.randint(1, 4)):
+            status = update(parent, directory, number % 2, rng.uniform(0, 0.06))
             killed += status == -signal.SIGKILL
             assert content(fresh) in (OLD, NEW)
         statuses: list[int] = []
         while len(statuses) < 4 and 0 not in statuses:
             statuses.append(update(parent, directory, number % 2, 0))
         if list(fresh._store.read_state().blocklist.values()) == ["crash_loop"]:
-            # Two of our kills fell into the trial: nobody could tell that from a version that kills its app.
+            # Two kills hit the trial, which looks the same as a version that crashes its app.
             looped += 1
             assert content(fresh) == OLD
         else:
@@ -67,10 +68,10 @@ def test_updates_killed_at_random_times_end_with_the_correct_files(server, enrol
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("low_storage", [False, True])
 def test_memory_does_not_grow_with_the_model(server, enroll, low_storage):
-    size = 2048 * MEBI if LONG else 48 * MEBI
+    size = 2048 * MEBI if TORTURE else 48 * MEBI
     block = weights(1, MEBI)
     server.publish("v1", 1, {"backbone": safetensors(block, size)})
-    server.publish("v2", 2, {"backbone": safetensors(tuned(block), size)})
+    server.publish("v2", 2, {"backbone": safetensors(fine_tuned(block), size)})
     server.patch(server.versions["v1"].files["backbone"], server.versions["v2"].files["backbone"])
     agent = enroll("v1")
     server.target = "v2"
@@ -86,7 +87,7 @@ def test_memory_does_not_grow_with_the_model(server, enroll, low_storage):
 
 
 def safetensors(block, size):
-    """One tensor; every MiB of it is another one, so that none can be copied from its neighbour."""
+    """A file with one tensor whose MiB blocks all differ, so that none can be copied from its neighbor."""
     header = json.dumps({"w": {"dtype": "I8", "shape": [size], "data_offsets": [0, size]}}).encode()
     data = bytearray(len(header).to_bytes(8, "little") + header)
     values = np.frombuffer(block, np.uint8)

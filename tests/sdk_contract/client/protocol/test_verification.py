@@ -1,4 +1,4 @@
-"""A server, or someone in its place, that tries each attack; nothing is installed and the rule is named."""
+"""Attacks by a server, or on the network: nothing is installed, and the broken rule is reported."""
 
 import base64
 import json
@@ -15,11 +15,11 @@ from sdk_contract.documents import format_timestamp
 from sdk_contract.errors import ContractError
 from sdk_contract.verification import PollContext, trusted_time
 from sdk_contract.wire import PollRequest, PollResponse
-from tests.sdk_contract.client.conftest import LONG, content, settings, tuned, weights
-from tests.sdk_contract.client.simulator import Key, later, sha
+from tests.sdk_contract.client.conftest import TORTURE, content, fine_tuned, settings, weights
+from tests.sdk_contract.client.documents import Key, sha256_hex, timestamp_in
 
 BASE = weights(1, 60_000)
-NEXT = tuned(BASE)
+NEXT = fine_tuned(BASE)
 
 
 @pytest.fixture
@@ -31,14 +31,14 @@ def agent(server, enroll):
     return agent
 
 
-def refused(server, agent):
-    """The code of the rejection; the old version runs, untouched, and the server was told."""
-    outcome = agent.update()
-    assert outcome.status == "failed", outcome
+def rejection_code(server, agent):
+    """Run an update that must be rejected, and return its code; the old version must stay, and the event be sent."""
+    result = agent.update()
+    assert result.status == "failed", result
     assert content(agent) == {"backbone": BASE}
     assert server.events[-1].state == "rejected"
-    assert server.events[-1].code == outcome.code
-    return outcome.code
+    assert server.events[-1].code == result.code
+    return result.code
 
 
 @pytest.mark.parametrize(
@@ -55,23 +55,23 @@ def refused(server, agent):
 )
 def test_a_directive_for_another_poll_is_rejected(server, agent, field, value, code):
     server.alter_directive = lambda fields: fields | {field: value}
-    assert refused(server, agent) == code
+    assert rejection_code(server, agent) == code
 
 
 def test_a_directive_needs_the_directors_signature(server, agent):
     server.keys["director"] = Key()
-    assert refused(server, agent) == "unknown_key"
+    assert rejection_code(server, agent) == "unknown_key"
 
 
 def test_a_directive_signed_by_the_publisher_is_rejected(server, agent):
     server.keys["director"] = server.keys["publisher"]
-    assert refused(server, agent) == "unknown_key"
+    assert rejection_code(server, agent) == "unknown_key"
 
 
 def test_a_manifest_needs_the_publishers_signature(server, agent):
     version = server.versions["v2"]
     version.envelope = version.manifest.sign([server.keys["director"]])
-    assert refused(server, agent) == "unknown_key"
+    assert rejection_code(server, agent) == "unknown_key"
 
 
 def test_a_flipped_bit_in_the_directive_is_rejected(server, agent):
@@ -82,24 +82,29 @@ def test_a_flipped_bit_in_the_directive_is_rejected(server, agent):
         return response
 
     server.alter = alter
-    assert refused(server, agent) == "signature_invalid"
+    assert rejection_code(server, agent) == "signature_invalid"
 
 
 def test_a_replayed_response_is_rejected(server, agent):
     first = []
-    server.alter = lambda response: first.append(response) or response
+
+    def record(response):
+        first.append(response)
+        return response
+
+    server.alter = record
     server.target = None
     agent.update()
     server.alter = lambda _: first[0]
     server.target = "v2"
-    assert refused(server, agent) == "wrong_nonce"
+    assert rejection_code(server, agent) == "wrong_nonce"
 
 
 def test_an_older_version_is_rejected_unless_the_directive_orders_a_rollback(server, agent):
     assert agent.update().status == "updated"
     server.target, server.attempt = "v1", "attempt-2"
-    outcome = agent.update()
-    assert (outcome.status, outcome.code) == ("failed", "rollback_refused")
+    result = agent.update()
+    assert (result.status, result.code) == ("failed", "rollback_refused")
     assert content(agent) == {"backbone": NEXT}
 
 
@@ -114,15 +119,15 @@ def test_a_rollback_below_the_floor_is_rejected(server, agent):
 
 
 def test_an_expired_manifest_is_not_installed_and_the_running_model_stays(server, agent):
-    server.publish("v2", 2, {"backbone": NEXT}, expires=later(days=-1))
-    assert refused(server, agent) == "expired"
+    server.publish("v2", 2, {"backbone": NEXT}, expires=timestamp_in(days=-1))
+    assert rejection_code(server, agent) == "expired"
 
 
 def test_a_manifest_of_another_model_is_rejected(server, agent):
     version = server.versions["v2"]
     version.manifest = replace(version.manifest, model="other")
     version.envelope = version.manifest.sign([server.keys["publisher"]])
-    assert refused(server, agent) == "wrong_model"
+    assert rejection_code(server, agent) == "wrong_model"
 
 
 def test_the_plain_fields_cannot_start_an_update(server, agent):
@@ -137,27 +142,27 @@ def test_the_plain_fields_cannot_start_an_update(server, agent):
 def test_a_patch_with_another_target_is_skipped_for_the_full_file(server, agent):
     server.patch(BASE, NEXT)
     foreign = server.patch(BASE, weights(1, 60_000)[::-1][:1] + BASE[1:])
-    key = next(key for key in server.descriptors if key[1] != sha(NEXT))
-    server.descriptors[sha(BASE), sha(NEXT)] = server.descriptors[key]
-    outcome = agent.update()
-    assert (outcome.status, outcome.download_format) == ("updated", "full")
+    key = next(key for key in server.descriptors if key[1] != sha256_hex(NEXT))
+    server.descriptors[sha256_hex(BASE), sha256_hex(NEXT)] = server.descriptors[key]
+    result = agent.update()
+    assert (result.status, result.download_format) == ("updated", "full")
     assert content(agent) == {"backbone": NEXT}
-    assert sha(foreign) not in {digest for digest, *_ in server.downloads}
+    assert sha256_hex(foreign) not in {digest for digest, *_ in server.downloads}
 
 
 def test_a_patch_descriptor_needs_the_patchers_signature(server, agent):
     server.patch(BASE, NEXT)
-    envelope = json.loads(server.descriptors[sha(BASE), sha(NEXT)])
+    envelope = json.loads(server.descriptors[sha256_hex(BASE), sha256_hex(NEXT)])
     payload = base64.b64decode(envelope["payload"])
     envelope["signatures"][0]["sig"] = base64.b64encode(server.keys["director"].sign(payload)).decode()
-    server.descriptors[sha(BASE), sha(NEXT)] = json.dumps(envelope).encode()
+    server.descriptors[sha256_hex(BASE), sha256_hex(NEXT)] = json.dumps(envelope).encode()
     assert agent.update().download_format == "full"
 
 
 def test_an_update_without_a_download_option_for_a_component_fails(server, agent):
     server.alter = lambda response: response | {"downloads": []}
-    outcome = agent.update()
-    assert (outcome.status, outcome.code) == ("failed", "mixed_versions")
+    result = agent.update()
+    assert (result.status, result.code) == ("failed", "mixed_versions")
     assert content(agent) == {"backbone": BASE}
 
 
@@ -175,14 +180,14 @@ def test_new_keys_signed_only_by_themselves_are_rejected(server, agent):
     keys = server.keys | {"director": Key(), "root": Key()}
     server.trust_chain.append(server.trust_bundle(2, keys).sign([keys["root"]]))
     server.keys = keys
-    outcome = agent.update()
-    assert (outcome.status, outcome.code) == ("failed", "unknown_key")
+    result = agent.update()
+    assert (result.status, result.code) == ("failed", "unknown_key")
     assert agent.status()["trust_version"] == 1
 
 
 @pytest.mark.parametrize("body", [[], {}, {"directive": 1}, {"reason": "update"}, "text"])
 def test_an_invalid_response_is_an_error_with_a_code(server, agent, body):
-    server.poll_answers.append((200, body, {}))
+    server.poll_responses.append((200, body, {}))
     assert agent.update().code == "unreachable"
 
 
@@ -207,9 +212,9 @@ def at(**delta):
         "clock and signature agree",
         "clock is ahead",
         "clock is behind",
-        "clock is far behind and not asked",
-        "clock is far ahead and not asked",
-        "an old signature cannot turn back what a newer one proved",
+        "clock is far behind and ignored",
+        "clock is far ahead and ignored",
+        "an old signature cannot turn back the time of a newer one",
     ],
 )
 def test_expiry_is_compared_with_the_trusted_time(issued, newest, expected):
@@ -217,7 +222,7 @@ def test_expiry_is_compared_with_the_trusted_time(issued, newest, expected):
 
 
 def test_a_server_with_a_wrong_clock_does_not_stop_later_updates(server, agent):
-    ahead = {"issued": later(days=400), "expires": later(days=401)}
+    ahead = {"issued": timestamp_in(days=400), "expires": timestamp_in(days=401)}
     server.alter_directive = lambda fields: fields | ahead
     assert agent.update().code == "expired"
     server.alter_directive = lambda fields: fields
@@ -237,23 +242,23 @@ def test_no_mutation_of_a_response_makes_the_device_accept_another_update(server
     body = PollRequest(
         device_id="device",
         current_version="v1",
-        components={"backbone": sha(BASE)},
+        components={"backbone": sha256_hex(BASE)},
         nonce="N" * 32,
         accepts=["glp1", "full"],
     )
-    body = body.model_dump_json(exclude_none=True).encode()
+    body = request.model_dump_json(exclude_none=True).encode()
     question = PollContext(body, "device", "demo", "N" * 32, 0.1)
     text = json.dumps(server.response(body)).encode()
     trust, state, now = agent._trust.bundle, agent._store.read_state(), datetime.now(UTC)
     good = verify_poll_response(PollResponse.model_validate_json(text), question, trust, state, now)
     assert [option.offer.format for option in good.options["backbone"]] == ["glp1", "full"]
-    dice = random.Random(17)
+    rng = random.Random(17)
     accepted = 0
-    for _ in range(20_000 if LONG else 2500):
+    for _ in range(20_000 if TORTURE else 2500):
         mutant = bytearray(text)
-        for _ in range(dice.randint(1, 4)):
-            place = dice.randrange(len(mutant))
-            mutant[place : place + dice.randint(0, 2)] = dice.randbytes(dice.randint(0, 2))
+        for _ in range(rng.randint(1, 4)):
+            position = rng.randrange(len(mutant))
+            mutant[position : position + rng.randint(0, 2)] = rng.randbytes(rng.randint(0, 2))
         try:
             response = PollResponse.model_validate_json(bytes(mutant))
         except ValueError:

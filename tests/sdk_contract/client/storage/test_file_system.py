@@ -1,4 +1,4 @@
-"""What the client leaves in the memory of a device."""
+"""The client's use of the page cache."""
 
 import os
 from pathlib import Path
@@ -10,11 +10,11 @@ from sdk_contract.client.storage.file_system import DROP_CACHE_BYTES, LocalFileS
 PAGE = 4096
 
 
-def in_memory(path: Path) -> float:
-    """Share of a file's pages that can be read without the disk."""
+def cached_share(path: Path) -> float:
+    """The share of a file's pages that are in the page cache."""
     count, found = path.stat().st_size // PAGE, 0
     with path.open("rb") as file:
-        # What is ahead of a page that is missing must not be fetched by the question.
+        # Prevents read-ahead, so that the check does not load further pages.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         for page in range(count):
             try:
@@ -25,20 +25,20 @@ def in_memory(path: Path) -> float:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder on a disk that lets go of pages when it is asked to, which one in memory cannot."""
+def disk_folder(tmp_path: Path) -> Path:
+    """A directory on a disk that drops cached pages on request, which a file system in memory cannot."""
     if not hasattr(os, "RWF_NOWAIT"):
-        pytest.skip("only Linux tells what is in memory")
+        pytest.skip("only Linux can read without blocking")
     probe = tmp_path / "probe"
     probe.write_bytes(bytes(64 * PAGE))
     with probe.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     try:
-        if in_memory(probe) > 0.1:
-            pytest.skip("a disk in memory")
+        if cached_share(probe) > 0.1:
+            pytest.skip("the file system is in memory")
     except OSError:
-        pytest.skip("this disk does not tell what is in memory")
+        pytest.skip("the file system cannot read without blocking")
     return tmp_path
 
 
@@ -50,11 +50,11 @@ def write(path: Path, size: int) -> None:
     handle.close()
 
 
-def test_a_written_model_leaves_the_page_cache(place: Path) -> None:
-    write(place / "model", 4 * DROP_CACHE_BYTES)
-    assert in_memory(place / "model") < 0.1
+def test_a_written_model_leaves_the_page_cache(disk_folder: Path) -> None:
+    write(disk_folder / "model", 4 * DROP_CACHE_BYTES)
+    assert cached_share(disk_folder / "model") < 0.1
 
 
-def test_a_small_file_stays_in_the_page_cache(place: Path) -> None:
-    write(place / "state", 16 * PAGE)
-    assert in_memory(place / "state") == 1
+def test_a_small_file_stays_in_the_page_cache(disk_folder: Path) -> None:
+    write(disk_folder / "state", 16 * PAGE)
+    assert cached_share(disk_folder / "state") == 1

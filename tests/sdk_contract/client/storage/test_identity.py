@@ -10,7 +10,7 @@ from sdk_contract.client.storage.file_system import LocalFileSystem
 from sdk_contract.client.storage.identity import DeviceConfiguration, DeviceKey
 from sdk_contract.envelope import key_id
 from sdk_contract.wire import proof_message
-from tests.sdk_contract.client.simulator import unpad
+from tests.sdk_contract.client.documents import decode_base64url
 
 
 @pytest.fixture
@@ -37,16 +37,18 @@ def test_the_enrollment_request_proves_possession_of_the_private_key(key):
 
 def test_an_assertion_is_a_unique_jwt_that_is_valid_for_four_minutes(key):
     header, claims, signature = key.assertion("d1").split(".")
-    Ed25519PublicKey.from_public_bytes(key.public_key).verify(unpad(signature), f"{header}.{claims}".encode())
-    assert json.loads(unpad(header)) == {
+    Ed25519PublicKey.from_public_bytes(key.public_key).verify(
+        decode_base64url(signature), f"{header}.{claims}".encode()
+    )
+    assert json.loads(decode_base64url(header)) == {
         "alg": "EdDSA",
         "typ": "graylag-device+jwt",
         "kid": key_id(key.public_key),
     }
-    fields = json.loads(unpad(claims))
+    fields = json.loads(decode_base64url(claims))
     assert (fields["iss"], fields["sub"], fields["aud"]) == ("d1", "d1", "graylag")
     assert 0 < fields["exp"] - fields["iat"] <= 300
-    assert len(unpad(fields["jti"])) == 16
+    assert len(decode_base64url(fields["jti"])) == 16
     assert key.assertion("d1") != key.assertion("d1")
 
 

@@ -8,7 +8,7 @@ from sdk_contract.client.protocol.events import encodable_text, enqueue, new_eve
 from sdk_contract.client.storage.client_state import MAX_OUTBOX, ClientState
 from sdk_contract.client.storage.store import Store
 from sdk_contract.wire import Event
-from tests.sdk_contract.client.simulator import sha
+from tests.sdk_contract.client.documents import sha256_hex
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def store(tmp_path):
     return store
 
 
-def bump(state):
+def raise_floor(state):
     state.floor += 1
 
 
@@ -28,7 +28,8 @@ def test_a_new_directory_has_an_empty_state(store):
 
 def test_changes_by_many_threads_are_all_kept(store):
     threads = [
-        threading.Thread(target=lambda: [store.change_state(bump) for _ in range(20)]) for _ in range(4)
+        threading.Thread(target=lambda: [store.change_state(raise_floor) for _ in range(20)])
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -38,27 +39,27 @@ def test_changes_by_many_threads_are_all_kept(store):
 
 
 def test_a_change_that_raises_changes_nothing(store):
-    store.change_state(bump)
+    store.change_state(raise_floor)
 
-    def half(state):
+    def fail_after_change(state):
         state.floor = 99
         raise ValueError
 
     with pytest.raises(ValueError, match=r"^$"):
-        store.change_state(half)
+        store.change_state(fail_after_change)
     assert store.read_state().floor == 1
 
 
 def test_an_edit_without_a_change_does_not_write_to_the_disk(store):
-    store.change_state(bump)
+    store.change_state(raise_floor)
     before = (store.directory / "state.json").stat().st_ino
     store.change_state(lambda state: None)
     assert (store.directory / "state.json").stat().st_ino == before
 
 
 def test_a_corrupt_state_with_a_corrupt_backup_is_an_error(store):
-    store.change_state(bump)
-    store.change_state(bump)
+    store.change_state(raise_floor)
+    store.change_state(raise_floor)
     for name in ("state.json", "state.copy"):
         (store.directory / name).write_bytes(b"{}\nnonsense")
     with pytest.raises(StateDamaged):
@@ -75,12 +76,12 @@ def test_the_update_lock_has_one_owner(store):
 def test_a_waiting_caller_gets_the_lock(store):
     entered = threading.Event()
 
-    def hold():
+    def hold_lock():
         with store.update_lock():
             entered.set()
             time.sleep(0.1)
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=hold_lock)
     thread.start()
     entered.wait()
     with store.update_lock(wait_s=30):
@@ -89,10 +90,10 @@ def test_a_waiting_caller_gets_the_lock(store):
 
 
 def test_a_corrupt_object_is_detected_and_stays_until_it_is_replaced(store):
-    path = store.objects / sha(b"good")
+    path = store.objects / sha256_hex(b"good")
     path.write_bytes(b"baad")
-    assert store.has_object(sha(b"good"), 4)
-    assert not store.verify_object(sha(b"good"), 4)
+    assert store.has_object(sha256_hex(b"good"), 4)
+    assert not store.verify_object(sha256_hex(b"good"), 4)
     assert path.exists()
 
 
@@ -106,8 +107,8 @@ def test_a_full_queue_drops_metrics_before_other_events():
 
 
 def test_invalid_metrics_are_dropped_and_texts_become_encodable():
-    odd = {"quality": 0.5, "bad name": 1.0, "nan": float("nan"), "inf": float("inf"), "": 1.0}
-    assert valid_metrics(odd) == {"quality": 0.5}
+    metrics = {"quality": 0.5, "bad name": 1.0, "nan": float("nan"), "inf": float("inf"), "": 1.0}
+    assert valid_metrics(metrics) == {"quality": 0.5}
     assert len(valid_metrics({f"m{number}": 1.0 for number in range(99)})) == 32
     assert encodable_text("\udcff" + "x" * 5000) == "?" + "x" * 999
 

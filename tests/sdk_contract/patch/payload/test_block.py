@@ -1,4 +1,4 @@
-"""Coded blocks from outside: a named error or bytes of the right length, never more, never a crash."""
+"""Untrusted coded blocks: a patch error or bytes of the correct length, never a crash."""
 
 import tracemalloc
 
@@ -29,13 +29,13 @@ LANES = {
 
 
 def stored(values: np.ndarray, width: int) -> np.ndarray:
-    """Values as float32, or as the upper halves of that."""
+    """Values as float32 bytes, or as bfloat16 bytes."""
     words = values.astype("<f4").view("<u4")
     return (words if width == 4 else (words >> 16).astype("<u2")).view(np.uint8)
 
 
 def coded(name: str) -> tuple[bytes, BlockRecord, MemoryFile, bytes]:
-    """A payload, its record, the source and the target."""
+    """Encode a block; returns the payload, its record, the source and the target."""
     lane = LANES[name]
     rng = np.random.default_rng(len(name))
     least = 20_000 if "trained" in name else 12_000
@@ -65,7 +65,7 @@ def test_a_block_is_decoded(name):
 
 @pytest.mark.parametrize("grouping", [b"\0", b"\1\1\5", b"\2\0\1\5", b"\3\1\5"])
 def test_a_lane_without_segments_is_rejected(grouping):
-    # Zeros, and beside them units of a float16 and an int8 of which there are none.
+    # A zero lane with all bytes, and a delta lane (float16 and int8) without any segment.
     lanes = bytes((2, 1, 3, 3, 2, 2, 4, 1, 1))
     payload = lanes + bytes((1, 0, 10)) + b"\0" + grouping
     record = BlockRecord(BlockOp.CODED, False, 10, len(payload), 0, 0, 0, *[bytes(16)] * 3)
@@ -77,7 +77,7 @@ def test_a_lane_without_segments_is_rejected(grouping):
 
 
 def mutated(rng: np.random.Generator, payload: bytes) -> bytes:
-    """A payload with some bytes changed, cut out, doubled or cut off."""
+    """Change, delete or duplicate some bytes of a payload."""
     data = bytearray(payload)
     for _ in range(int(rng.integers(1, 4))):
         at = int(rng.integers(len(data))) if rng.random() < 0.4 else int(rng.integers(min(len(data), 48)))

@@ -1,4 +1,4 @@
-"""Elements: differences of any bits are undone exactly, in both directions."""
+"""Element types: differences of any bits are restored exactly, in both directions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Quads: values in groups by their old exponents, in the order that the format's page says."""
+"""Quads: values are grouped by their old exponents, in the order of the specification."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from sdk_contract.patch.payload.elements import Element, dtype_of
 from sdk_contract.patch.payload.exponent_quads import group_in_quads
 
 
-def by_the_page(keys: list[int], cuts: bytes, tokens: list[int]) -> list[list[int]]:
-    """Each of four groups' tokens, value by value, as an applier in C would think of them."""
+def expected_groups(keys: list[int], cuts: bytes, tokens: list[int]) -> list[list[int]]:
+    """The tokens of the four groups, computed value by value from the specification."""
     missing = -len(keys) % 4
     groups = [sum(cut <= key for cut in cuts) for key in keys] + [0] * missing
     tokens = tokens + [0] * missing
@@ -40,7 +40,7 @@ def test_groups_have_the_tokens_in_the_specified_order(count, element, shift, ma
     quads = group_in_quads(element, old.view(np.uint8), cuts)
     groups = quads.split(tokens)
     keys = [int(value) >> shift & mask for value in old]
-    assert [group.tolist() for group in groups] == by_the_page(keys, cuts, tokens.tolist())
+    assert [group.tolist() for group in groups] == expected_groups(keys, cuts, tokens.tolist())
     assert quads.group_sizes() == [len(group) for group in groups]
     np.testing.assert_array_equal(quads.merge(groups)[:count], tokens)
 

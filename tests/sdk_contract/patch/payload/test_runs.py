@@ -1,4 +1,4 @@
-"""Runs: every coding gives back every number."""
+"""Runs: every coding restores every number."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def decoded(data: bytes, count: int, dtype: str) -> np.ndarray:
     return run.dense()
 
 
-def spread(kind: str, count: int, dtype: str) -> np.ndarray:
+def distribution(kind: str, count: int, dtype: str) -> np.ndarray:
     rng = np.random.default_rng(count)
     top = np.iinfo(dtype).max
     made = {
@@ -43,7 +43,8 @@ def spread(kind: str, count: int, dtype: str) -> np.ndarray:
         "idle low bits": rng.integers(0, top // 64 + 1, count) * 32,
         "wide": np.minimum(rng.exponential(500, count), top),
     }
-    return made[kind].astype(dtype)
+    numbers: np.ndarray = made[kind].astype(dtype)
+    return numbers
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -67,7 +68,7 @@ def spread(kind: str, count: int, dtype: str) -> np.ndarray:
     ],
 )
 def test_every_distribution_of_numbers_is_restored(kind, count, dtype):
-    values = spread(kind, count, dtype)
+    values = distribution(kind, count, dtype)
     np.testing.assert_array_equal(decoded(encode_run(values), count, dtype), values)
 
 
@@ -97,13 +98,13 @@ def test_an_unknown_mode_is_unsupported():
     "data",
     [
         b"",
-        b"\x01\x00abc",  # plain, four bytes short
-        b"\x02\x03\x00\x00",  # three symbols to a byte
+        b"\x01\x00abc",  # plain, four bytes too short
+        b"\x02\x03\x00\x00",  # three symbols per byte
         b"\x02\x01\x08\x00",  # a shift as wide as the number
-        b"\x03\x09",  # more values than places
-        b"\x03\x01\x01\x00\x08\x00\x00\x00\x00",  # a place behind the end
-        b"\x04\x08\x00",  # all bits idle
-        b"\x04\x01\x04\x01\x04\x01\x04\x01\x04\x01\x00",  # runs in runs in runs
+        b"\x03\x09",  # more values than positions
+        b"\x03\x01\x01\x00\x08\x00\x00\x00\x00",  # a position after the end
+        b"\x04\x08\x00",  # all bits shifted out
+        b"\x04\x01\x04\x01\x04\x01\x04\x01\x04\x01\x00",  # nested too deep
     ],
 )
 def test_invalid_runs_are_corrupt(data):

@@ -19,7 +19,10 @@ from tests.sdk_contract.vectors.generator import (
     trust,
 )
 from tests.sdk_contract.vectors.generator.case import ATTACKS
-from tests.sdk_contract.vectors.generator.directives import single_fault
+from tests.sdk_contract.vectors.generator.directives import accepted, mixed, single_fault
+from tests.sdk_contract.vectors.generator.invalid import envelopes as invalid_envelopes
+from tests.sdk_contract.vectors.generator.invalid import manifests as invalid_manifests
+from tests.sdk_contract.vectors.generator.invalid import trust as invalid_trust
 from tests.sdk_contract.vectors.generator.keys import (
     DEVICE,
     DIRECTOR,
@@ -36,16 +39,16 @@ from tests.sdk_contract.vectors.generator.keys import (
 NOTICE = "TEST KEYS, published on purpose. Never trust a document that they have signed."
 KEYS = (ROOT, ROOT2, ROOT3, PUBLISHER, PUBLISHER2, DIRECTOR, PATCHER, STRANGER, DEVICE)
 FAMILIES = {
-    "strict_json": strict_json.cases,
-    "envelope": envelopes.cases,
-    "trust": trust.cases,
-    "manifest": manifests.cases,
-    "directive": single_fault.cases,
-    "patch": patches.cases,
-    "token": tokens.cases,
-    "bucket": server_computed.buckets,
-    "semver": server_computed.semvers,
-    "jitter": server_computed.jitters,
+    "strict_json": (strict_json.cases,),
+    "envelope": (envelopes.cases, invalid_envelopes.cases),
+    "trust": (trust.cases, invalid_trust.cases),
+    "manifest": (manifests.cases, invalid_manifests.cases),
+    "directive": (accepted.cases, single_fault.cases, mixed.cases),
+    "patch": (patches.cases,),
+    "token": (tokens.cases,),
+    "bucket": (server_computed.buckets,),
+    "semver": (server_computed.semvers,),
+    "jitter": (server_computed.jitters,),
 }
 
 
@@ -53,8 +56,9 @@ def main(arguments):
     rebuild = "--rebuild" in arguments
     digests = {} if rebuild else read("digests.json", {})
     attacks = {attack: {"what": what, "ids": [], "scenarios": []} for attack, what in ATTACKS.items()}
-    for family, cases in FAMILIES.items():
-        entries = add_cases([] if rebuild else read(f"{family}.json", {"cases": []})["cases"], cases())
+    for family, parts in FAMILIES.items():
+        existing = [] if rebuild else read(f"{family}.json", {"cases": []})["cases"]
+        entries = add_cases(existing, [entry for cases in parts for entry in cases()])
         assert len({entry["id"] for entry in entries}) == len(entries), family
         write(f"{family}.json", {"family": family, "format": 1, "notice": NOTICE, "cases": entries})
         digests |= {entry["id"]: digest(entry) for entry in entries if entry["id"] not in digests}

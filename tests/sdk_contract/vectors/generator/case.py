@@ -16,7 +16,7 @@ ATTACKS = {
 }
 
 
-def case(name, comment, inputs, expect, *, attack=None, now=None, state=None):
+def make_case(name, comment, inputs, expect, *, attack=None, now=None, state=None):
     """One case; `expect` is the error code of a rejected case, or a dict of results of an accepted one."""
     assert attack is None or attack in ATTACKS, attack
     result = (

@@ -1,4 +1,4 @@
-"""Fixed keys, which everybody knows, and the options in which an envelope can be made with them."""
+"""Fixed, published test keys, and functions that make envelopes with them."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ DIRECTIVE = "application/vnd.graylag.directive.v1+json"
 
 
 class Key:
-    """A private key that is printed in the vectors: never trust it anywhere."""
+    """A private key that is published in the vectors; never trust it."""
 
     def __init__(self, name):
         self.name = name
@@ -50,7 +50,7 @@ def b64(data):
 
 
 def encode(value):
-    """The one byte form, without the checks of `strict_json`."""
+    """JSON as `strict_json.dumps` writes it, without its checks."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -59,7 +59,7 @@ def signature(key, message, keyid=None):
 
 
 def sealed(payload, kind, *keys, label=None):
-    """An envelope as an object; `label` is the type it claims where that differs from the one signed."""
+    """An envelope as an object; `label` is the type that it states, if another one is signed."""
     data = payload if isinstance(payload, bytes) else encode(payload)
     return {
         "payloadType": label or kind,

@@ -1,12 +1,20 @@
-"""Family `patch`: small patches of the real builder, and what can be wrong with them."""
+"""Family `patch`: small patches of the real builder, and invalid ones."""
 
 import hashlib
 import io
 
 import numpy as np
 
-from sdk_contract.patch.container import HEADER, PREAMBLE_SIZE, RECORD, Header, BlockOp, BlockRecord, pack_head
-from tests.sdk_contract.vectors.generator.case import case
+from sdk_contract.patch.container import (
+    HEADER,
+    PREAMBLE_SIZE,
+    RECORD,
+    BlockOp,
+    BlockRecord,
+    Header,
+    pack_head,
+)
+from tests.sdk_contract.vectors.generator.case import make_case
 from tests.sdk_contract.vectors.generator.keys import b64, flip, sha
 from workers.delta.build import build_patch
 
@@ -25,10 +33,10 @@ def built(source, target):
     return out.getvalue(), made.index_sha256.hex()
 
 
-def one(name, comment, source, patch, index, expect, attack=None):  # noqa: PLR0917 - the columns of a table
+def case(name, comment, source, patch, index, expect, attack=None):  # noqa: PLR0917 - the columns of a table
     inputs = {"source": b64(source), "patch": b64(patch), "index_sha256": index}
-    verdict = expect if isinstance(expect, str) else {"sha256": sha(expect), "size": len(expect)}
-    return case(f"patch.{name}", comment, inputs, verdict, attack=attack)
+    result = expect if isinstance(expect, str) else {"sha256": sha(expect), "size": len(expect)}
+    return make_case(f"patch.{name}", comment, inputs, result, attack=attack)
 
 
 def weights(size=12_000, seed=1):
@@ -36,7 +44,7 @@ def weights(size=12_000, seed=1):
 
 
 def tensors(array, dtype, name="w"):
-    """A safetensors file of one tensor."""
+    """A safetensors file with one tensor."""
     raw = array.tobytes()
     header = (
         f'{{"{name}":{{"dtype":"{dtype}","shape":[{array.size}],"data_offsets":[0,{len(raw)}]}}}}'.encode()
@@ -50,16 +58,16 @@ def pairs():
     old = weights()
     new = old.copy()
     new[rng.choice(len(new), 400, replace=False)] += 1
-    yield "bytes-differ", "a few bytes of an opaque file", old.tobytes(), new.tobytes()
+    yield "bytes-differ", "a few changed bytes of an opaque file", old.tobytes(), new.tobytes()
     yield (
         "int8",
-        "int8 values, some one off",
+        "int8 values, some changed by one",
         tensors(old.view(np.int8), "I8"),
         tensors(new.view(np.int8), "I8"),
     )
     floats = rng.normal(0, 0.02, 6000).astype(np.float32)
     tuned = (floats + rng.normal(0, 1e-5, 6000)).astype(np.float32)
-    yield "float32", "float32 values, all a little off", tensors(floats, "F32"), tensors(tuned, "F32")
+    yield "float32", "float32 values, all slightly changed", tensors(floats, "F32"), tensors(tuned, "F32")
     halves, tuned_halves = floats.astype(np.float16), tuned.astype(np.float16)
     yield "float16", "float16 values", tensors(halves, "F16"), tensors(tuned_halves, "F16")
     brain, tuned_brain = (array.view(np.uint32) >> 16 for array in (floats, tuned))
@@ -69,20 +77,20 @@ def pairs():
         tensors(brain.astype(np.uint16), "BF16"),
         tensors(tuned_brain.astype(np.uint16), "BF16"),
     )
-    yield "appended", "values appended", old.tobytes(), new.tobytes() + weights(500, 3).tobytes()
+    yield "appended", "appended values", old.tobytes(), new.tobytes() + weights(500, 3).tobytes()
     yield (
         "inserted",
-        "values inserted",
+        "inserted values",
         old.tobytes(),
         old[:5000].tobytes() + b"inserted" * 20 + old[5000:].tobytes(),
     )
-    yield "shorter", "the end removed", old.tobytes(), old[:7000].tobytes()
-    yield "same", "the same bytes", old.tobytes(), old.tobytes()
-    yield "zeros", "half of it zeros", old.tobytes(), old[:6000].tobytes() + bytes(6000)
+    yield "shorter", "a shorter target", old.tobytes(), old[:7000].tobytes()
+    yield "same", "source and target are the same", old.tobytes(), old.tobytes()
+    yield "zeros", "half of the target is zeros", old.tobytes(), old[:6000].tobytes() + bytes(6000)
 
 
 def plain(source, *blocks, **changes):
-    """A patch of copy and zero blocks: [(op, size, source offset)]."""
+    """A patch of copy and zero blocks, given as (op, size, source offset)."""
     digest, records = hashlib.sha256(), []
     for op, size, offset in blocks:
         copy = op is BlockOp.COPY
@@ -109,7 +117,7 @@ def plain(source, *blocks, **changes):
 def cases():
     for name, comment, source, target in pairs():
         patch, index = built(source, target)
-        yield one(name, comment, source, patch, index, target)
+        yield case(name, comment, source, patch, index, target)
     yield from broken()
     yield from by_hand()
 
@@ -118,67 +126,67 @@ def broken():
     _, _, source, target = next(pairs())
     patch, index = built(source, target)
     head = PREAMBLE_SIZE + RECORD.size * HEADER.unpack_from(patch)[7]
-    yield one(
+    yield case(
         "source-changed",
-        "another base than the patch was made from",
+        "another source than the patch was made from",
         bytes(len(source)),
         patch,
         index,
         "base_mismatch",
         "mix_and_match",
     )
-    yield one(
-        "source-short", "a base that ends early", source[:100], patch, index, "base_missing", "mix_and_match"
+    yield case(
+        "source-short", "a truncated source", source[:100], patch, index, "base_missing", "mix_and_match"
     )
-    yield one(
+    yield case(
         "payload-changed",
-        "one bit of a payload",
+        "one bit of a payload changed",
         source,
         flip(patch, head + 3),
         index,
         "patch_corrupt",
         "malicious_mirror",
     )
-    yield one(
+    yield case(
         "index-changed",
-        "one bit of the index",
+        "one bit of the index changed",
         source,
         flip(patch, PREAMBLE_SIZE + 60),
         index,
         "index_mismatch",
         "malicious_mirror",
     )
-    yield one(
+    yield case(
         "target-digest-changed",
-        "one bit of the header's target digest",
+        "one bit of the target digest in the header changed",
         source,
         flip(patch, HEADER.size + 40),
         index,
         "index_mismatch",
         "malicious_mirror",
     )
-    yield one(
+    yield case(
         "other-index",
-        "a genuine patch that was not signed",
+        "a genuine patch with another index than was signed",
         source,
         patch,
         sha(b"other"),
         "index_mismatch",
         "arbitrary_software",
     )
-    yield one(
+    yield case(
         "magic-changed", "not a patch", source, flip(patch, 1), index, "patch_corrupt", "malicious_mirror"
     )
-    yield one(
+    yield case(
         "text-mode",
-        "line ends changed on the option",
+        "line ends converted in transfer",
         source,
         patch.replace(b"\r\n", b"\n", 1),
         index,
         "patch_corrupt",
         "malicious_mirror",
     )
-    yield one(
+    yield case(
         "version-2",
         "a later version",
         source,
@@ -187,56 +195,56 @@ def broken():
         "patch_unsupported",
         "parser_differences",
     )
-    yield one(
+    yield case(
         "unknown-flag",
-        "a flag that we do not know",
+        "an unknown flag",
         source,
         flip(patch, 14),
         index,
         "patch_unsupported",
         "parser_differences",
     )
-    yield one(
+    yield case(
         "cut-in-header",
-        "cut after 100 bytes",
+        "truncated after 100 bytes",
         source,
         patch[:100],
         index,
         "patch_truncated",
         "malicious_mirror",
     )
-    yield one(
+    yield case(
         "cut-in-index",
-        "cut in the index",
+        "truncated in the index",
         source,
         patch[: head - 1],
         index,
         "patch_truncated",
         "malicious_mirror",
     )
-    yield one(
+    yield case(
         "cut-in-payload",
-        "cut in a payload",
+        "truncated in a payload",
         source,
         patch[: head + 20],
         index,
         "patch_truncated",
         "malicious_mirror",
     )
-    yield one("empty", "no bytes", source, b"", index, "patch_truncated", "malicious_mirror")
+    yield case("empty", "no bytes", source, b"", index, "patch_truncated", "malicious_mirror")
 
 
 def by_hand():
     source = weights(4096, 5).tobytes()
     good, index = plain(source, (BlockOp.COPY, 1000, 96), (BlockOp.ZERO, 24, 0), (BlockOp.COPY, 3000, 1096))
     target = source[96:1096] + bytes(24) + source[1096:4096]
-    yield one("copy-and-zero", "the simplest patch that there is", source, good, index, target)
-    yield one(
-        "notes-behind", "bytes behind the last block are for people", source, good + b"notes", index, target
+    yield case("copy-and-zero", "the simplest patch: copies and zeros", source, good, index, target)
+    yield case(
+        "notes-behind", "bytes after the last block are ignored", source, good + b"notes", index, target
     )
     nothing, index = plain(source)
-    yield one("empty-target", "a target of no bytes", source, nothing, index, b"")
-    lies = {
+    yield case("empty-target", "an empty target", source, nothing, index, b"")
+    patches_by_name = {
         "reads-behind-source": (plain(source, (BlockOp.COPY, 4097, 0)), "patch_corrupt"),
         "starts-behind-source": (plain(source, (BlockOp.COPY, 1, 5000)), "patch_corrupt"),
         "sum-too-large": (plain(source, (BlockOp.COPY, 10, 0), target_size=11), "patch_corrupt"),
@@ -246,12 +254,15 @@ def by_hand():
         "huge-working-set": (plain(source, (BlockOp.COPY, 10, 0), working_set=0xFFFFFFFF), "patch_too_large"),
         "huge-blocks": (plain(source, (BlockOp.COPY, 10, 0), block_limit=1 << 30), "patch_too_large"),
         "huge-index": (plain(source, (BlockOp.COPY, 10, 0), block_count=0xFFFFFFFF), "patch_too_large"),
-        "reversible-lie": (plain(source, (BlockOp.COPY, 10, 0), reversible=True), "patch_corrupt"),
-        "last-block-elsewhere": (plain(source, (BlockOp.COPY, 10, 0), target_sha256=bytes(32)), "patch_corrupt"),
+        "wrong-reversible-flag": (plain(source, (BlockOp.COPY, 10, 0), reversible=True), "patch_corrupt"),
+        "last-block-elsewhere": (
+            plain(source, (BlockOp.COPY, 10, 0), target_sha256=bytes(32)),
+            "patch_corrupt",
+        ),
     }
-    for name, ((patch, index), code) in lies.items():
+    for name, ((patch, index), code) in patches_by_name.items():
         attack = "endless_data" if name.startswith("huge") or "sum" in name else "arbitrary_software"
-        yield one(
+        yield case(
             f"signed-{name}",
             f"a stolen patcher key: {name.replace('-', ' ')}",
             source,

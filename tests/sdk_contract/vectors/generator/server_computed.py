@@ -2,7 +2,7 @@
 
 import hashlib
 
-from tests.sdk_contract.vectors.generator.case import case
+from tests.sdk_contract.vectors.generator.case import make_case
 
 
 def buckets():
@@ -19,11 +19,11 @@ def buckets():
         ("0" * 64, "0"),
     ]
     for number, (salt, device) in enumerate(pairs, 1):
-        # By hand from the sentence of the README, not by the code under test.
+        # Computed as the README describes it, not with the code under test.
         value = int(hashlib.sha256(salt.encode() + b"\x00" + device.encode()).hexdigest()[:16], 16) % 10_000
         inputs = {"salt": salt, "device_id": device}
         percents = {"0": False, str(value / 100): False, str((value + 1) / 100): True, "100": True}
-        yield case(
+        yield make_case(
             f"bucket.{number:02}",
             "first 8 bytes of SHA-256(salt, 00, device id), big-endian, modulo 10000",
             inputs,
@@ -58,20 +58,23 @@ def semvers():
     for text, (inside, outside) in RANGES.items():
         for version in sorted(inside | outside):
             inputs = {"range": text, "version": version}
-            yield case(
+            yield make_case(
                 f"semver.{version}-in-{text}",
                 f"is {version} in {text}?",
                 inputs,
                 {"match": version in inside},
             )
     for text in ("", "||", ">=", "abc", ">=1.2.3.4", "1.2 ||", "=>1", ">= 1.x.y.z"):
-        yield case(
-            f"semver.range-{text or 'empty'}", "no range", {"range": text, "version": "1.0"}, "invalid_rule"
+        yield make_case(
+            f"semver.range-{text or 'empty'}",
+            "not a version range",
+            {"range": text, "version": "1.0"},
+            "invalid_rule",
         )
     for version in ("", "one", "1.2.3.4", "-1", "1.0.0-ä", "9999999999"):
-        yield case(
+        yield make_case(
             f"semver.version-{version or 'empty'}",
-            "no version matches nothing",
+            "an invalid version matches nothing",
             {"range": ">=0", "version": version},
             {"match": False},
         )
@@ -79,48 +82,54 @@ def semvers():
 
 def jitters():
     table = [
-        ("start", {"next_poll_s": 3600}, 0, 360, "a tenth of the period, from zero"),
+        ("start", {"next_poll_s": 3600}, 0, 360, "zero to a tenth of the period"),
         ("start", {"next_poll_s": 86400}, 0, 600, "at most ten minutes"),
-        ("start", {"next_poll_s": 0}, 0, 600, "six hours where nothing was said"),
+        ("start", {"next_poll_s": 0}, 0, 600, "six hours if no time was given"),
         ("start", {"next_poll_s": 60}, 0, 6, "a short period"),
         ("success", {"next_poll_s": 3600}, 3600, 4320, "never sooner than asked, up to a fifth later"),
         ("success", {"next_poll_s": 60}, 60, 72, "a short period"),
         ("success", {"next_poll_s": 604800}, 86400, 103680, "at least once a day"),
-        ("success", {"next_poll_s": 0}, 21600, 25920, "six hours where nothing was said"),
-        ("failure", {"next_poll_s": 3600, "previous_s": 0}, 30, 30, "the first failure: the base"),
+        ("success", {"next_poll_s": 0}, 21600, 25920, "six hours if no time was given"),
+        ("failure", {"next_poll_s": 3600, "previous_s": 0}, 30, 30, "the first failure: the base delay"),
         (
             "failure",
             {"next_poll_s": 3600, "previous_s": 30},
             30,
             90,
-            "decorrelated: base to three times the last",
+            "decorrelated: base delay to three times the last",
         ),
-        ("failure", {"next_poll_s": 3600, "previous_s": 1000}, 30, 3000, "wider"),
+        (
+            "failure",
+            {"next_poll_s": 3600, "previous_s": 1000},
+            30,
+            3000,
+            "a larger last delay gives a wider range",
+        ),
         ("failure", {"next_poll_s": 3600, "previous_s": 21600}, 30, 21600, "six hours at most"),
         (
             "failure",
             {"next_poll_s": 3600, "previous_s": 30, "retry_after_s": 600},
             600,
             600,
-            "a busy server is obeyed",
+            "Retry-After is respected",
         ),
         (
             "failure",
             {"next_poll_s": 3600, "previous_s": 21600, "retry_after_s": 86400},
             86400,
             86400,
-            "even beyond the cap",
+            "Retry-After above the cap",
         ),
         (
             "failure",
             {"next_poll_s": 3600, "previous_s": 400, "retry_after_s": 60},
             60,
             1200,
-            "but it shortens nothing",
+            "Retry-After never shortens the delay",
         ),
     ]
     for number, (after, inputs, low, high, comment) in enumerate(table, 1):
-        yield case(
+        yield make_case(
             f"jitter.{number:02}-after-{after}",
             comment,
             {"after": after, **inputs},

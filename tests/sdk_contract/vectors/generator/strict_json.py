@@ -1,17 +1,17 @@
 """Family `strict_json`."""
 
-from tests.sdk_contract.vectors.generator.case import case
+from tests.sdk_contract.vectors.generator.case import make_case
 from tests.sdk_contract.vectors.generator.keys import b64
 
 LIMIT = 4096
 
 
-def one(name, comment, data, canonical=None, code="malformed", attack="parser_differences", limit=LIMIT):  # noqa: PLR0917 - the columns of a table
+def case(name, comment, data, canonical=None, code="malformed", *, attack="parser_differences", limit=LIMIT):
     data = data if isinstance(data, bytes) else data.encode()
     inputs = {"data": b64(data), "limit": limit}
     if canonical is None:
-        return case(f"strict_json.{name}", comment, inputs, code, attack=attack)
-    return case(f"strict_json.{name}", comment, inputs, {"canonical": b64(canonical.encode())})
+        return make_case(f"strict_json.{name}", comment, inputs, code, attack=attack)
+    return make_case(f"strict_json.{name}", comment, inputs, {"canonical": b64(canonical.encode())})
 
 
 def cases():
@@ -21,96 +21,103 @@ def cases():
 
 
 def accepted():
-    yield one("empty-object", "the least document", "{}", "{}")
-    yield one("blanks", "blanks between tokens are fine", ' { "b" : 1 ,\n\t"a" : [ ] } ', '{"a":[],"b":1}')
-    yield one("unicode", "UTF-8 stays UTF-8", '{"a":"ü雁🪿"}', '{"a":"ü雁🪿"}')
-    yield one("escapes", "escapes are read", r'{"a":"\u0041\n\/\"\\"}', r'{"a":"A\n/\"\\"}')
-    yield one("surrogate-pair", "a pair is one character", r'"\ud83e\udebf"', '"🪿"')
-    yield one("nul-in-string", "U+0000 is a character like others", r'"a\u0000b"', r'"a\u0000b"')
-    yield one("largest-integer", "2^53 - 1", "9007199254740991", "9007199254740991")
-    yield one("smallest-integer", "1 - 2^53", "-9007199254740991", "-9007199254740991")
-    yield one("zero", "zero", "0", "0")
-    yield one("minus-zero", "an integer; reads as 0", "-0", "0")
-    yield one("literals", "true, false, null", "[true,false,null]", "[true,false,null]")
-    yield one("depth-8", "eight levels", "[" * 8 + "]" * 8, "[" * 8 + "]" * 8)
-    yield one(
-        "brackets-in-string", "brackets in strings are no depth", '"' + "[" * 99 + '"', '"' + "[" * 99 + '"'
+    yield case("empty-object", "the smallest document", "{}", "{}")
+    yield case("blanks", "whitespace between tokens", ' { "b" : 1 ,\n\t"a" : [ ] } ', '{"a":[],"b":1}')
+    yield case("unicode", "UTF-8 is kept", '{"a":"ü雁🪿"}', '{"a":"ü雁🪿"}')
+    yield case("escapes", "escapes are decoded", r'{"a":"\u0041\n\/\"\\"}', r'{"a":"A\n/\"\\"}')
+    yield case("surrogate-pair", "a surrogate pair is one character", r'"\ud83e\udebf"', '"🪿"')
+    yield case("nul-in-string", "U+0000 is an ordinary character", r'"a\u0000b"', r'"a\u0000b"')
+    yield case("largest-integer", "2^53 - 1", "9007199254740991", "9007199254740991")
+    yield case("smallest-integer", "1 - 2^53", "-9007199254740991", "-9007199254740991")
+    yield case("zero", "zero", "0", "0")
+    yield case("minus-zero", "-0 is the integer 0", "-0", "0")
+    yield case("literals", "true, false, null", "[true,false,null]", "[true,false,null]")
+    yield case("depth-8", "eight levels are allowed", "[" * 8 + "]" * 8, "[" * 8 + "]" * 8)
+    yield case(
+        "brackets-in-string", "brackets in strings are not levels", '"' + "[" * 99 + '"', '"' + "[" * 99 + '"'
     )
-    yield one(
+    yield case(
         "quote-in-string",
         "an escaped quote does not end a string",
         r'{"a\"[[[[[[[[[":1}',
         r'{"a\"[[[[[[[[[":1}',
     )
-    yield one("same-key-in-two-objects", "is no duplicate", '[{"a":1},{"a":2}]', '[{"a":1},{"a":2}]')
-    yield one("prefix-keys", "keys that begin alike", '{"a":1,"aa":2}', '{"a":1,"aa":2}')
-    yield one("case-of-keys", "keys differ by case", '{"A":1,"a":2}', '{"A":1,"a":2}')
-    yield one(
+    yield case(
+        "same-key-in-two-objects", "the same key in two objects", '[{"a":1},{"a":2}]', '[{"a":1},{"a":2}]'
+    )
+    yield case("prefix-keys", "keys with a common prefix", '{"a":1,"aa":2}', '{"a":1,"aa":2}')
+    yield case("case-of-keys", "keys that differ in case", '{"A":1,"a":2}', '{"A":1,"a":2}')
+    yield case(
         "composed-keys",
-        "keys are compared as they are, not normalised",
+        "keys are not normalized",
         '{"\u00e9":1,"e\u0301":2}',
         '{"e\u0301":2,"\u00e9":1}',
     )
-    yield one("at-limit", "exactly as long as allowed", '"' + "a" * 98 + '"', '"' + "a" * 98 + '"', limit=100)
+    yield case(
+        "at-limit", "exactly as long as the limit", '"' + "a" * 98 + '"', '"' + "a" * 98 + '"', limit=100
+    )
 
 
 def refused_numbers_and_keys():
-    yield one("duplicate-key", "the last or the first?", '{"a":1,"a":2}')
-    yield one("duplicate-key-equal", "even with equal values", '{"a":1,"a":1}')
-    yield one("duplicate-key-escaped", "equal after unescaping", r'{"a":1,"\u0061":2}')
-    yield one("duplicate-key-deep", "at any level", '{"x":[{"a":1,"b":2,"a":3}]}')
-    yield one("float", "no floats", "1.5")
-    yield one("float-integral", "not even whole ones", "1.0")
-    yield one("exponent", "no exponents", "1e3")
-    yield one("exponent-negative", "no exponents", "1E-3")
-    yield one("nan", "not JSON", "NaN")
-    yield one("infinity", "not JSON", "-Infinity")
-    yield one("integer-2-53", "2^53", "9007199254740992")
-    yield one("integer-minus-2-53", "-2^53", "-9007199254740992")
-    yield one("integer-huge", "thousands of digits", "9" * 4000, attack="endless_data")
-    yield one("leading-zero", "octal or decimal?", "010")
-    yield one("plus-sign", "not JSON", "+1")
-    yield one("hex", "not JSON", "0x10")
-    yield one("bare-minus", "not JSON", "-")
-    yield one("depth-9", "one level too deep", "[" * 9 + "]" * 9, attack="endless_data")
-    yield one("depth-2000", "a stack to overflow", "[" * 2000 + "]" * 2000, attack="endless_data")
-    yield one("depth-open", "never closed", '{"a":' * 600, attack="endless_data")
-    yield one(
+    yield case("duplicate-key", "a duplicate key", '{"a":1,"a":2}')
+    yield case("duplicate-key-equal", "a duplicate key with equal values", '{"a":1,"a":1}')
+    yield case("duplicate-key-escaped", "keys that are equal after unescaping", r'{"a":1,"\u0061":2}')
+    yield case("duplicate-key-deep", "a duplicate key in an inner object", '{"x":[{"a":1,"b":2,"a":3}]}')
+    yield case("float", "a float", "1.5")
+    yield case("float-integral", "a float with an integral value", "1.0")
+    yield case("exponent", "a number with an exponent", "1e3")
+    yield case("exponent-negative", "a number with a negative exponent", "1E-3")
+    yield case("nan", "not JSON", "NaN")
+    yield case("infinity", "not JSON", "-Infinity")
+    yield case("integer-2-53", "2^53", "9007199254740992")
+    yield case("integer-minus-2-53", "-2^53", "-9007199254740992")
+    yield case("integer-huge", "an integer with thousands of digits", "9" * 4000, attack="endless_data")
+    yield case("leading-zero", "a leading zero", "010")
+    yield case("plus-sign", "not JSON", "+1")
+    yield case("hex", "not JSON", "0x10")
+    yield case("bare-minus", "not JSON", "-")
+    yield case("depth-9", "one level too deep", "[" * 9 + "]" * 9, attack="endless_data")
+    yield case("depth-2000", "2000 levels", "[" * 2000 + "]" * 2000, attack="endless_data")
+    yield case("depth-open", "2000 levels, never closed", '{"a":' * 600, attack="endless_data")
+    yield case(
         "depth-after-string",
-        "levels behind a string with quotes",
+        "nine levels after a string with quotes",
         r'["\"",' + "[" * 9 + "]" * 10,
         attack="endless_data",
     )
-    yield one(
-        "unending-string", "quotes that never end it: linear time", '"' + '\\"' * 2000, attack="endless_data"
+    yield case(
+        "unending-string",
+        "an unterminated string with many quotes; needs linear time",
+        '"' + '\\"' * 2000,
+        attack="endless_data",
     )
 
 
 def refused_bytes():
-    yield one("half-pair-high", "half a surrogate pair", r'"\ud83e"')
-    yield one("half-pair-low", "the other half", r'{"a":"\udebf"}')
-    yield one("half-pair-swapped", "both, in the wrong order", r'"\udebf\ud83e"')
-    yield one("half-pair-key", "in a key", r'{"\ud83e":1}')
-    yield one("surrogate-bytes", "CESU-8", b'"\xed\xa0\xbe\xed\xba\xbf"')
-    yield one("not-utf-8", "Latin-1", b'"\xfc"')
-    yield one("overlong", "overlong UTF-8", b'"\xc0\xaf"')
-    yield one("utf-16", "another encoding", '{"a":1}'.encode("utf-16"))
-    yield one("byte-order-mark", "UTF-8 with a mark", b"\xef\xbb\xbf{}")
-    yield one("control-in-string", "a raw line feed", '"a\nb"')
-    yield one("bad-escape", "no such escape", r'"\x41"')
-    yield one("short-escape", "too few digits", r'"\u00e"')
-    yield one("single-quotes", "not JSON", "{'a':1}")
-    yield one("bare-key", "not JSON", "{a:1}")
-    yield one("trailing-comma", "in a list", "[1,]")
-    yield one("trailing-comma-object", "in an object", '{"a":1,}')
-    yield one("comment", "not JSON", '{"a":1/*b*/}')
-    yield one("trailing-bytes", "something behind the value", "{}{}")
-    yield one("trailing-nul", "a NUL behind the value", b"{}\0")
-    yield one("empty", "nothing", "")
-    yield one("only-blanks", "nothing but blanks", "  \n")
-    yield one("cut", "cut short", '{"a":')
-    yield one("no-break-space", "not one of the four blanks", "{\u00a0}")
-    yield one(
+    yield case("half-pair-high", "a high surrogate alone", r'"\ud83e"')
+    yield case("half-pair-low", "a low surrogate alone", r'{"a":"\udebf"}')
+    yield case("half-pair-swapped", "a low surrogate before a high one", r'"\udebf\ud83e"')
+    yield case("half-pair-key", "an unpaired surrogate in a key", r'{"\ud83e":1}')
+    yield case("surrogate-bytes", "CESU-8", b'"\xed\xa0\xbe\xed\xba\xbf"')
+    yield case("not-utf-8", "Latin-1 instead of UTF-8", b'"\xfc"')
+    yield case("overlong", "overlong UTF-8", b'"\xc0\xaf"')
+    yield case("utf-16", "UTF-16 instead of UTF-8", '{"a":1}'.encode("utf-16"))
+    yield case("byte-order-mark", "UTF-8 with a byte order mark", b"\xef\xbb\xbf{}")
+    yield case("control-in-string", "a raw line feed in a string", '"a\nb"')
+    yield case("bad-escape", "an unknown escape", r'"\x41"')
+    yield case("short-escape", "an escape with too few digits", r'"\u00e"')
+    yield case("single-quotes", "not JSON", "{'a':1}")
+    yield case("bare-key", "not JSON", "{a:1}")
+    yield case("trailing-comma", "a trailing comma in a list", "[1,]")
+    yield case("trailing-comma-object", "a trailing comma in an object", '{"a":1,}')
+    yield case("comment", "not JSON", '{"a":1/*b*/}')
+    yield case("trailing-bytes", "bytes after the value", "{}{}")
+    yield case("trailing-nul", "a NUL after the value", b"{}\0")
+    yield case("empty", "no bytes", "")
+    yield case("only-blanks", "only whitespace", "  \n")
+    yield case("cut", "a truncated document", '{"a":')
+    yield case("no-break-space", "a no-break space is not whitespace", "{\u00a0}")
+    yield case(
         "over-limit",
         "one byte too long",
         '"' + "a" * 99 + '"',
@@ -118,9 +125,9 @@ def refused_bytes():
         attack="endless_data",
         limit=100,
     )
-    yield one(
+    yield case(
         "over-limit-blanks",
-        "blanks count",
+        "whitespace counts toward the limit",
         "1" + " " * 100,
         code="oversize",
         attack="endless_data",

@@ -1,4 +1,4 @@
-"""Family `token`: the assertion that a device exchanges for an access token, as a server judges it."""
+"""Family `token`: assertions of devices, as a server verifies them."""
 
 import base64
 import hashlib
@@ -6,7 +6,7 @@ import hmac
 import json
 from datetime import datetime
 
-from tests.sdk_contract.vectors.generator.case import case
+from tests.sdk_contract.vectors.generator.case import make_case
 from tests.sdk_contract.vectors.generator.keys import DEVICE, STRANGER, b64, flip
 
 NOW = "2026-12-01T12:00:00Z"
@@ -33,10 +33,10 @@ def jwt(header=None, claims=None, key=DEVICE, sign=None):
     return f"{text}.{part((sign or key.sign)(text.encode()))}"
 
 
-def one(name, comment, assertion, code=None, attack="replay", now=NOW):  # noqa: PLR0917 - the columns of a table
+def case(name, comment, assertion, code=None, attack="replay", now=NOW):  # noqa: PLR0917 - the columns of a table
     inputs = {"assertion": b64(assertion.encode()), "public_key": b64(DEVICE.public_key)}
-    verdict = code or {"jti": CLAIMS["jti"]}
-    return case(f"token.{name}", comment, inputs, verdict, attack=attack if code else None, now=now)
+    result = code or {"jti": CLAIMS["jti"]}
+    return make_case(f"token.{name}", comment, inputs, result, attack=attack if code else None, now=now)
 
 
 def cases():
@@ -47,55 +47,63 @@ def cases():
 
 def assertions():
     good = jwt()
-    yield one("good", "EdDSA, four minutes", good)
-    yield one("five-minutes", "as long as allowed", jwt(claims={"exp": SECONDS + 300}))
-    yield one("clock-fast-59", "a clock 59 s ahead", jwt(claims={"iat": SECONDS + 59, "exp": SECONDS + 299}))
-    yield one("clock-slow-59", "expired 59 s ago", jwt(claims={"iat": SECONDS - 299, "exp": SECONDS - 59}))
-    yield one("extra-claim", "a claim that we do not know", jwt(claims={"colour": "blue"}))
-    yield one("alg-rfc-9864", "the newer name of EdDSA with this curve", jwt(header={"alg": "Ed25519"}))
-    yield one(
+    yield case("good", "EdDSA, four minutes", good)
+    yield case("five-minutes", "the longest allowed lifetime", jwt(claims={"exp": SECONDS + 300}))
+    yield case("clock-fast-59", "a clock 59 s ahead", jwt(claims={"iat": SECONDS + 59, "exp": SECONDS + 299}))
+    yield case("clock-slow-59", "expired 59 s ago", jwt(claims={"iat": SECONDS - 299, "exp": SECONDS - 59}))
+    yield case("extra-claim", "an unknown claim", jwt(claims={"color": "blue"}))
+    yield case("alg-rfc-9864", "the newer name of EdDSA with Ed25519", jwt(header={"alg": "Ed25519"}))
+    yield case(
         "alg-ed448",
-        "the name of another curve",
+        "the algorithm of another curve",
         jwt(header={"alg": "Ed448"}),
         "unauthorized",
         attack="key_compromise",
     )
-    yield one("no-kid", "the key id is a hint", jwt(header={"kid": None}))
-    yield one("kid-is-a-path", "and never opened", jwt(header={"kid": "../../etc/passwd"}))
+    yield case("no-kid", "without a key id", jwt(header={"kid": None}))
+    yield case("kid-is-a-path", "a key id that looks like a path", jwt(header={"kid": "../../etc/passwd"}))
     for claim in ("iss", "sub", "aud", "iat", "exp", "jti"):
-        yield one(f"no-{claim}", f"without {claim}", jwt(claims={claim: None}), "unauthorized")
-    yield one("lives-301-s", "one second too long", jwt(claims={"exp": SECONDS + 301}), "unauthorized")
-    yield one("lives-30-years", "for ever", jwt(claims={"exp": SECONDS + 10**9}), "unauthorized")
-    yield one(
+        yield case(f"no-{claim}", f"without {claim}", jwt(claims={claim: None}), "unauthorized")
+    yield case(
+        "lives-301-s", "a lifetime one second too long", jwt(claims={"exp": SECONDS + 301}), "unauthorized"
+    )
+    yield case(
+        "lives-30-years", "a lifetime of 30 years", jwt(claims={"exp": SECONDS + 10**9}), "unauthorized"
+    )
+    yield case(
         "expired",
         "expired 61 s ago",
         jwt(claims={"iat": SECONDS - 300, "exp": SECONDS - 61}),
         "token_expired",
     )
-    yield one(
+    yield case(
         "from-the-future",
         "issued in 61 s",
         jwt(claims={"iat": SECONDS + 61, "exp": SECONDS + 300}),
         "token_expired",
     )
-    yield one("exp-before-iat", "ends before it begins", jwt(claims={"exp": SECONDS - 1}), "unauthorized")
-    yield one("exp-string", "a time in quotes", jwt(claims={"exp": str(SECONDS + 240)}), "unauthorized")
-    yield one("exp-float", "a fraction of a second", jwt(claims={"exp": SECONDS + 240.5}), "unauthorized")
-    yield one("iat-true", "a truth for a time", jwt(claims={"iat": True, "exp": 241}), "unauthorized")
-    yield one("aud-other", "for another service", jwt(claims={"aud": "other"}), "unauthorized")
-    yield one("aud-list", "for several", jwt(claims={"aud": ["graylag", "other"]}), "unauthorized")
-    yield one("iss-not-sub", "one device speaks for another", jwt(claims={"iss": "dev-2"}), "unauthorized")
-    yield one("jti-short", "too short to be once", jwt(claims={"jti": "1"}), "unauthorized")
-    yield one("jti-number", "not a string", jwt(claims={"jti": 12345678901234567890}), "unauthorized")
-    yield one("typ-other", "a token of another kind", jwt(header={"typ": "dpop+jwt"}), "unauthorized")
-    yield one(
+    yield case(
+        "exp-before-iat", "expires before it was issued", jwt(claims={"exp": SECONDS - 1}), "unauthorized"
+    )
+    yield case("exp-string", "exp as a string", jwt(claims={"exp": str(SECONDS + 240)}), "unauthorized")
+    yield case("exp-float", "exp as a float", jwt(claims={"exp": SECONDS + 240.5}), "unauthorized")
+    yield case("iat-true", "iat as a boolean", jwt(claims={"iat": True, "exp": 241}), "unauthorized")
+    yield case("aud-other", "for another audience", jwt(claims={"aud": "other"}), "unauthorized")
+    yield case("aud-list", "for several audiences", jwt(claims={"aud": ["graylag", "other"]}), "unauthorized")
+    yield case("iss-not-sub", "issuer and subject differ", jwt(claims={"iss": "dev-2"}), "unauthorized")
+    yield case("jti-short", "a jti that is too short", jwt(claims={"jti": "1"}), "unauthorized")
+    yield case(
+        "jti-number", "a jti that is not a string", jwt(claims={"jti": 12345678901234567890}), "unauthorized"
+    )
+    yield case("typ-other", "a token of another type", jwt(header={"typ": "dpop+jwt"}), "unauthorized")
+    yield case(
         "typ-access",
-        "an access token is no assertion",
+        "an access token",
         jwt(header={"typ": "graylag-access+jwt"}),
         "unauthorized",
     )
-    yield one("no-typ", "no kind at all", jwt(header={"typ": None}), "unauthorized")
-    yield one(
+    yield case("no-typ", "without typ", jwt(header={"typ": None}), "unauthorized")
+    yield case(
         "alg-none",
         "unsigned",
         jwt(header={"alg": "none"}, sign=lambda _: b""),
@@ -105,36 +113,40 @@ def assertions():
     confused = jwt(
         header={"alg": "HS256"}, sign=lambda text: hmac.new(DEVICE.public_key, text, hashlib.sha256).digest()
     )
-    yield one("alg-confused", "HMAC with the public key", confused, "unauthorized", "arbitrary_software")
-    yield one("stranger", "by another key", jwt(key=STRANGER), "unauthorized", "arbitrary_software")
-    yield one(
+    yield case("alg-confused", "HMAC with the public key", confused, "unauthorized", "arbitrary_software")
+    yield case("stranger", "signed by another key", jwt(key=STRANGER), "unauthorized", "arbitrary_software")
+    yield case(
         "critical-extension",
-        "an extension that must be understood",
-        jwt(header={"crit": ["colour"], "colour": "blue"}),
+        "an unknown critical extension",
+        jwt(header={"crit": ["color"], "color": "blue"}),
         "unauthorized",
         "parser_differences",
     )
     head, claims, signature = good.split(".")
     swapped = part(json.dumps({**CLAIMS, "sub": "dev-2", "iss": "dev-2"}).encode())
-    yield one(
+    yield case(
         "claims-changed",
-        "another device's name",
+        "the claims were changed after signing",
         f"{head}.{swapped}.{signature}",
         "unauthorized",
         "arbitrary_software",
     )
     raw = base64.urlsafe_b64decode(signature + "==")
-    yield one(
+    yield case(
         "signature-changed",
-        "one bit",
+        "one bit of the signature changed",
         f"{head}.{claims}.{part(flip(raw))}",
         "unauthorized",
         "arbitrary_software",
     )
-    yield one("signature-empty", "none", f"{head}.{claims}.", "unauthorized", "arbitrary_software")
-    yield one("two-parts", "no signature part", f"{head}.{claims}", "unauthorized", "parser_differences")
-    yield one("not-a-jwt", "nothing of the kind", "hello", "unauthorized", "parser_differences")
-    yield one("too-long", "more than 4 KiB", jwt(claims={"x": "a" * 4096}), "unauthorized", "endless_data")
+    yield case(
+        "signature-empty", "an empty signature", f"{head}.{claims}.", "unauthorized", "arbitrary_software"
+    )
+    yield case(
+        "two-parts", "without a signature part", f"{head}.{claims}", "unauthorized", "parser_differences"
+    )
+    yield case("not-a-jwt", "not a JWT", "hello", "unauthorized", "parser_differences")
+    yield case("too-long", "more than 4 KiB", jwt(claims={"x": "a" * 4096}), "unauthorized", "endless_data")
 
 
 BODY = b'{"device_id":"dev-1","current_version":"v1.2"}'
@@ -147,17 +159,17 @@ BINDING = {
 
 
 def bound():
-    """Assertions that are the credential of one request."""
+    """Assertions that are bound to one request."""
 
     def each(name, comment, claims, code=None):
-        found = one(f"bound-{name}", comment, jwt(claims={**BINDING, **claims}), code)
+        found = case(f"bound-{name}", comment, jwt(claims={**BINDING, **claims}), code)
         found["inputs"]["request"] = REQUEST
         return found
 
-    yield each("good", "made for this method, path and body", {})
+    yield each("good", "bound to this method, path and body", {})
     yield each(
         "other-host",
-        "proxies change the host: the path counts",
+        "another host is allowed because proxies change it",
         {"htu": "http://10.0.0.7:8000/v1/model/update"},
     )
     yield each(
@@ -169,12 +181,12 @@ def bound():
     yield each("no-url", "without htu", {"htu": None}, "unauthorized")
     yield each("no-body", "without bh", {"bh": None}, "unauthorized")
     yield each(
-        "body-digest-upper-case", "digests are lower case", {"bh": BINDING["bh"].upper()}, "unauthorized"
+        "body-digest-upper-case", "a body digest in uppercase", {"bh": BINDING["bh"].upper()}, "unauthorized"
     )
 
 
 def macs():
-    """The signature header of the smallest clients, byte for byte."""
+    """The HMAC of the smallest clients."""
     secret = hashlib.sha256(b"graylag test secret, known to everybody").digest()
     requests = [
         ("poll", "POST", "/v1/model/update", BODY),
@@ -201,4 +213,4 @@ def macs():
             "nonce": nonce,
             "request": {"method": method, "path": path, "body": b64(body)},
         }
-        yield case(f"token.mac-{name}", "HMAC-SHA256 over seven lines", inputs, {"mac": mac}, now=NOW)
+        yield make_case(f"token.mac-{name}", "HMAC-SHA256 over seven lines", inputs, {"mac": mac}, now=NOW)

@@ -12,7 +12,7 @@ def test_a_hundred_thousand_ids_are_read_from_a_file_and_replaced_by_a_similar_l
     file.write_text("\n".join([*ids, ids[0], ""]))
     assert f"{MANY:,} listed" in graylag("cohort", "put", "many", "--devices", file)
     file.write_text("\n".join([*ids[10:], "one-more"]))
-    assert graylag.json("cohort", "put", "many", "--devices", file)["listed"] == MANY - 9
+    assert graylag.json("cohort", "put", "many", "--devices", file)["listed_devices"] == MANY - 9
     listed = {row["device_id"] for row in actors.rows(graylag.live, "select device_id from cohort_members")}
     assert listed == {*ids[10:], "one-more"}
 

@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service import database
 from service.cli.platform.audit import PAGE_SIZE
+from service.infrastructure import database
 from service.operations.platform import audit
 from tests.service.support import actors
 from tests.service.support.actors import cohort

@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 from sdk_contract.documents import TrustBundle
 from sdk_contract.envelope import key_id
-from service import signing
 from service.cli.errors import CliError
 from service.cli.platform.keys import app
 from service.domain.platform.trust_changes import InvalidTrustChange
+from service.infrastructure import signing
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.processes.local_service import start_service
-from service.embedded import EmbeddedError, Stack
+from service.infrastructure.embedded import EmbeddedError, Stack
 
 
 def test_a_port_in_use_is_rejected_before_anything_is_started(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from service.cli.processes.local_service import RunningService
 from service.cli.processes.up import print_instructions
-from service.embedded import Endpoints
+from service.infrastructure.embedded import Endpoints
 
 
 def test_lines_to_copy_are_never_wrapped() -> None:

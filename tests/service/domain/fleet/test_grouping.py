@@ -25,11 +25,11 @@ LEAVES = st.one_of(
 @given(st.lists(LEAVES, min_size=1, max_size=4), VALUES)
 def test_a_representative_value_matches_every_rule_as_the_original_does(leaves, value):
     (key,) = grouping_for(leaves, {}).keys
-    kept = key.value(key.code(value))
+    representative = key.value(key.code(value))
     for leaf in leaves:
         rule = compile_rule(leaf)
-        assert rule("d", {"a": kept}) == rule("d", {"a": value})
-    assert key.code(kept) == key.code(value)
+        assert rule("d", {"a": representative}) == rule("d", {"a": value})
+    assert key.code(representative) == key.code(value)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_cohorts_contribute_their_attributes_and_lists():
     rules = {
         "vip": {"any": [{"cohort": "paying"}, {"attr": "plan", "eq": "gold"}]},
         "paying": None,
-        "other": {"attr": "colour", "eq": "red"},
+        "other": {"attr": "color", "eq": "red"},
     }
     found = grouping_for([{"not": {"cohort": "vip"}}], rules, listed=["paying", "other"])
     assert ([key.name for key in found.keys], found.lists) == (["plan"], ("paying",))

@@ -14,32 +14,32 @@ from service.domain.gates.evidence import (
 )
 
 RUNS = 400
-LOOK_EVERY = 20
+EVALUATE_EVERY = 20
 END = 5000
 
 
-def halts(true_rate: float, bound: float, until: int, seed: int) -> float:
-    """Share of runs that a gate halts when it looks after every 20 reports."""
+def halted_share(true_rate: float, bound: float, until: int, seed: int) -> float:
+    """Share of runs that a gate halts if it is evaluated after every 20 reports."""
     draws = np.random.default_rng(seed).random((RUNS, until)) < true_rate
-    bad = draws.cumsum(axis=1)[:, LOOK_EVERY - 1 :: LOOK_EVERY]
-    reports = np.arange(LOOK_EVERY, until + 1, LOOK_EVERY)
+    failures = draws.cumsum(axis=1)[:, EVALUATE_EVERY - 1 :: EVALUATE_EVERY]
+    reports = np.arange(EVALUATE_EVERY, until + 1, EVALUATE_EVERY)
     halted = [
         any(is_convincing(rate_evidence(int(b), int(n), bound)) for b, n in zip(row, reports, strict=True))
-        for row in bad
+        for row in failures
     ]
     return sum(halted) / RUNS
 
 
 def test_a_good_rollout_is_rarely_halted_however_often_it_is_evaluated():
-    assert halts(0.02, 0.05, END, seed=1) <= 0.05
+    assert halted_share(0.02, 0.05, END, seed=1) <= 0.05
 
 
 def test_a_rollout_at_its_bound_is_halted_in_at_most_alpha_of_all_cases():
-    assert halts(0.05, 0.05, END, seed=2) <= 0.05
+    assert halted_share(0.05, 0.05, END, seed=2) <= 0.05
 
 
 def test_a_rate_twice_the_bound_is_found_early():
-    assert halts(0.10, 0.05, 800, seed=3) >= 0.95
+    assert halted_share(0.10, 0.05, 800, seed=3) >= 0.95
 
 
 def test_a_disaster_is_found_after_a_few_reports():
@@ -57,14 +57,14 @@ def test_nothing_is_proof_if_every_rate_is_allowed():
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0.001, 0.999))
-def test_evidence_about_a_rate_is_finite_for_all_counts(bad, good, bound):
-    assert math.isfinite(rate_evidence(bad, bad + good, bound))
+def test_evidence_about_a_rate_is_finite_for_all_counts(failures, good, bound):
+    assert math.isfinite(rate_evidence(failures, failures + good, bound))
 
 
 @given(st.integers(0, 500), st.integers(1, 500), st.floats(0.01, 0.9))
-def test_more_failures_are_never_less_evidence(bad, more, bound):
-    reports = bad + more + 10
-    assert rate_evidence(bad + more, reports, bound) >= rate_evidence(bad, reports, bound)
+def test_more_failures_are_never_less_evidence(failures, more, bound):
+    reports = failures + more + 10
+    assert rate_evidence(failures + more, reports, bound) >= rate_evidence(failures, reports, bound)
 
 
 @pytest.mark.parametrize("bound", [0.01, 0.05, 0.3])
@@ -88,7 +88,7 @@ def test_an_estimate_without_variance_is_no_evidence():
 
 
 def test_evidence_about_a_mean_is_most_sensitive_at_the_tuned_sample_size():
-    """At as many standard errors, the evidence is greatest around the number of values that it is tuned for."""
+    """At the same number of standard errors, the evidence is greatest at the tuned sample size."""
     z = 3.0
     found = {
         n: mean_evidence(z / math.sqrt(n), 1 / n, 1 / TUNED_SAMPLE_SIZE)
@@ -100,14 +100,14 @@ def test_evidence_about_a_mean_is_most_sensitive_at_the_tuned_sample_size():
 def test_a_correct_sample_ratio_rarely_raises_an_alarm():
     rng, steps = np.random.default_rng(5), np.arange(20, 4001, 20)
     draws = (rng.random((RUNS, 4000)) < 0.1).cumsum(axis=1)[:, steps - 1]
-    suspected = [
+    alarms = [
         any(
             is_convincing(sample_ratio_evidence(int(i), int(n - i), 0.1), 0.01)
             for i, n in zip(row, steps, strict=True)
         )
         for row in draws
     ]
-    assert sum(suspected) / RUNS <= 0.01
+    assert sum(alarms) / RUNS <= 0.01
 
 
 def test_a_wrong_sample_ratio_is_found_in_both_directions():

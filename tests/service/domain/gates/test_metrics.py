@@ -14,19 +14,19 @@ from service.domain.gates.metrics import (
     histogram_bucket,
 )
 
-SOME = st.builds(Moments, st.integers(0, 1000), st.integers(-(10**6), 10**6), st.integers(0, 10**9))
+any_moments = st.builds(Moments, st.integers(0, 1000), st.integers(-(10**6), 10**6), st.integers(0, 10**9))
 
 
 def histogram(values):
-    places = [histogram_bucket(value) for value in values]
-    return Moments(len(places), sum(places), sum(place * place for place in places))
+    numbers = [histogram_bucket(value) for value in values]
+    return Moments(len(numbers), sum(numbers), sum(number * number for number in numbers))
 
 
 @given(st.floats(MIN_VALUE, MAX_VALUE))
 def test_a_value_is_in_its_histogram_bucket(value):
-    place = histogram_bucket(value)
-    assert math.exp(BUCKET_WIDTH * place) <= value * (1 + 1e-9)
-    assert value <= math.exp(BUCKET_WIDTH * (place + 1)) * (1 + 1e-9)
+    number = histogram_bucket(value)
+    assert math.exp(BUCKET_WIDTH * number) <= value * (1 + 1e-9)
+    assert value <= math.exp(BUCKET_WIDTH * (number + 1)) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("value", [-1, -0.001, float("nan"), -math.inf])
@@ -42,7 +42,7 @@ def test_extreme_values_count_as_the_limits():
 
 @pytest.mark.parametrize("sd", [0.1, 0.47, 1.5])
 def test_mean_and_variance_of_a_histogram_match_the_values(sd):
-    """The error of either is far below what chance leaves: a hundredth of a standard error and 2 % at worst."""
+    """The errors are far below the effect of chance: a hundredth of a standard error and 2 % at most."""
     logs = np.random.default_rng(1).normal(8, sd, 20_000)
     found = histogram(np.exp(logs))
     assert abs(found.mean - logs.mean()) < 0.05 * sd / math.sqrt(len(logs)) + 1e-3
@@ -63,7 +63,7 @@ def test_no_values_have_neither_mean_nor_variance():
     assert (Moments().mean, Moments().sum_of_squares) == (0, 0)
 
 
-@given(SOME, SOME)
+@given(any_moments, any_moments)
 def test_moments_are_added_and_subtracted(one, other):
     assert one.plus(other) == other.plus(one)
     assert one.plus(other).minus(other) == one

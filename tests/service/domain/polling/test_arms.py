@@ -11,7 +11,7 @@ EAST, WEST = {"attr": "region", "eq": "east"}, {"attr": "region", "eq": "west"}
 
 
 def device(low, high, salt="salt"):
-    """A device whose bucket is from `low` to below `high`."""
+    """Return a device with a bucket from `low` to below `high`."""
     names = (f"d{number}" for number in range(100_000))
     return next(name for name in names if low <= bucket(salt, name) < high)
 
@@ -44,13 +44,13 @@ def test_the_holdout_is_excluded_by_the_hash_too():
 
 
 @pytest.mark.parametrize(
-    ("name", "runs", "found"),
+    ("name", "current", "expected"),
     [
         (LOW, "v2", "treatment"),
         (MIDDLE, "v1", "control"),
-        (MIDDLE, "of the app", "control"),
+        (MIDDLE, "unknown", "control"),
         (LOW, "v1", None),
     ],
 )
-def test_only_devices_that_the_hash_excluded_are_in_control(name, runs, found):
-    assert arm_of(TENTH, assign(TENTH, name, {}), runs) == found
+def test_only_devices_that_the_hash_excluded_are_in_control(name, current, expected):
+    assert arm_of(TENTH, assign(TENTH, name, {}), current) == expected

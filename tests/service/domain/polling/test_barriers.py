@@ -14,67 +14,67 @@ from tests.service.domain.builders import (
     version,
 )
 
-NOBODY = {"attr": "user_group", "eq": "nobody"}
+NO_DEVICE = {"attr": "user_group", "eq": "none"}
 V1, V2, V3, V4 = version(1), version(2, barrier=True), version(3), version(4, barrier=True)
 ALL = (V1, V2, V3, V4)
 
 
-def ask(device, *rollouts, versions=ALL):
+def decision_for(device, *rollouts, versions=ALL):
     return decide(model_view(versions, rollouts), device, DECISION_TIME)
 
 
 def test_a_device_below_a_barrier_gets_it_before_anything_newer():
     newest, release = rollout(V3), rollout(V2, state="completed")
-    decision = ask(device_context("v1"), newest, release)
+    decision = decision_for(device_context("v1"), newest, release)
     assert (decision.version, decision.rollout) == (V2, release)
-    assert ask(device_context("v2"), newest, release).version is V3
+    assert decision_for(device_context("v2"), newest, release).version is V3
 
 
 def test_the_next_of_several_barriers_comes_first():
     rollouts = [rollout(item, state="completed") for item in (V4, V3, V2)]
-    assert [ask(device_context(at), *rollouts).version for at in ("v1", "v2", "v3")] == [V2, V4, V4]
+    assert [decision_for(device_context(at), *rollouts).version for at in ("v1", "v2", "v3")] == [V2, V4, V4]
 
 
 @pytest.mark.parametrize(
     "release",
-    [(), (rollout(V2, stage(NOBODY)),), (rollout(V2, state="paused"),)],
-    ids=["none", "others", "paused"],
+    [(), (rollout(V2, stage(NO_DEVICE)),), (rollout(V2, state="paused"),)],
+    ids=["none", "other-devices", "paused"],
 )
 def test_a_device_waits_for_a_barrier_that_is_not_offered(release):
-    decision = ask(device_context("v1"), rollout(V3), *release)
+    decision = decision_for(device_context("v1"), rollout(V3), *release)
     assert (decision.reason, decision.action) == ("behind_barrier", "none")
 
 
 def test_another_refusal_takes_precedence_over_the_barrier():
-    assert ask(device_context("v1"), rollout(V3, stage(NOBODY))).reason == "not_in_cohort"
-    assert ask(device_context("v1"), rollout(V3, state="paused")).reason == "paused"
+    assert decision_for(device_context("v1"), rollout(V3, stage(NO_DEVICE))).reason == "not_in_cohort"
+    assert decision_for(device_context("v1"), rollout(V3, state="paused")).reason == "paused"
 
 
 def test_a_device_without_a_model_is_not_behind_a_barrier():
-    assert ask(device_context(current=None), rollout(V3)).version is V3
+    assert decision_for(device_context(current=None), rollout(V3)).version is V3
 
 
 def test_an_unknown_version_is_below_all_barriers():
-    assert ask(device_context("custom"), rollout(V3), rollout(V2)).version is V2
+    assert decision_for(device_context("custom"), rollout(V3), rollout(V2)).version is V2
     files_only = device_context(current=None, components={"weights": digest("mine")})
-    assert ask(files_only, rollout(V3), rollout(V2)).version is V2
+    assert decision_for(files_only, rollout(V3), rollout(V2)).version is V2
 
 
 def test_versions_up_to_the_barrier_are_offered():
-    assert ask(device_context("v1"), rollout(V2), versions=(V1, V2)).version is V2
-    assert ask(device_context("v2"), rollout(V3), versions=(V1, V2, V3)).version is V3
+    assert decision_for(device_context("v1"), rollout(V2), versions=(V1, V2)).version is V2
+    assert decision_for(device_context("v2"), rollout(V3), versions=(V1, V2, V3)).version is V3
 
 
 def test_a_revoked_version_is_no_barrier():
     gone = version(2, barrier=True, revoked=True)
-    assert ask(device_context("v1"), rollout(V3), versions=(V1, gone, V3)).version is V3
+    assert decision_for(device_context("v1"), rollout(V3), versions=(V1, gone, V3)).version is V3
 
 
 def test_a_device_on_a_revoked_version_does_not_skip_a_barrier():
     bad = version(1, revoked=True)
     done = [rollout(V3, state="completed"), rollout(V2, state="completed")]
-    assert ask(device_context("v1"), *done, versions=(bad, V2, V3)).version is V2
-    only_newer = ask(device_context("v1"), done[0], versions=(bad, V2, V3))
+    assert decision_for(device_context("v1"), *done, versions=(bad, V2, V3)).version is V2
+    only_newer = decision_for(device_context("v1"), done[0], versions=(bad, V2, V3))
     assert (only_newer.reason, only_newer.action) == ("revoked", "pause")
 
 
@@ -82,13 +82,13 @@ STATES = st.sampled_from(["running", "completed", "paused", "halted", "scheduled
 
 
 @st.composite
-def worlds(draw):
-    """A model_view of up to six versions with floors, barriers and revocations, and rollouts of some of them."""
+def models_and_versions(draw):
+    """A model of up to six versions with floors, barriers and revocations, and rollouts of some of them."""
     count = draw(st.integers(1, 6))
     versions = [
         version(
             counter,
-            variant({"weights": f"w{counter}"}, rule=draw(st.sampled_from([{}, {}, NOBODY]))),
+            variant({"weights": f"w{counter}"}, rule=draw(st.sampled_from([{}, {}, NO_DEVICE]))),
             floor=draw(st.integers(0, counter)),
             barrier=draw(st.booleans()),
             revoked=draw(st.integers(0, 3)) == 0,
@@ -101,10 +101,10 @@ def worlds(draw):
     return model_view(versions, rollouts), current
 
 
-@given(worlds(), st.integers(0, 50))
+@given(models_and_versions(), st.integers(0, 50))
 @settings(deadline=None, max_examples=400)
-def test_no_device_is_offered_a_version_below_its_floor_or_past_a_barrier(world, number):
-    model, label = world
+def test_no_device_is_offered_a_version_below_its_floor_or_past_a_barrier(drawn, number):
+    model, label = drawn
     decision = decide(model, device_context(label, device_id=f"d{number}"), DECISION_TIME)
     running = model.versions.get(label or "")
     if not decision.offered:

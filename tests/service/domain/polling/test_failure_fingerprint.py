@@ -8,7 +8,7 @@ from tests.service.domain.builders import digest, patch
 FULL = Delivery(Component("weights", "w.bin", digest("w2"), 1000), keep=False)
 PATCHED = Delivery(FULL.component, keep=False, patches=(patch("w1", "w2"),))
 PHONE = {"app_version": "5.2", "os": "android-16", "soc": "x", "battery": 80, "free_mb": 900}
-NOW = failure_fingerprint("int8", [FULL], PHONE)
+FINGERPRINT = failure_fingerprint("int8", [FULL], PHONE)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,10 @@ NOW = failure_fingerprint("int8", [FULL], PHONE)
     ],
 )
 def test_another_variant_patch_app_or_system_changes_the_fingerprint(changed):
-    assert changed != NOW
+    assert changed != FINGERPRINT
 
 
 def test_battery_and_free_space_do_not_change_the_fingerprint():
-    assert failure_fingerprint("int8", [FULL], PHONE | {"battery": 5, "free_mb": 1, "new": True}) == NOW
+    assert (
+        failure_fingerprint("int8", [FULL], PHONE | {"battery": 5, "free_mb": 1, "new": True}) == FINGERPRINT
+    )

@@ -1,5 +1,3 @@
-"""Where devices go back to, told of values alone."""
-
 from dataclasses import replace
 
 import pytest
@@ -13,9 +11,9 @@ BAD = version(5)
 
 
 def labels(versions, rollouts=(), *, rollback_to=None, came_from=None, shipped=None, bad=BAD):
-    order = replace(rollout(bad, state="rolled_back"), policy=Policy(rollback_to=rollback_to))
-    model = model_view([*versions, bad], [order, *rollouts])
-    return [item.label for item in rollback_targets(model, order, came_from=came_from, shipped=shipped)]
+    rolled_back = replace(rollout(bad, state="rolled_back"), policy=Policy(rollback_to=rollback_to))
+    model = model_view([*versions, bad], [rolled_back, *rollouts])
+    return [item.label for item in rollback_targets(model, rolled_back, came_from=came_from, shipped=shipped)]
 
 
 def test_a_device_returns_to_the_version_that_it_came_from():

@@ -20,9 +20,9 @@ def matches(rule, attributes=PHONE, device="d", **kwargs):
 
 
 def fault(rule, **kwargs):
-    with pytest.raises(InvalidRule) as refusal:
+    with pytest.raises(InvalidRule) as refused:
         compile_rule(rule, **kwargs)
-    return refusal.value.field
+    return refused.value.field
 
 
 def nested(depth):
@@ -158,7 +158,7 @@ def test_a_rule_may_name_another_cohort():
 
 
 @pytest.mark.parametrize(
-    ("rule", "place"),
+    ("rule", "path"),
     [
         (None, "rule"),
         ([], "rule"),
@@ -191,8 +191,8 @@ def test_a_rule_may_name_another_cohort():
         ({"all": [{"not": {"attr": "x", "gt": "y"}}]}, "rule.all.0.not.gt"),
     ],
 )
-def test_an_invalid_rule_is_refused_with_the_path_of_the_fault(rule, place):
-    assert fault(rule) == place
+def test_an_invalid_rule_is_refused_with_the_path_of_the_fault(rule, path):
+    assert fault(rule) == path
 
 
 def test_a_rule_has_at_most_eight_levels():

@@ -11,10 +11,10 @@ def put(live, name, **body):
     return live.call("PUT", f"/v1/admin/cohorts/{name}", body, "release-manager")
 
 
-def test_a_cohort_is_a_rule_a_list_or_both(live):
+def test_a_cohort_is_defined_by_a_rule_a_member_list_or_both(live):
     publish(live, "v1", b"cohorts")
     cohort(live, "c", {"attr": "soc", "eq": "x"}, devices=["d1", "d2", "d1"])
-    assert ok(live.call("GET", "/v1/admin/cohorts/c"))["listed"] == 2
+    assert ok(live.call("GET", "/v1/admin/cohorts/c"))["listed_devices"] == 2
     roll_out(live, "r", "v1", stage("c"))
     assert enroll(live, "d1").poll()["need_update"]
     third = enroll(live, "d3")
@@ -22,7 +22,7 @@ def test_a_cohort_is_a_rule_a_list_or_both(live):
     assert third.poll(attributes={"soc": "x"})["need_update"]
 
 
-def test_a_running_rollout_follows_its_cohort(live):
+def test_a_running_rollout_uses_a_changed_cohort(live):
     publish(live, "v1", b"cohorts")
     cohort(live, "c", devices=["d1"])
     roll_out(live, "r", "v1", stage("c"))
@@ -33,14 +33,14 @@ def test_a_running_rollout_follows_its_cohort(live):
     assert device.poll()["need_update"]
 
 
-def test_a_change_that_names_no_list_leaves_the_list_as_it_is(live):
+def test_a_change_without_a_member_list_keeps_the_list(live):
     cohort(live, "c", devices=["d1"])
-    assert ok(put(live, "c", rule={"attr": "soc", "eq": "x"}))["listed"] == 1
-    assert ok(put(live, "c", devices=[]))["listed"] == 0
+    assert ok(put(live, "c", rule={"attr": "soc", "eq": "x"}))["listed_devices"] == 1
+    assert ok(put(live, "c", devices=[]))["listed_devices"] == 0
 
 
-def test_a_long_list_is_taken(live):
-    assert cohort(live, "c", devices=[f"d{n}" for n in range(12_000)])["listed"] == 12_000
+def test_a_long_member_list_is_accepted(live):
+    assert cohort(live, "c", devices=[f"d{n}" for n in range(12_000)])["listed_devices"] == 12_000
 
 
 @pytest.mark.parametrize(
@@ -53,26 +53,26 @@ def test_a_long_list_is_taken(live):
         ({"cohort": "self"}, "rule.cohort"),
     ],
 )
-def test_a_rule_that_cannot_be_read_is_refused_by_its_place(live, rule, field):
+def test_an_invalid_rule_is_refused_with_its_field(live, rule, field):
     refused(put(live, "self", rule=rule), 422, "invalid_rule", field)
     refused(live.call("GET", "/v1/admin/cohorts/self"), 404, "not_found", "cohort")
 
 
-def test_a_rule_nested_without_end_is_refused(live):
+def test_a_rule_nested_too_deeply_is_refused(live):
     rule = {}
     for _ in range(400):
         rule = {"not": rule}
     refused(put(live, "deep", rule=rule), 422, "invalid_rule")
 
 
-def test_numbers_and_texts_that_cannot_be_stored_are_refused(live):
+def test_values_that_postgres_cannot_store_are_refused(live):
     headers = {"Authorization": f"Bearer {live.tokens['admin']}"}
     for value in (b"1e999", b"NaN", b'"\\u0000"', b'"\\ud800"'):
         body = b'{"rule": {"attr": "a", "eq": ' + value + b"}}"
         refused(live.client.put("/v1/admin/cohorts/c", content=body, headers=headers), 422, "invalid")
 
 
-def test_cohorts_build_on_each_other_and_never_in_a_circle(live):
+def test_cohorts_refer_to_each_other_but_not_in_a_cycle(live):
     publish(live, "v1", b"cohorts")
     cohort(live, "inner", devices=["d1"])
     cohort(live, "outer", {"all": [{"cohort": "inner"}, {"attr": "soc", "eq": "x"}]})
@@ -83,7 +83,7 @@ def test_cohorts_build_on_each_other_and_never_in_a_circle(live):
     assert device.poll(attributes={"soc": "x"})["need_update"]
 
 
-def test_what_is_in_use_is_not_removed(live):
+def test_a_cohort_in_use_cannot_be_deleted(live):
     publish(live, "v1", b"cohorts")
     cohort(live, "inner", devices=["d1"])
     cohort(live, "outer", {"any": [{"cohort": "inner"}]})
@@ -101,7 +101,7 @@ def size(live, name):
     return ok(live.call("GET", f"/v1/admin/cohorts/{name}/size", scope="viewer"))
 
 
-def test_the_size_of_a_cohort_is_how_many_devices_it_means_now(live):
+def test_the_size_of_a_cohort_is_its_current_number_of_devices(live):
     for number in range(6):
         enroll(live, f"d{number}", region="eu" if number % 2 else "us", ram_mb=number)
     cohort(live, "eu", {"attr": "region", "eq": "eu"})
@@ -118,11 +118,11 @@ def test_the_size_of_a_cohort_is_how_many_devices_it_means_now(live):
     refused(live.call("GET", "/v1/admin/cohorts/absent/size"), 404, "not_found", "cohort")
 
 
-def test_a_list_of_a_hundred_thousand_devices_is_taken_in_one_request(live):
+def test_a_member_list_of_100_000_devices_is_accepted_in_one_request(live):
     ids = [f"device-{number:08}" for number in range(100_000)]
     enroll(live, ids[7])
     began = time.perf_counter()
     made = cohort(live, "testers", devices=ids)
     sys.stdout.write(f"\n100,000 ids: {time.perf_counter() - began:.2f} s\n")
-    assert made["listed"] == 100_000
+    assert made["listed_devices"] == 100_000
     assert size(live, "testers")["devices"] == 1

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from service import database, store
+from service import store
+from service.infrastructure import database
 from service.operations.outcomes import compaction
 from tests.service.support import actors
 from tests.service.support.actors import cohort, create_rollout, ok, publish, rollout, set_up_once
@@ -25,31 +26,29 @@ from rollouts r, generate_series(cast('2026-09-10' as date), cast('2026-11-20' a
 @pytest.fixture
 @set_up_once
 def old(live):
-    """A rollout that has been counted by the minute for ten days."""
-    publish(live, "v1", b"weights of the outcome_rollups")
+    """A rollout with counts per minute for ten days."""
+    publish(live, "v1", b"compaction weights")
     cohort(live)
     ok(create_rollout(live, "r", "v1"))
     actors.write(live, TEN_DAYS, now=NOW.replace(second=0))
     actors.write(live, DAYS)
 
 
-def fold(live):
+def compact(live):
     for _ in range(3):
         with database.transaction(live.engine) as session:
             compaction.compact(session, now=NOW)
 
 
-def test_counts_of_the_past_are_put_together_and_none_is_lost(old):
+def test_compaction_merges_old_counts_and_loses_none(old):
     before = rollout(old, "r")["stages"][0]["outcomes"]
-    fold(old)
+    compact(old)
     assert rollout(old, "r")["stages"][0]["outcomes"] == before
-    query = (
-        "select min(minute) as first, max(minute) as last, count(*) as rows, sum(early_reports) as early_reports from outcome_rollups"
-    )
+    query = "select min(minute) as first, max(minute) as last, count(*) as rows, sum(early_reports) as early_reports from outcome_rollups"
     (found,) = actors.rows(old, query)
     assert (found["last"], found["early_reports"]) == (NOW, 2 * 14_401)
     assert found["first"] == datetime(2026, 11, 10, tzinfo=UTC)
-    # Minutes of three hours, hours of three days, and days.
+    # Three hours of minutes, three days of hours, and days before that.
     assert found["rows"] <= 2 * (3 * 60 + 3 * 24 + 10)
 
 
@@ -60,51 +59,53 @@ from {table} group by 1, 2, 3 order by 1, 2, 3
 """
 
 
-def agree(live):
+def totals_match(live):
     counts, totals = (
         actors.rows(live, TOTALS.format(table=table)) for table in ("outcome_rollups", "outcome_totals")
     )
     return counts == totals
 
 
-def test_totals_are_the_sums_of_the_counts_however_these_are_written(old):
-    assert agree(old)
-    actors.write(old, "update outcome_rollups set failed = failed + 3, early_reports = 0 where device_class = ''")
-    assert agree(old)
+def test_totals_equal_the_sums_of_the_rollups(old):
+    assert totals_match(old)
+    actors.write(
+        old, "update outcome_rollups set failed = failed + 3, early_reports = 0 where device_class = ''"
+    )
+    assert totals_match(old)
     actors.write(
         old,
         "insert into outcome_rollups (rollout_id, stage, device_class, arm, minute, offered) "
         "select rollout_id, stage, device_class, arm, minute, 7 from outcome_rollups where device_class = '' limit 9 "
         "on conflict (rollout_id, stage, device_class, arm, minute) do update set offered = outcome_rollups.offered + excluded.offered",
     )
-    assert agree(old)
+    assert totals_match(old)
 
 
-def test_folding_is_no_counting(old):
+def test_compaction_does_not_change_totals(old):
     before = actors.rows(old, "select * from outcome_totals order by device_class")
-    fold(old)
+    compact(old)
     assert actors.rows(old, "select * from outcome_totals order by device_class") == before
-    assert agree(old)
+    assert totals_match(old)
     actors.write(old, "update outcome_rollups set failed = failed + 1")
-    assert agree(old), "counting goes on after it"
+    assert totals_match(old), "later changes are counted"
 
 
-def test_what_is_still_being_written_is_left_alone(old):
-    fold(old)
+def test_compaction_leaves_recent_minutes_alone(old):
+    compact(old)
     query = "select count(*) as minutes from outcome_rollups where device_class = '' and minute > :since"
     (found,) = actors.rows(old, query, since=NOW - compaction.KEEP_MINUTES)
     assert found["minutes"] == compaction.KEEP_MINUTES / timedelta(minutes=1)
 
 
-def test_folding_again_changes_nothing(old):
-    fold(old)
+def test_compacting_again_changes_nothing(old):
+    compact(old)
     before = actors.rows(old, "select * from outcome_rollups order by device_class, minute")
-    fold(old)
+    compact(old)
     assert actors.rows(old, "select * from outcome_rollups order by device_class, minute") == before
 
 
-def test_old_days_of_measurements_become_months(old):
-    fold(old)
+def test_old_metric_days_become_months(old):
+    compact(old)
     found = [
         (str(row["day"]), row["count"])
         for row in actors.rows(old, "select * from metric_histograms order by day")
@@ -120,17 +121,17 @@ def test_old_days_of_measurements_become_months(old):
     ]
 
 
-def test_marks_outlive_their_rollout_by_a_month(old):
-    actors.write(old, "insert into metric_reports_seen (rollout_id, mark) select id, 1 from rollouts")
+def test_records_of_counted_reports_are_kept_for_a_month_after_the_rollout(old):
+    actors.write(old, "insert into metric_reports_seen (rollout_id, digest) select id, 1 from rollouts")
     actors.write(old, "update rollouts set ended_at = :at", at=NOW - timedelta(days=29))
-    fold(old)
+    compact(old)
     assert len(actors.rows(old, "select 1 from metric_reports_seen")) == 1
     actors.write(old, "update rollouts set ended_at = :at", at=NOW - timedelta(days=31))
-    fold(old)
+    compact(old)
     assert actors.rows(old, "select 1 from metric_reports_seen") == []
 
 
-def test_the_conditions_of_the_indexes_are_those_that_are_asked_for(old):
+def test_the_compaction_queries_use_the_partial_indexes(old):
     with old.engine.connect() as connection:
         connection.execute(text("set enable_seqscan = off"))
         for condition, index in (

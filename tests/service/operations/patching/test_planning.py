@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import database
-from service.blobs import blob_key
 from service.domain.patching.missing_patches import MIN_PATCHED_BYTES
+from service.infrastructure import database
+from service.infrastructure.blobs import blob_key
 from service.operations.patching import planning
 from tests.databases import read_contents, write_contents
 from tests.service.support.actors import (
@@ -30,7 +30,7 @@ SIZE = MIN_PATCHED_BYTES
 
 
 def weights(number):
-    """A file, just large enough to be waited for, that differs from the others in a few places."""
+    """A file just large enough to wait for a patch, with small differences from the others."""
     data = bytearray(BASE)
     data[number * 1000 : number * 1000 + 100] = bytes([number + 1]) * 100
     return bytes(data)
@@ -57,13 +57,13 @@ def ask_for_more(live):
 
 @pytest.fixture(scope="module")
 def kept():
-    """What lies in the database and the store once the six versions are out."""
+    """The contents of the database and the object store after the six versions are released."""
     return {}
 
 
 @pytest.fixture
 def released(live, kept):
-    """Six versions, v6 on offer to all; eager patches to it lead from v3, v4 and v5 only."""
+    """Six versions, v6 offered to all devices; its first patches start from v3, v4 and v5 only."""
     url, store = live.settings.database_url, live.worker.blobs
     if not kept:
         for number in range(1, 7):
@@ -83,7 +83,7 @@ def released(live, kept):
     return live
 
 
-def test_a_poll_that_misses_a_patch_asks_for_it_waits_and_gets_it(released):
+def test_a_poll_that_misses_a_patch_requests_it_waits_and_gets_it(released):
     device = enroll(released, "d1")
     answer = device.poll("v1", accepts=FORMS)
     assert (answer["reason"], answer["need_update"]) == ("patch_building", False)
@@ -99,7 +99,7 @@ def test_a_poll_that_misses_a_patch_asks_for_it_waits_and_gets_it(released):
     assert len(states(released)) == len(set(states(released)))
 
 
-def test_why_knows_of_the_wait_for_a_patch_that_nobody_makes_yet(released):
+def test_the_explanation_shows_the_wait_for_a_requested_patch(released):
     device = enroll(released, "d1")
     polled = device.poll("v1", accepts=FORMS)
     flush(released)
@@ -108,7 +108,7 @@ def test_why_knows_of_the_wait_for_a_patch_that_nobody_makes_yet(released):
     assert (found["action"], found["version"]) == ("none", None)
 
 
-def test_a_device_that_cannot_apply_patches_neither_asks_nor_waits(released):
+def test_a_device_without_patch_support_requests_no_patch_and_does_not_wait(released):
     assert enroll(released, "d1").poll("v1")["need_update"]
     ask_for_more(released)
     assert sha256(weights(1)) not in {
@@ -116,14 +116,14 @@ def test_a_device_that_cannot_apply_patches_neither_asks_nor_waits(released):
     }
 
 
-def test_a_digest_that_a_device_makes_up_asks_for_nothing(released):
+def test_an_unknown_source_digest_requests_no_patch(released):
     answer = enroll(released, "d1").poll("v1", accepts=FORMS, components={"backbone": "0" * 64})
     assert answer["need_update"]
     ask_for_more(released)
     assert rows(released, "select * from patch_requests") == []
 
 
-def test_a_patch_that_is_not_worth_it_is_waited_for_once_and_by_nobody_afterwards(live):
+def test_no_device_waits_for_a_patch_that_is_known_to_be_not_worth_it(live):
     for label, size in (("v1", SIZE), ("v2", 1000), ("v3", 1000), ("v4", 1000), ("v5", SIZE)):
         publish(live, label, os.urandom(size))
     roll_out(live, "r", "v5")
@@ -137,7 +137,7 @@ def test_a_patch_that_is_not_worth_it_is_waited_for_once_and_by_nobody_afterward
     assert other.poll("v1", accepts=FORMS)["need_update"]
 
 
-def test_the_plan_says_of_each_pair_what_it_is_worth_and_why_it_is_made_or_not(released):
+def test_the_plan_shows_the_savings_and_the_reason_of_each_patch(released):
     for number in range(10):
         enroll(released, f"d{number}").poll("v2")
     flush(released)
@@ -158,14 +158,14 @@ def test_the_plan_says_of_each_pair_what_it_is_worth_and_why_it_is_made_or_not(r
     refused(released.call("GET", "/v1/admin/models/m/versions/v9/patches/plan"), 404, "not_found", "version")
 
 
-def test_a_plan_that_changes_nothing_moves_nothing(released):
+def test_planning_without_changes_does_not_increment_the_epoch(released):
     scheduled.plan_patches(released.worker)
     before = rows(released, "select value from serving_epoch")
     scheduled.plan_patches(released.worker)
     assert rows(released, "select value from serving_epoch") == before
 
 
-def test_at_most_so_many_patches_lead_to_a_version(released):
+def test_a_version_gets_at_most_the_configured_number_of_patches(released):
     for number in range(1, 3):
         enroll(released, f"d{number}").poll(f"v{number}")
     flush(released)
@@ -182,7 +182,7 @@ def retired(live):
     return {(source, target) for source, target, state in states(live) if state == "retired"}
 
 
-def test_patches_that_nobody_can_want_are_retired_and_their_bytes_deleted_later(released):
+def test_unused_patches_are_retired_and_their_bytes_deleted_later(released):
     enroll(released, "d1").poll("v5")
     flush(released)
     age(released, days=2)
@@ -210,7 +210,7 @@ def test_a_patch_that_an_open_attempt_may_use_is_kept(live):
         publish(live, f"v{number}", weights(number))
     roll_out(live, "r", "v2")
     attempt = enroll(live, "d1").poll("v1", accepts=FORMS)["attempt_id"]
-    # What it runs would keep the patch too, once its check-in is written down.
+    # After its check-in is written, the version that it runs would keep the patch too.
     flush(live)
     write(live, "delete from installations")
     write(live, "update rollouts set state = 'cancelled'")
@@ -222,7 +222,7 @@ def test_a_patch_that_an_open_attempt_may_use_is_kept(live):
     assert (sha256(weights(1)), sha256(weights(2))) in retired(live)
 
 
-def test_a_retired_patch_is_made_anew_when_it_is_asked_for(live):
+def test_a_retired_patch_is_built_again_on_request(live):
     for number in range(1, 4):
         publish(live, f"v{number}", weights(number))
     age(live, days=2)
@@ -239,7 +239,7 @@ def test_a_retired_patch_is_made_anew_when_it_is_asked_for(live):
     assert (*pair, "ready") in states(live)
 
 
-def test_wishes_that_nobody_has_any_more_are_forgotten(released):
+def test_old_patch_requests_are_deleted(released):
     enroll(released, "d1").poll("v1", accepts=FORMS)
     ask_for_more(released)
     assert len(rows(released, "select * from patch_requests")) == 1

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service import database
+from service.infrastructure import database
 from service.operations.platform import audit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -27,7 +27,7 @@ def chain(engine):
 
 
 def broken_links(rows):
-    """Entries whose hash does not cover them and the one before."""
+    """Entries whose hash does not match their content and the previous hash."""
     previous = "0" * 64
     broken = []
     for row in rows:
@@ -37,7 +37,7 @@ def broken_links(rows):
     return broken
 
 
-def test_entries_written_at_once_form_one_chain(engine):
+def test_concurrent_entries_form_one_chain(engine):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: record(engine, number), range(24)))
     rows = chain(engine)
@@ -45,7 +45,7 @@ def test_entries_written_at_once_form_one_chain(engine):
     assert broken_links(rows) == []
 
 
-def test_a_changed_or_missing_entry_shows(engine):
+def test_a_changed_or_missing_entry_is_detected(engine):
     for number in range(5):
         record(engine, number)
     with database.transaction(engine) as session:
@@ -62,14 +62,14 @@ def record_in_vain(engine):
         raise LookupError
 
 
-def test_an_entry_shares_the_fate_of_what_it_tells_about(engine):
+def test_an_entry_is_rolled_back_with_the_change_that_it_describes(engine):
     with pytest.raises(LookupError):
         record_in_vain(engine)
     assert chain(engine) == []
 
 
 @pytest.mark.parametrize("number", [1.0, 1e16, 1e23, -2.5e17, 1e-7, -0.0, 0.1, 10**20])
-def test_a_number_that_the_database_writes_otherwise_breaks_no_link(engine, number):
+def test_numbers_that_postgres_rewrites_do_not_break_the_chain(engine, number):
     with database.transaction(engine) as session:
         audit.record(
             session,

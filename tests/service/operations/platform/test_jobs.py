@@ -3,9 +3,9 @@ from uuid import uuid4
 
 import pytest
 
-from service import database
 from service.errors import NotFound, WrongState
-from service.jobs import INGEST_VERSION
+from service.infrastructure import database
+from service.infrastructure.jobs import INGEST_VERSION
 from service.operations.platform import jobs
 from service.store.platform.jobs import JobRow
 from tests.service.support.actors import notifier_without_broker
@@ -136,7 +136,9 @@ def test_renewing_the_lease_keeps_the_job(engine, job):
     assert row_of(engine, job).progress == {"done": 1, "total": 2}
 
 
-def test_a_failed_job_is_retried_with_growing_pauses_and_is_dead_after_the_last_attempt(engine, notifier, job):
+def test_a_failed_job_is_retried_with_growing_pauses_and_is_dead_after_the_last_attempt(
+    engine, notifier, job
+):
     now = NOW
     for pause in jobs.BACKOFF:
         assert not fail(engine, job, claim(engine, job, now=now), now)

@@ -1,4 +1,4 @@
-"""Versions whose publisher signs: what the server takes, and what it refuses."""
+"""Manifests signed by publishers: which are accepted, and which are refused."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from sdk_contract.documents import Manifest, TrustBundle, format_timestamp
-from service import signing
 from service.cli.errors import CliError
 from service.cli.releases.manifest import signed_manifest
 from service.cli.releases.publish import LocalFile, LocalVariant, Release, publish_release
+from service.infrastructure import signing
 from tests.service.support.actors import (
     component,
     declare,
@@ -39,7 +39,7 @@ def publisher(live):
 
 @pytest.fixture
 def without_key(live):
-    """A server whose workers hold no publisher's key."""
+    """A server whose workers have no publisher key."""
     with live.worker_with(settings=live.settings.model_copy(update={"publisher_key": None})):
         yield
 
@@ -55,12 +55,12 @@ def handed_in(live):
 
 @pytest.fixture
 def waiting(without_key, handed_in):
-    """A version that waits for its publisher."""
+    """A version that waits for the manifest of its publisher."""
     return handed_in
 
 
 def manifest(live, **changes):
-    """What the publisher would sign, told from the server's view."""
+    """The manifest that the publisher would sign, built from the API response."""
     view, now = version(live, "v1"), datetime.now(UTC)
     fields = {
         "model": "m",
@@ -78,13 +78,13 @@ def hand_in(live, envelope, scope="publisher"):
     return live.call("POST", "/v1/admin/models/m/versions/v1/manifest", body, scope)
 
 
-def test_a_version_waits_for_its_publisher_and_no_worker_signs_it(waiting):
+def test_a_version_signed_by_its_publisher_waits_and_is_not_signed_by_a_worker(waiting):
     view = version(waiting, "v1")
     assert (view["state"], view["awaits_manifest"], view["manifest_sha256"]) == ("ingesting", True, None)
     assert waiting.run_jobs() == []
 
 
-def test_the_publishers_envelope_is_what_devices_get_byte_for_byte(waiting, publisher):
+def test_devices_get_the_envelope_of_the_publisher_byte_for_byte(waiting, publisher):
     envelope = manifest(waiting, requires={"runtime": ">=2"}).sign([publisher])
     ok(hand_in(waiting, envelope))
     waiting.run_jobs()
@@ -99,7 +99,7 @@ def test_the_publishers_envelope_is_what_devices_get_byte_for_byte(waiting, publ
     }
 
 
-def test_handing_the_same_manifest_in_twice_changes_nothing(waiting, publisher):
+def test_submitting_the_same_manifest_twice_changes_nothing(waiting, publisher):
     envelope = manifest(waiting).sign([publisher])
     ok(hand_in(waiting, envelope))
     ok(hand_in(waiting, envelope))
@@ -115,7 +115,7 @@ def test_a_second_manifest_for_a_ready_version_is_refused(waiting, publisher):
 
 
 @pytest.mark.parametrize("role", ["root", "director", "patcher"])
-def test_the_key_of_another_role_makes_nothing_genuine(waiting, role):
+def test_a_manifest_signed_with_the_key_of_another_role_is_refused(waiting, role):
     signer = signing.load_signer(f"file:{waiting.settings.scratch_dir}/{role}.pem", role)
     problem = refused(hand_in(waiting, manifest(waiting).sign([signer])), 422, "invalid_manifest")
     assert problem["contract_code"] == "unknown_key"
@@ -138,12 +138,12 @@ def test_an_expired_manifest_is_refused(waiting, publisher):
         ("variants", [{"name": "default", "priority": 3, "components": [component(DATA)]}]),
     ],
 )
-def test_a_genuine_manifest_of_something_else_is_refused(waiting, publisher, field, value):
+def test_a_signed_manifest_that_describes_other_content_is_refused(waiting, publisher, field, value):
     envelope = manifest(waiting, **{field: value}).sign([publisher])
     refused(hand_in(waiting, envelope), 409, "manifest_mismatch", at=f"envelope.{field}")
 
 
-def test_a_manifest_before_the_files_were_looked_at_may_come_again_later(live, publisher):
+def test_a_manifest_submitted_before_ingestion_may_be_submitted_again_later(live, publisher):
     ok(declare(live, version_body("v1", component(DATA), signed_by_publisher=True)))
     upload_file(live, DATA)
     ok(submit(live, "v1"))
@@ -151,32 +151,32 @@ def test_a_manifest_before_the_files_were_looked_at_may_come_again_later(live, p
     assert problem["retry_after_s"] == 2
 
 
-def test_a_version_that_a_worker_signs_takes_no_manifest(live, publisher):
+def test_a_version_signed_by_a_worker_accepts_no_manifest(live, publisher):
     publish(live, "v1", DATA)
     refused(hand_in(live, manifest(live).sign([publisher])), 409, "wrong_state")
 
 
-def test_a_viewer_hands_nothing_in(waiting, publisher):
+def test_a_viewer_may_not_submit_a_manifest(waiting, publisher):
     refused(hand_in(waiting, manifest(waiting).sign([publisher]), "viewer"), 403, "forbidden")
 
 
-def test_who_signs_is_part_of_the_declaration(waiting):
+def test_a_declaration_with_another_signer_is_other_content(waiting):
     again = declare(waiting, version_body("v1", component(DATA), signed_by_publisher=False))
     refused(again, 409, "version_exists")
 
 
-def test_a_worker_whose_key_no_device_believes_makes_nothing_ready(live, tmp_path):
-    signing.create_key(tmp_path / "stranger.pem")
-    strange = live.settings.model_copy(update={"publisher_key": f"file:{tmp_path}/stranger.pem"})
-    with live.worker_with(settings=strange):
+def test_a_worker_whose_key_devices_do_not_trust_publishes_nothing(live, tmp_path):
+    signing.create_key(tmp_path / "untrusted.pem")
+    settings = live.settings.model_copy(update={"publisher_key": f"file:{tmp_path}/untrusted.pem"})
+    with live.worker_with(settings=settings):
         assert publish(live, "v1", DATA)["state"] == "ingesting"
     error = rows(live, "select error from jobs where kind = 'sign_version'")[0]["error"]
     assert error["code"] == "key_unusable"
-    assert "do not believe" in error["detail"]
+    assert "does not accept the signature" in error["detail"]
 
 
 class InProcess:
-    """The admin API as the command line calls it, without a socket; the workers run at each look."""
+    """The admin API as the command line calls it, without a socket; every request runs the workers first."""
 
     def __init__(self, live):
         self.live = live
@@ -191,21 +191,21 @@ def release(live, tmp_path, data=DATA):
     path = tmp_path / "backbone.bin"
     path.write_bytes(data)
     file = LocalFile("backbone", path, sha256(data))
-    bring_later = Release("m", "v1", [LocalVariant("default", {}, 0, [file])])
+    declared_release = Release("m", "v1", [LocalVariant("default", {}, 0, [file])])
     ok(declare(live, version_body("v1", component(data, path="backbone.bin"), signed_by_publisher=True)))
     upload_file(live, data)
-    return bring_later
+    return declared_release
 
 
-def test_ci_signs_where_it_uploads_and_the_server_holds_no_publishers_key(live, tmp_path, publisher):
+def test_ci_can_upload_and_sign_while_the_server_has_no_publisher_key(live, tmp_path, publisher):
     with live.worker_with(settings=live.settings.model_copy(update={"publisher_key": None})):
-        wanted = release(live, tmp_path)
-        result = publish_release(InProcess(live), wanted, Console(stderr=True), [publisher])
+        declared_release = release(live, tmp_path)
+        result = publish_release(InProcess(live), declared_release, Console(stderr=True), [publisher])
     assert result["state"] == "ready"
 
 
-def test_ci_does_not_sign_a_floor_that_it_did_not_ask_for(publisher):
+def test_ci_does_not_sign_a_manifest_with_another_floor(publisher):
     declared = {"label": "v1", "floor": None, "variants": []}
     view = {"counter": 1, "floor": 1, "variants": []}
-    with pytest.raises(CliError, match="nothing here asked for one"):
+    with pytest.raises(CliError, match="no --floor was given"):
         signed_manifest(declared, "m", view, [publisher], now=datetime.now(UTC))

@@ -3,7 +3,8 @@ from uuid import UUID
 
 import pytest
 
-from service import database
+from service.infrastructure import database
+from service.infrastructure.blobs import UploadedPart
 from service.operations.releases import uploads
 from tests.service.support import actors
 from tests.service.support.actors import component, declare, ok, version_body
@@ -11,7 +12,7 @@ from tests.service.support.actors import component, declare, ok, version_body
 DATA = b"weights of the uploads"
 
 
-def test_the_second_of_two_who_complete_an_upload_waits_for_the_first_and_finds_it_done(live):
+def test_completing_an_upload_twice_at_once_completes_it_once(live):
     ok(declare(live, version_body("v1", component(DATA))))
     upload = actors.start_upload(live, DATA)
     actors.send_parts(live, upload, DATA, [1])
@@ -35,11 +36,25 @@ def test_the_second_of_two_who_complete_an_upload_waits_for_the_first_and_finds_
     ("size", "part_bytes", "lengths"),
     [(1, 5, [1]), (5, 5, [5]), (6, 5, [5, 1]), (15, 5, [5, 5, 5])],
 )
-def test_parts_cover_the_file_exactly(size, part_bytes, lengths):
-    assert list(uploads.expected_parts(size, part_bytes).values()) == lengths
+def test_the_parts_of_an_upload_cover_the_file_exactly(size, part_bytes, lengths):
+    assert list(uploads.part_sizes(size, part_bytes).values()) == lengths
 
 
-def test_a_file_beyond_ten_thousand_parts_gets_larger_ones(live):
+@pytest.mark.parametrize(
+    ("uploaded", "missing"),
+    [
+        ([], [1, 2, 3]),
+        ([(1, 5), (3, 2)], [2]),
+        ([(1, 4), (2, 5), (3, 5)], [1, 3]),
+        ([(1, 5), (2, 5), (3, 2), (4, 5)], []),
+    ],
+)
+def test_absent_parts_and_parts_of_the_wrong_size_are_missing(uploaded, missing):
+    parts = [UploadedPart(number, size, f"etag-{number}") for number, size in uploaded]
+    assert uploads.missing_parts(12, 5, parts) == missing
+
+
+def test_a_file_with_too_many_parts_gets_larger_parts(live):
     size = uploads.MAX_PARTS * live.settings.upload_part_bytes + 1
     ok(declare(live, version_body("v1", component(DATA, size=size))))
     upload = actors.start_upload(live, DATA)

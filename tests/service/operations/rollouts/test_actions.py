@@ -37,18 +37,18 @@ STATES = (
 @pytest.fixture
 @set_up_once
 def v1(live):
-    """A version is published."""
+    """A published version."""
     publish(live, "v1", DATA)
 
 
 def finish(live, count, state, start=0, **poll):
-    """Devices that take what is offered and report how it went."""
+    """Devices that install the offered version and report the result."""
     for number in range(start, start + count):
         device = enroll(live, f"d{number}")
         device.finish(device.poll(**poll)["attempt_id"], state)
 
 
-def test_a_version_that_is_not_ready_is_not_rolled_out(live):
+def test_a_version_that_is_not_ready_cannot_be_rolled_out(live):
     cohort(live)
     ok(actors.declare(live, actors.version_body("v1", actors.component(DATA))))
     refused(create_rollout(live, "r", "v1"), 409, "version_not_ready", "version")
@@ -61,7 +61,7 @@ def test_a_version_that_is_not_ready_is_not_rolled_out(live):
     refused(act(live, "r", "start"), 409, "version_not_ready", "version")
 
 
-def test_what_a_rollout_names_has_to_be_there(live):
+def test_a_rollout_needs_an_existing_model_version_and_cohort(live):
     cohort(live)
     refused(create_rollout(live, "r", "v1"), 404, "unknown_model", "model")
     publish(live, "v1", DATA)
@@ -88,14 +88,14 @@ def test_what_a_rollout_names_has_to_be_there(live):
         ([stage(n) for n in ["everyone"] * 21], "invalid", "stages"),
     ],
 )
-def test_stages_that_make_no_sense_are_refused_by_their_place(live, stages, code, field):
+def test_invalid_stages_are_refused_with_their_field(live, stages, code, field):
     cohort(live)
     publish(live, "v1", DATA)
     refused(create_rollout(live, "r", "v1", *stages), 422, code, field)
     assert ok(live.call("GET", "/v1/admin/rollouts")) == []
 
 
-def test_every_verb_applies_in_its_states_and_nowhere_else(live):
+def test_every_verb_applies_only_in_its_states(live):
     cohort(live)
     publish(live, "v1", DATA)
     for number, (verb, state) in enumerate(
@@ -114,20 +114,22 @@ def test_every_verb_applies_in_its_states_and_nowhere_else(live):
     refused(live.call("POST", "/v1/admin/rollouts/r0/explode", {}), 422, "invalid", "verb")
 
 
-def test_stages_widen_on_reports_and_the_last_one_completes(live, v1):
+def test_stages_advance_on_reports_and_the_last_one_completes(live, v1):
     cohort(live)
     cohort(live, "internal", devices=["d0", "d1"])
-    roll_out(live, "r", "v1", stage("internal", advance_when={"reports": 2}), stage(advance_when={"reports": 1}))
+    roll_out(
+        live, "r", "v1", stage("internal", advance_when={"reports": 2}), stage(advance_when={"reports": 1})
+    )
     outsider = enroll(live, "d9")
     finish(live, 1, "committed")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stage"] == 0
     assert outsider.poll()["reason"] == "not_in_stage"
     finish(live, 1, "committed", start=1)
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stage"] == 1
     outsider.finish(outsider.poll()["attempt_id"], "committed")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     done = rollout(live, "r")
     assert (done["state"], [s["outcomes"]["committed"] for s in done["stages"]]) == ("completed", [2, 1])
     assert [event["kind"] for event in done["history"]] == ["create", "start", "advance", "complete"]
@@ -135,15 +137,15 @@ def test_stages_widen_on_reports_and_the_last_one_completes(live, v1):
     assert ok(live.client.get("/v1/model/info"))["version"] == "v1"
 
 
-def test_without_reports_a_stage_holds_however_long_it_lasts(live, v1):
+def test_a_stage_without_reports_does_not_advance(live, v1):
     cohort(live)
     roll_out(live, "r", "v1", stage(percent=50), stage())
     actors.write(live, "update rollouts set stage_since = now() - interval '30 days'")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert (rollout(live, "r")["state"], rollout(live, "r")["stage"]) == ("running", 0)
 
 
-def test_a_breach_halts_and_takes_back_what_is_open(live, v1):
+def test_a_breach_halts_the_rollout_and_cancels_open_attempts(live, v1):
     cohort(live)
     gates = [{"metric": "failure_rate", "max": 0.01}]
     roll_out(live, "r", "v1", stage(gates=gates, advance_when={"reports": 100}))
@@ -151,7 +153,7 @@ def test_a_breach_halts_and_takes_back_what_is_open(live, v1):
     open_attempt = waiting.poll()["attempt_id"]
     finish(live, 2, "committed")
     finish(live, 2, "rolled_back", start=2)
-    live.run_ticks()
+    live.run_scheduled_tasks()
     halted = rollout(live, "r")
     assert (halted["state"], halted["reason"]) == ("halted", "failure_rate 2/4 is above 1.00%")
     assert halted["stages"][0]["outcomes"]["withdrawn"] == 1
@@ -163,50 +165,52 @@ def test_a_breach_halts_and_takes_back_what_is_open(live, v1):
     assert ok(live.client.get("/v1/model/info"))["version"] is None
 
 
-def test_one_bad_report_is_an_accident(live, v1):
+def test_a_single_failure_is_not_a_breach(live, v1):
     cohort(live)
-    roll_out(live, "r", "v1", stage(gates=[{"metric": "failure_rate", "max": 0}], advance_when={"reports": 9}))
+    roll_out(
+        live, "r", "v1", stage(gates=[{"metric": "failure_rate", "max": 0}], advance_when={"reports": 9})
+    )
     finish(live, 1, "failed")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["state"] == "running"
 
 
-def test_pausing_leaves_open_attempts_alone_and_resuming_goes_on(live, v1):
+def test_pausing_keeps_open_attempts_and_resuming_continues(live, v1):
     roll_out(live, "r", "v1")
     device, late = enroll(live, "d1"), enroll(live, "d2")
     attempt = device.poll()["attempt_id"]
     ok(act(live, "r", "pause", "lunch"))
     assert late.poll()["reason"] == "paused"
     device.finish(attempt, "committed")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stages"][0]["outcomes"]["committed"] == 1
     ok(act(live, "r", "resume"))
     assert late.poll()["need_update"]
 
 
-def test_an_approval_is_waited_for_and_behind_the_last_stage_there_is_the_end(live, v1):
+def test_a_stage_waits_for_approval_and_the_last_one_completes(live, v1):
     cohort(live)
     hold = {"approval": True, "reports": 0}
     roll_out(live, "r", "v1", stage(percent=50, advance_when=hold), stage(advance_when=hold))
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stage"] == 0
     assert ok(act(live, "r", "promote"))["stage"] == 1
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["state"] == "running"
     assert ok(act(live, "r", "promote"))["state"] == "completed"
 
 
-def test_silence_is_counted_once_its_lease_is_over(live, v1):
+def test_an_attempt_times_out_when_its_lease_expires(live, v1):
     gates = [{"metric": "timeout_rate", "max": 0.05}]
     cohort(live)
     roll_out(live, "r", "v1", stage(gates=gates, advance_when={"reports": 10}))
     for name in ("d1", "d2"):
         assert enroll(live, name).poll()["need_update"]
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stages"][0]["outcomes"]["timed_out"] == 0
     actors.write(live, "update attempts set lease_until = now() - interval '1 second'")
-    live.run_ticks()
-    live.run_ticks()
+    live.run_scheduled_tasks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["stages"][0]["outcomes"]["timed_out"] == 2
     assert rollout(live, "r")["state"] == "halted"
 
@@ -221,7 +225,7 @@ def test_polling_renews_the_lease_of_an_open_attempt(live, v1):
     assert lease > datetime.now(UTC) + timedelta(seconds=live.settings.attempt_lease_s / 2)
 
 
-def test_who_is_in_a_percentage_stays_in_as_it_widens(live, v1):
+def test_a_device_in_a_percentage_stays_in_when_it_grows(live, v1):
     cohort(live)
     roll_out(live, "r", "v1", stage(percent=30), stage(percent=60))
     salt = actors.rows(live, "select salt from rollouts")[0]["salt"]
@@ -234,7 +238,7 @@ def test_who_is_in_a_percentage_stays_in_as_it_widens(live, v1):
     assert first <= second
 
 
-def test_the_rollout_of_the_highest_priority_decides(live, v1):
+def test_the_rollout_with_the_highest_priority_decides(live, v1):
     publish(live, "v2", DATA + b"2")
     cohort(live)
     roll_out(live, "low", "v2", stage())
@@ -242,7 +246,7 @@ def test_the_rollout_of_the_highest_priority_decides(live, v1):
     assert enroll(live).poll()["rollout"] == "high"
 
 
-def test_what_was_done_stands_in_the_history_and_the_audit_log_with_who_and_why(live, v1):
+def test_the_history_and_the_audit_log_record_actor_and_reason(live, v1):
     roll_out(live, "r", "v1")
     ok(act(live, "r", "pause", "lunch"))
     entries = ok(live.call("GET", "/v1/admin/audit"))
@@ -256,12 +260,12 @@ def test_what_was_done_stands_in_the_history_and_the_audit_log_with_who_and_why(
     assert [(event["kind"], event["reason"]) for event in history][-1] == ("pause", "lunch")
 
 
-def test_a_completed_rollout_is_still_watched_and_halts_on_late_disasters(live, v1):
+def test_a_completed_rollout_is_halted_by_late_failures(live, v1):
     cohort(live)
     roll_out(live, "r", "v1", stage(gates=[{"metric": "failure_rate", "max": 0.05}]))
     finish(live, 1, "committed")
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["state"] == "completed"
     finish(live, 6, "rolled_back", start=1)
-    live.run_ticks()
+    live.run_scheduled_tasks()
     assert rollout(live, "r")["state"] == "halted"

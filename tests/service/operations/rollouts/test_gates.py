@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import database
 from service.domain.targeting.buckets import bucket
+from service.infrastructure import database
 from service.operations.rollouts import gates
 from tests.service.support import actors
 from tests.service.support.actors import (
@@ -19,7 +19,7 @@ from tests.service.support.actors import (
     stage,
 )
 
-DATA = b"weights of the gates"
+DATA = b"gate weights"
 FAILURES = {"metric": "failure_rate", "max": 0.05}
 GOOD, BAD = {"soc": "good", "ram_mb": 8000}, {"soc": "bad", "ram_mb": 8000}
 DEVICE_CLASS = "soc=bad,ram=8g"
@@ -33,8 +33,8 @@ def running(live):
     roll_out(live, "r", "v1", stage(gates=[FAILURES], advance_when={"reports": 1000}))
 
 
-def counted(live, device_class, **counts):
-    """Outcomes as if devices had reported them."""
+def insert_counts(live, device_class, **counts):
+    """Insert outcomes as if devices had reported them."""
     columns = ", ".join(counts)
     values = ", ".join(f":{name}" for name in counts)
     actors.write(
@@ -55,13 +55,13 @@ def evaluations(live, name="r"):
     return ok(live.call("GET", f"/v1/admin/rollouts/{name}/gate-history", scope="viewer"))
 
 
-def hold_bad_devices_back(live):
-    counted(live, "soc=good,ram=8g", offered=60, committed=60)
-    counted(live, DEVICE_CLASS, offered=12, committed=4, failed=8)
-    live.run_ticks()
+def pause_bad_class(live):
+    insert_counts(live, "soc=good,ram=8g", offered=60, committed=60)
+    insert_counts(live, DEVICE_CLASS, offered=12, committed=4, failed=8)
+    live.run_scheduled_tasks()
 
 
-def test_attempts_are_counted_by_the_class_of_their_device(running):
+def test_attempts_are_counted_per_device_class(running):
     for name, attributes in (("d1", GOOD), ("d2", BAD)):
         device = enroll(running, name)
         device.finish(device.poll(attributes=attributes)["attempt_id"], "committed")
@@ -74,7 +74,7 @@ def test_attempts_are_counted_by_the_class_of_their_device(running):
     ]
 
 
-def test_past_forty_classes_all_others_are_one(running):
+def test_device_classes_beyond_the_limit_are_counted_as_one(running):
     for number in range(43):
         enroll(running, f"d{number}").poll(attributes={"soc": f"chip{number}"})
     found = actors.rows(
@@ -83,10 +83,10 @@ def test_past_forty_classes_all_others_are_one(running):
     assert (found[0], len(found)) == ({"device_class": "other", "many": 3}, 41)
 
 
-def test_a_failing_class_of_device_is_held_back_and_the_rest_goes_on(running):
-    open_one = enroll(running, "open")
-    attempt = open_one.poll(attributes=BAD)["attempt_id"]
-    hold_bad_devices_back(running)
+def test_a_failing_device_class_is_paused_and_the_others_continue(running):
+    device = enroll(running, "open")
+    attempt = device.poll(attributes=BAD)["attempt_id"]
+    pause_bad_class(running)
     found = rollout(running, "r")
     assert (found["state"], found["paused_classes"]) == ("running", [DEVICE_CLASS])
     assert (found["history"][-1]["kind"], found["history"][-1]["actor"]) == ("pause_class", "gates")
@@ -97,53 +97,59 @@ def test_a_failing_class_of_device_is_held_back_and_the_rest_goes_on(running):
     assert gate_status(running)["evaluation"]["details"]["paused_classes"] == [DEVICE_CLASS]
 
 
-def test_nothing_is_offered_to_a_held_class_even_by_a_process_that_has_not_heard_of_it(running):
+def test_a_paused_class_gets_no_offer_even_from_a_process_with_an_old_snapshot(running):
     device = enroll(running, "late")
-    hold = gates.evaluate
-    counted(running, "soc=good,ram=8g", offered=60, committed=60)
-    counted(running, DEVICE_CLASS, offered=12, committed=4, failed=8)
+    insert_counts(running, "soc=good,ram=8g", offered=60, committed=60)
+    insert_counts(running, DEVICE_CLASS, offered=12, committed=4, failed=8)
     row = actors.rows(running, "select id from rollouts")[0]
     with database.transaction(running.engine) as session:
-        assert hold(session, row["id"], now=datetime.now(UTC)).blamed
+        assert gates.evaluate(session, row["id"], now=datetime.now(UTC)).failing_classes
     assert device.poll(attributes=BAD)["reason"] == "device_class_paused"
     assert device.poll(attributes=GOOD)["need_update"]
 
 
-def test_a_person_releases_a_class_and_what_it_reported_is_forgiven(running):
-    hold_bad_devices_back(running)
+def test_resuming_a_class_excludes_its_earlier_reports(running):
+    pause_bad_class(running)
     path = "/v1/admin/rollouts/r/resume-class"
     refused(running.call("POST", path, {"device_class": "soc=none"}), 404, "not_found", "device_class")
     refused(running.call("POST", path, {"device_class": DEVICE_CLASS}, "viewer"), 403, "forbidden")
-    released = ok(
-        running.call("POST", path, {"device_class": DEVICE_CLASS, "reason": "driver fixed"}, "release-manager")
+    resumed = ok(
+        running.call(
+            "POST", path, {"device_class": DEVICE_CLASS, "reason": "driver fixed"}, "release-manager"
+        )
     )
-    assert (released["paused_classes"], released["history"][-1]["reason"]) == ([], f"{DEVICE_CLASS}: driver fixed")
-    running.run_ticks()
+    assert (resumed["paused_classes"], resumed["history"][-1]["reason"]) == (
+        [],
+        f"{DEVICE_CLASS}: driver fixed",
+    )
+    running.run_scheduled_tasks()
     assert rollout(running, "r")["paused_classes"] == []
     assert enroll(running, "b").poll(attributes=BAD)["need_update"]
-    actors.write(running, "update outcome_rollups set failed = failed + 9 where device_class = :s", s=DEVICE_CLASS)
-    running.run_ticks()
+    actors.write(
+        running, "update outcome_rollups set failed = failed + 9 where device_class = :s", s=DEVICE_CLASS
+    )
+    running.run_scheduled_tasks()
     assert rollout(running, "r")["paused_classes"] == [DEVICE_CLASS]
 
 
-def test_every_verdict_is_kept_with_the_counts_that_it_saw(running):
-    running.run_ticks()
-    running.run_ticks()
+def test_every_gate_evaluation_is_stored_with_its_counts(running):
+    running.run_scheduled_tasks()
+    running.run_scheduled_tasks()
     assert [evaluation["cause"] for evaluation in evaluations(running)] == ["reports"]
-    counted(running, "", offered=40, committed=30, failed=10)
-    running.run_ticks()
+    insert_counts(running, "", offered=40, committed=30, failed=10)
+    running.run_scheduled_tasks()
     last, first = evaluations(running)
     assert (first["decision"], last["decision"], last["cause"]) == ("wait", "breach", "gate:failure_rate")
-    (finding,) = last["details"]["gate_results"]
-    assert (finding["value"], finding["bound"], finding["reports"]) == (0.25, 0.05, 40)
-    assert finding["evidence"] >= finding["threshold"]
+    (result,) = last["details"]["gate_results"]
+    assert (result["value"], result["bound"], result["reports"]) == (0.25, 0.05, 40)
+    assert result["evidence"] >= result["threshold"]
     assert (last["details"]["coverage"], last["reason"]) == (1.0, "failure_rate 10/40 is above 5.00%")
     assert rollout(running, "r")["state"] == "halted"
 
 
-def test_a_verdict_that_stays_the_same_is_written_down_now_and_then(running):
-    counted(running, "", offered=10, committed=10)
-    running.run_ticks()
+def test_an_unchanged_gate_evaluation_is_stored_at_intervals(running):
+    insert_counts(running, "", offered=10, committed=10)
+    running.run_scheduled_tasks()
     row, now = actors.rows(running, "select id from rollouts")[0], datetime.now(UTC)
     for minutes, written in ((1, 1), (6, 1)):
         with database.transaction(running.engine) as session:
@@ -158,7 +164,7 @@ def test_a_verdict_that_stays_the_same_is_written_down_now_and_then(running):
     ]
 
 
-def test_a_draft_has_no_verdict(live):
+def test_a_draft_has_no_gate_evaluation(live):
     publish(live, "v1", DATA)
     cohort(live)
     ok(create_rollout(live, "r", "v1"))
@@ -166,7 +172,7 @@ def test_a_draft_has_no_verdict(live):
     assert evaluations(live) == []
 
 
-def test_how_early_and_late_reports_compare_is_shown(running):
+def test_the_status_compares_early_and_late_reports(running):
     early, late = enroll(running, "early"), enroll(running, "late")
     attempts = [device.poll()["attempt_id"] for device in (early, late)]
     early.finish(attempts[0], "committed")
@@ -174,13 +180,13 @@ def test_how_early_and_late_reports_compare_is_shown(running):
         running, "update attempts set offered_at = now() - interval '2 hours' where device_id = 'late'"
     )
     late.finish(attempts[1], "failed")
-    running.run_ticks()
+    running.run_scheduled_tasks()
     details = gate_status(running)["evaluation"]["details"]
     assert details["early"] == {"reports": 1, "failure_rate": 0.0}
     assert details["late"] == {"reports": 1, "failure_rate": 1.0}
 
 
-def test_a_gate_on_what_nobody_measures_is_refused_with_what_is_known(running):
+def test_a_gate_on_an_unknown_metric_is_refused_with_the_known_names(running):
     wrong = stage(gates=[{"metric": "mood", "max": 3}])
     answer = create_rollout(running, "s", "v1", wrong)
     assert "load_ms" in refused(answer, 422, "invalid_gate", "stages.0.gates.0.metric")["detail"]
@@ -189,7 +195,7 @@ def test_a_gate_on_what_nobody_measures_is_refused_with_what_is_known(running):
     assert ok(create_rollout(running, "s", "v1", wrong))
 
 
-def test_a_comparison_needs_somebody_to_compare_with(running):
+def test_a_gate_against_control_needs_a_control_group(running):
     versus = [{"metric": "load_ms", "against": "control", "max_increase": 0.1}]
     refused(
         create_rollout(running, "s", "v1", stage(gates=versus)),
@@ -201,7 +207,7 @@ def test_a_comparison_needs_somebody_to_compare_with(running):
     assert ok(create_rollout(running, "t", "v1", stage(percent=10), stage(gates=versus)))
 
 
-def test_measurements_of_both_arms_stop_a_slow_version(live):
+def test_a_metric_gate_against_control_stops_a_slow_version(live):
     publish(live, "v1", DATA)
     publish(live, "v2", DATA + b"2")
     cohort(live)
@@ -217,7 +223,7 @@ def test_measurements_of_both_arms_stop_a_slow_version(live):
         else:
             device.poll("v1")
             device.finish(None, "metrics", model="m", version="v1", metrics={"load_ms": 100 + jitter})
-    live.run_ticks()
+    live.run_scheduled_tasks()
     found = rollout(live, "r")
     assert found["state"] == "halted"
     assert found["reason"].startswith("load_ms is +9")

@@ -1,6 +1,6 @@
-"""Gates of a rollout that a whole fleet has been through: 20,000 devices here, `GRAYLAG_FLEET=1000000` for the figure.
+"""Gates of a rollout to a large fleet: 20,000 devices by default, `GRAYLAG_FLEET=1000000` for the published figure.
 
-Milliseconds are printed, not asserted: `pytest -s`.
+Milliseconds are printed, not asserted; see them with `pytest -s`.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from service import database
+from service.infrastructure import database
 from service.operations.fleet import cohorts
 from service.operations.rollouts import drafts, gates
 from service.operations.rollouts.drafts import RolloutDeclaration, StageDeclaration
@@ -63,7 +63,7 @@ EVENTS = """
 insert into events (day, event_id, device_id, attempt_id, state, body)
 select '1970-01-01', gen_random_uuid(), device_id, id::text, state, '{}' from attempts
 """
-# As folding leaves them: minutes of the last hours, hours of the last days, days before.
+# As after compaction: minutes of the last hours, hours of the last days, days before that.
 ROLLUPS = """
 insert into outcome_rollups (rollout_id, stage, device_class, arm, minute, offered, committed, failed, timed_out)
 select rollout_id, stage, device_class, arm, date_trunc(
@@ -74,7 +74,7 @@ select rollout_id, stage, device_class, arm, date_trunc(
 from attempts group by 1, 2, 3, 4, 5
 """
 VALUES = """
-insert into metric_totals (rollout_id, metric, stage, device_class, arm, count, first, second)
+insert into metric_totals (rollout_id, metric, stage, device_class, arm, count, bucket_sum, bucket_square_sum)
 select r.id, metric, step, 'soc-' || s, arm, count, count * 160, count * 25700
 from rollouts r, unnest(cast(:metrics as text[])) metric, generate_series(0, 2) step,
   generate_series(0, :device_classes - 1) s, unnest(array['treatment', 'control']) arm,
@@ -83,10 +83,10 @@ from rollouts r, unnest(cast(:metrics as text[])) metric, generate_series(0, 2) 
 
 
 @pytest.fixture
-def seasoned(engine):
-    """A rollout in its last stage: all devices have reported, for twenty days, with measurements in both arms."""
+def large_rollout(engine):
+    """A rollout in its last stage: all devices have reported for twenty days, with metrics in both arms."""
     with database.transaction(engine) as session:
-        # A million rows on a busy machine take longer than any request may.
+        # Inserting a million rows may take longer than the timeout of a request.
         session.execute(text("set local statement_timeout = 0"))
         for statement in (*VERSION.split(";\n"), DEVICES):
             session.execute(text(statement), {"fleet": FLEET} if ":fleet" in statement else {})
@@ -94,25 +94,31 @@ def seasoned(engine):
         row = drafts.create(session, AUTUMN, actor="x", now=NOW)
         row.state, row.stage, row.stage_since = "running", 2, NOW - timedelta(days=DAYS)
         session.flush()
-        values = {"fleet": FLEET, "device_classes": DEVICE_CLASSES, "days": DAYS, "now": NOW, "metrics": list(METRICS)}
+        values = {
+            "fleet": FLEET,
+            "device_classes": DEVICE_CLASSES,
+            "days": DAYS,
+            "now": NOW,
+            "metrics": list(METRICS),
+        }
         for statement in (ATTEMPTS, EVENTS, ROLLUPS, VALUES):
             session.execute(
                 text(statement), {key: value for key, value in values.items() if f":{key}" in statement}
             )
         key = row.id
-    settle(engine)
+    update_statistics(engine)
     return key
 
 
-def settle(engine):
-    """As autovacuum would, in its time."""
+def update_statistics(engine):
+    """Update the statistics like autovacuum."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("set statement_timeout = 0"))
         connection.execute(text("vacuum analyze"))
 
 
 def look(engine, key):
-    """One look at the gates: milliseconds, and the evaluation."""
+    """Evaluate the gates once; return milliseconds and the evaluation."""
     began = time.perf_counter()
     with database.transaction(engine) as session:
         evaluation = gates.evaluate(session, key, now=NOW)
@@ -120,14 +126,14 @@ def look(engine, key):
 
 
 def spent(pid):
-    """Processor seconds of this process, and of a server process; 0 where that cannot be seen."""
+    """Processor seconds of this process and of a server process; 0 if they cannot be read."""
     told = Path(f"/proc/{pid}/stat")
     fields = told.read_text().rpartition(")")[2].split() if told.exists() else ["0"] * 13
     return time.process_time(), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(engine, key, what):
-    """The last of many looks, after saying how long they took, and how long they kept processors busy."""
+    """Evaluate many times, print wall and processor time, and return the last evaluation."""
     with engine.connect() as connection:
         pid = connection.scalar(text("select pg_backend_pid()"))
         minutes = connection.scalar(text("select count(*) from outcome_rollups"))
@@ -136,30 +142,30 @@ def measure(engine, key, what):
     python, postgres = ((now - then) / LOOKS * 1000 for now, then in zip(spent(pid), before, strict=True))
     best, median = min(looks)[0], statistics.median(wall for wall, _ in looks)
     sys.stdout.write(
-        f"\ngates over {FLEET} {what}, {minutes} outcome_rollups: best {best:.0f} ms, median {median:.0f} ms; "
+        f"\ngates over {FLEET} {what}, {minutes} rollups: best {best:.0f} ms, median {median:.0f} ms; "
         f"processor {python:.0f} ms in Python, {postgres:.0f} ms in PostgreSQL; load {os.getloadavg()[0]:.1f}\n"
     )
     return looks[-1][1]
 
 
 @pytest.mark.timeout(900)
-def test_a_look_at_the_gates_of_a_large_rollout(engine, seasoned):
-    evaluation = measure(engine, seasoned, "devices that have reported")
+def test_the_gates_of_a_large_rollout_are_evaluated_quickly(engine, large_rollout):
+    evaluation = measure(engine, large_rollout, "devices that have reported")
     assert (evaluation.decision, evaluation.cause) == ("wait", "approval"), evaluation.reason
     with engine.connect() as connection:
         kept = connection.execute(
             text("select count(*), sum(committed + failed + timed_out) from outcome_totals")
         ).one()
-    assert tuple(kept) == (3 * DEVICE_CLASSES, FLEET), "rows that do not grow with events, nor with time"
+    assert tuple(kept) == (3 * DEVICE_CLASSES, FLEET), "the number of rows must not grow with events or time"
 
 
 @pytest.mark.timeout(900)
-def test_a_look_at_a_fleet_that_has_staged_and_waits(engine, seasoned):
+def test_the_gates_of_a_large_staged_fleet_are_evaluated_quickly(engine, large_rollout):
     with database.transaction(engine) as session:
         session.execute(text("set local statement_timeout = 0"))
         session.execute(text('update rollouts set policy = policy || \'{"activation": "deferred"}\''))
         session.execute(text("update attempts set state = 'staged', closed_at = null, downloaded = true"))
-    settle(engine)
-    measure(engine, seasoned, "devices that have staged")
+    update_statistics(engine)
+    measure(engine, large_rollout, "devices that have staged")
     with engine.connect() as connection:
-        assert connection.scalar(text("select sum(waiting) from outcome_totals")) == FLEET
+        assert connection.scalar(text("select sum(staged) from outcome_totals")) == FLEET

@@ -1,4 +1,4 @@
-"""What a release manager gets wrong about rollouts: each has a name, a place, and a way out."""
+"""Mistakes in rollouts: every refusal has a code, a field and a remedy."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,13 +26,19 @@ MISTAKES = [
     ("v3", {"policy": {"rollback_to": "v1"}}, "invalid_policy", "policy.rollback_to", "floor"),
     ("v1", {"on_breach": "rollback"}, "invalid_policy", "on_breach", "on_breach: halt"),
     ("v4", {"on_breach": "rollback"}, "invalid_policy", "on_breach", "floor"),
-    ("v1", {"policy": {"rollback_to": "factory"}}, "invalid_policy", "policy.rollback_to", "no earlier version"),
-    ("v2", {"policy": {"starts_at": YESTERDAY}}, "invalid_policy", "policy.starts_at", "is over"),
+    (
+        "v1",
+        {"policy": {"rollback_to": "factory"}},
+        "invalid_policy",
+        "policy.rollback_to",
+        "no earlier version",
+    ),
+    ("v2", {"policy": {"starts_at": YESTERDAY}}, "invalid_policy", "policy.starts_at", "has passed"),
     ("v2", {"policy": {"starts_at": "2030-01-01T00:00:00"}}, "invalid", "policy.starts_at", "timezone"),
     ("v2", {"policy": {"holdout_percent": 101}}, "invalid_policy", "policy.holdout_percent", "0 to 50"),
     ("v2", {"policy": {"approvals": -1}}, "invalid", "policy.approvals", "greater"),
     ("v2", {"policy": {"activation": "never"}}, "invalid", "policy.activation", "deferred"),
-    ("v2", {"policy": {"aproval": 1}}, "invalid", "policy.aproval", "misspelt"),
+    ("v2", {"policy": {"aproval": 1}}, "invalid", "policy.aproval", "spelling"),
     ("v2", {"on_breach": "explode"}, "invalid", "on_breach", "rollback"),
     ("v2", {"stages": [stage(percent=101)]}, "invalid_stages", "stages.0.percent", "up to 100"),
     (
@@ -48,7 +54,7 @@ MISTAKES = [
 @pytest.fixture
 @set_up_once
 def three(live):
-    """Three versions of which the last forbids the first; the second one is revoked in `revoked`."""
+    """Four versions; v3 forbids v1, and v4 forbids all others."""
     cohort(live)
     publish(live, "v1", b"first")
     publish(live, "v2", b"second")
@@ -57,31 +63,34 @@ def three(live):
     write(live, "update versions set floor = counter where label = 'v4'")
 
 
-def test_what_makes_no_sense_is_refused_by_its_place_and_says_what_to_change(three):
+def test_an_impossible_rollback_is_refused_with_its_field_and_a_remedy(three):
     for label, declared, code, field, hint in MISTAKES:
         problem = refused(create_rollout(three, "r", label, **declared), 422, code, field)
         assert hint in problem["detail"], problem
     assert ok(three.call("GET", "/v1/admin/rollouts")) == []
 
 
-def test_a_revoked_version_is_no_way_back(three):
+def test_a_revoked_version_is_not_a_rollback_target(three):
     write(three, "update versions set state = 'revoked' where label = 'v2'")
     refused(
-        create_rollout(three, "r", "v3", policy={"rollback_to": "v2"}), 422, "invalid_policy", "policy.rollback_to"
+        create_rollout(three, "r", "v3", policy={"rollback_to": "v2"}),
+        422,
+        "invalid_policy",
+        "policy.rollback_to",
     )
     refused(create_rollout(three, "r", "v3", on_breach="rollback"), 422, "invalid_policy", "on_breach")
 
 
-def test_what_is_not_undone_needs_a_reason(three):
+def test_irreversible_verbs_need_a_reason(three):
     for priority, verb in enumerate(("halt", "rollback", "promote")):
         roll_out(three, verb, "v2", stage(percent=1), stage(), priority=priority)
         for reason in ("", "  "):
             problem = refused(act(three, verb, verb, reason), 422, "reason_required", "reason")
             assert "--reason" in problem["detail"]
-        assert ok(act(three, verb, verb, "the lab says so"))["reason"] == "the lab says so"
+        assert ok(act(three, verb, verb, "lab result"))["reason"] == "lab result"
 
 
-def test_promoting_what_only_waits_for_a_person_needs_none(three):
+def test_promoting_a_stage_that_only_waits_for_approval_needs_no_reason(three):
     roll_out(three, "r", "v2", stage(percent=1, advance_when={"reports": 0, "approval": True}), stage())
     assert ok(act(three, "r", "promote"))["stage"] == 1
 
@@ -91,7 +100,7 @@ def test_revoking_a_version_needs_a_reason(three):
     refused(answer, 422, "reason_required", "reason")
 
 
-def test_a_verb_that_the_rollout_has_no_use_for_says_so(three):
+def test_verbs_that_a_rollout_does_not_use_are_refused(three):
     roll_out(three, "r", "v2", stage())
     refused(act(three, "r", "approve"), 409, "wrong_state")
     refused(act(three, "r", "activate"), 409, "wrong_state")

@@ -1,4 +1,4 @@
-"""How a rollout comes to run: approvals, schedule, rehearsal."""
+"""Starting rollouts: approvals, start time and rollback patches."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ DATA = b"weights of the starts"
 
 
 def weights(number):
-    """Versions of one fine-tune: what lies between two of them makes a patch worth building."""
+    """Weights of one fine-tune, whose versions are similar enough for patches."""
     data = np.random.default_rng(0).integers(0, 256, 200_000, dtype=np.uint8)
     data[number * 100 : number * 100 + 50] ^= 0x55
     return data.tobytes()
@@ -35,14 +35,14 @@ def weights(number):
 @pytest.fixture
 @set_up_once
 def one(live):
-    """A version, and everyone."""
+    """A version, and a cohort of all devices."""
     cohort(live)
     publish(live, "v1", DATA)
 
 
 @pytest.fixture
 def people(one):
-    """Release managers besides the one who writes rollouts."""
+    """Release managers besides the author of the rollouts."""
     for name in ("ana", "bo"):
         made = one.call("POST", "/v1/admin/tokens", {"name": name, "scope": "release-manager"})
         one.tokens[name] = ok(made)["token"]
@@ -57,16 +57,16 @@ def later(**span):
     return (datetime.now(UTC) + timedelta(**span)).isoformat()
 
 
-def kinds(live, name="r"):
+def event_kinds(live, name="r"):
     return [event["kind"] for event in rollout(live, name)["history"]]
 
 
-def test_a_rollout_that_needs_nobody_starts_at_once(one):
+def test_a_rollout_without_approvals_starts_at_once(one):
     assert roll_out(one, "r", "v1", stage())["state"] == "running"
     assert rollout(one, "r")["approvals"] == []
 
 
-def test_the_last_approval_that_is_needed_starts_it(people):
+def test_the_last_required_approval_starts_the_rollout(people):
     ok(create_rollout(people, "r", "v1", policy={"approvals": 2}))
     waiting = ok(act(people, "r", "start", "release 5.4"))
     assert waiting["state"] == "awaiting_approval"
@@ -83,16 +83,16 @@ def test_the_last_approval_that_is_needed_starts_it(people):
         ("ana", "looks right"),
         ("bo", "looks right"),
     ]
-    assert kinds(people) == ["create", "submit", "approve", "approve", "start"]
+    assert event_kinds(people) == ["create", "submit", "approve", "approve", "start"]
     refused(approve(people, "admin"), 409, "wrong_state")
 
 
-def test_nobody_approves_their_own_or_twice(people):
+def test_a_person_approves_neither_their_own_rollout_nor_twice(people):
     ok(create_rollout(people, "r", "v1", policy={"approvals": 2}))
     refused(approve(people, "ana"), 409, "wrong_state")
     ok(act(people, "r", "start"))
     own = refused(approve(people, "release-manager"), 403, "self_approval", "actor")
-    assert "somebody else" in own["detail"]
+    assert "another person" in own["detail"]
     ok(approve(people, "ana"))
     again = refused(approve(people, "ana"), 409, "already_approved", "actor")
     assert "different people" in again["detail"]
@@ -106,21 +106,21 @@ def token_of(live, person, name):
     live.tokens[name] = ok(live.call("POST", "/v1/admin/tokens", body))["token"]
 
 
-def test_all_tokens_of_one_person_are_one_voice(people):
+def test_all_tokens_of_one_person_count_as_one_approver(people):
     token_of(people, "release-manager", "the-authors-other")
     token_of(people, "ana", "anas-other")
     token_of(people, "carla", "carlas")
     ok(create_rollout(people, "r", "v1", policy={"approvals": 2}))
     ok(act(people, "r", "start"))
     own = refused(approve(people, "the-authors-other"), 403, "self_approval", "actor")
-    assert "the-authors-other is a token of release-manager, who wrote this" in own["detail"]
+    assert "release-manager (token the-authors-other) has written this" in own["detail"]
     ok(approve(people, "anas-other"))
     again = refused(approve(people, "ana"), 409, "already_approved", "actor")
-    assert "ana has approved already" in again["detail"]
+    assert "ana has approved this rollout already" in again["detail"]
     assert ok(approve(people, "carlas"))["state"] == "running"
 
 
-def test_who_changed_a_draft_does_not_approve_it(people):
+def test_a_person_who_changed_a_draft_cannot_approve_it(people):
     ok(create_rollout(people, "r", "v1", policy={"approvals": 1}))
     config = ok(people.call("GET", "/v1/admin/config"))
     (draft,) = config["rollouts"]
@@ -131,25 +131,25 @@ def test_who_changed_a_draft_does_not_approve_it(people):
     assert ok(approve(people, "bo"))["state"] == "running"
 
 
-def test_what_waits_for_approval_can_be_dropped(people):
+def test_a_rollout_that_waits_for_approval_can_be_cancelled(people):
     ok(create_rollout(people, "r", "v1", policy={"approvals": 1}))
     ok(act(people, "r", "start"))
     assert ok(act(people, "r", "cancel"))["state"] == "cancelled"
     refused(approve(people, "ana"), 409, "wrong_state")
 
 
-def test_an_approved_rollout_still_waits_for_its_time(people):
+def test_an_approved_rollout_waits_for_its_start_time(people):
     ok(create_rollout(people, "r", "v1", policy={"approvals": 1, "starts_at": later(hours=2)}))
     ok(act(people, "r", "start"))
     waiting = ok(approve(people, "ana"))
     assert waiting["state"] == "scheduled"
-    assert waiting["waiting_for"].startswith("its time, 20")
+    assert waiting["waiting_for"].startswith("start time 20")
 
 
-def test_a_rollout_starts_by_itself_at_its_time(one):
+def test_a_scheduled_rollout_starts_at_its_start_time(one):
     ok(create_rollout(one, "r", "v1", policy={"starts_at": later(hours=1)}))
     assert ok(act(one, "r", "start", "tonight"))["state"] == "scheduled"
-    one.run_ticks()
+    one.run_scheduled_tasks()
     assert rollout(one, "r")["state"] == "scheduled"
     assert enroll(one).poll()["need_update"] is False
     actors.write(
@@ -157,7 +157,7 @@ def test_a_rollout_starts_by_itself_at_its_time(one):
         "update rollouts set policy = jsonb_build_object('starts_at', cast(:at as text))",
         at=later(hours=-1),
     )
-    one.run_ticks()
+    one.run_scheduled_tasks()
     started = rollout(one, "r")
     assert (started["state"], started["reason"], started["waiting_for"]) == ("running", "tonight", "")
     assert [(e["kind"], e["actor"]) for e in started["history"]][1:] == [
@@ -166,42 +166,42 @@ def test_a_rollout_starts_by_itself_at_its_time(one):
     ]
 
 
-def test_starting_a_scheduled_rollout_starts_it_before_its_time(one):
+def test_a_scheduled_rollout_can_be_started_before_its_time(one):
     ok(create_rollout(one, "r", "v1", policy={"starts_at": later(days=1)}))
     ok(act(one, "r", "start"))
     assert ok(act(one, "r", "start", "now after all"))["state"] == "running"
 
 
-def test_a_scheduled_rollout_can_be_dropped(one):
+def test_a_scheduled_rollout_can_be_cancelled(one):
     ok(create_rollout(one, "r", "v1", policy={"starts_at": later(days=1)}))
     ok(act(one, "r", "start"))
     assert ok(act(one, "r", "cancel"))["state"] == "cancelled"
-    one.run_ticks()
+    one.run_scheduled_tasks()
     assert rollout(one, "r")["state"] == "cancelled"
 
 
-def test_a_version_that_is_not_ready_any_more_does_not_start_at_its_time(one):
+def test_a_scheduled_rollout_of_a_revoked_version_is_cancelled(one):
     ok(create_rollout(one, "r", "v1", policy={"starts_at": later(hours=1)}))
     ok(act(one, "r", "start"))
     actors.write(one, "update rollouts set policy = '{}'")
     actors.write(one, "update versions set state = 'archived'")
-    one.run_ticks()
+    one.run_scheduled_tasks()
     cancelled = rollout(one, "r")
     assert (cancelled["state"], cancelled["history"][-1]["actor"]) == ("cancelled", "schedule")
     assert "archived" in cancelled["reason"]
 
 
-def test_a_scheduled_rollout_that_would_fight_waits_and_says_so(one):
+def test_a_scheduled_rollout_with_a_conflict_waits_and_shows_it(one):
     ok(create_rollout(one, "later", "v1", policy={"starts_at": later(hours=1)}))
     ok(act(one, "later", "start"))
     roll_out(one, "r", "v1", stage())
     actors.write(one, "update rollouts set policy = '{}'")
-    one.run_ticks()
+    one.run_scheduled_tasks()
     waiting = rollout(one, "later")
     assert waiting["state"] == "scheduled"
     assert "r is running" in waiting["waiting_for"]
     ok(act(one, "r", "halt", "the other one"))
-    one.run_ticks()
+    one.run_scheduled_tasks()
     assert rollout(one, "later")["state"] == "running"
 
 
@@ -214,49 +214,49 @@ def two(live):
         publish(live, f"v{number}", weights(number))
 
 
-def test_a_rollout_that_may_roll_back_starts_by_itself_once_its_way_back_is_proved(two):
+def test_a_rollout_that_may_roll_back_starts_once_its_rollback_patches_are_built(two):
     ok(create_rollout(two, "r", "v2", on_breach="rollback"))
     waiting = ok(act(two, "r", "start", "release"))
     assert waiting["state"] == "scheduled"
-    assert waiting["waiting_for"] == "patches back: v2 to v1 (backbone)"
-    two.run_ticks()
+    assert waiting["waiting_for"] == "rollback patches: v2 to v1 (backbone)"
+    two.run_scheduled_tasks()
     assert rollout(two, "r")["state"] == "scheduled"
-    eager = refused(act(two, "r", "start"), 409, "rollback_patches_pending")
-    assert (eager["retryable"], eager["missing"]) == (True, ["v2 to v1 (backbone)"])
+    early = refused(act(two, "r", "start"), 409, "rollback_patches_pending")
+    assert (early["retryable"], early["missing"]) == (True, ["v2 to v1 (backbone)"])
     assert ("build_patch", "done") in two.run_jobs()
-    two.run_ticks()
+    two.run_scheduled_tasks()
     assert rollout(two, "r")["state"] == "running"
     kept = rows(two, "select state from patches order by id")
     assert [row["state"] for row in kept] == ["ready", "ready"]
 
 
-def test_who_waits_for_a_rehearsal_is_told_where_it_stands_and_may_drop_it(two):
+def test_pending_rollback_patches_are_described_and_the_rollout_can_be_cancelled(two):
     ok(create_rollout(two, "r", "v2", on_breach="rollback"))
     assert ok(act(two, "r", "start"))["state"] == "scheduled"
     (delay,) = rollout(two, "r")["rollback_patches"]
-    assert delay.startswith("v2 to v1 (backbone): waits since 20")
-    assert "for a worker of the queue delta; " in delay
+    assert delay.startswith("v2 to v1 (backbone): queued since 20")
+    assert "for a worker of delta; " in delay
     actors.write(two, "update jobs set state = 'running', attempts = 2 where state = 'queued'")
-    assert rollout(two, "r")["rollback_patches"] == ["v2 to v1 (backbone): in the making, try 2"]
+    assert rollout(two, "r")["rollback_patches"] == ["v2 to v1 (backbone): running, attempt 2"]
     actors.write(two, "update jobs set state = 'dead' where state = 'running'")
-    assert "given up after 2 tries; POST /v1/admin/jobs/" in rollout(two, "r")["rollback_patches"][0]
-    dropped = ok(act(two, "r", "cancel"))
-    assert (dropped["state"], dropped["rollback_patches"]) == ("cancelled", [])
+    assert "failed after 2 attempts; POST /v1/admin/jobs/" in rollout(two, "r")["rollback_patches"][0]
+    cancelled = ok(act(two, "r", "cancel"))
+    assert (cancelled["state"], cancelled["rollback_patches"]) == ("cancelled", [])
 
 
-def test_a_patch_back_that_is_not_worth_it_counts_as_rehearsed(two):
+def test_a_rollback_patch_that_is_not_worth_it_does_not_delay_the_start(two):
     ok(create_rollout(two, "r", "v2", policy={"rollback_to": "v1"}))
     ok(act(two, "r", "start"))
     actors.write(two, "update patches set state = 'not_worth_it' where state = 'queued'")
-    two.run_ticks()
+    two.run_scheduled_tasks()
     assert rollout(two, "r")["state"] == "running"
 
 
-def test_a_rollout_that_halts_on_breach_needs_no_rehearsal(two):
+def test_a_rollout_that_halts_on_breach_needs_no_rollback_patches(two):
     assert roll_out(two, "r", "v2", stage())["state"] == "running"
 
 
-def test_every_version_that_devices_run_is_rehearsed_but_none_below_the_floor(live):
+def test_rollback_patches_lead_to_all_versions_in_use_above_the_floor(live):
     cohort(live)
     for number in (1, 2, 3):
         publish(live, f"v{number}", weights(number))
@@ -266,15 +266,15 @@ def test_every_version_that_devices_run_is_rehearsed_but_none_below_the_floor(li
     actors.flush(live)
     ok(create_rollout(live, "r", "v4", on_breach="rollback"))
     waiting = ok(act(live, "r", "start"))["waiting_for"]
-    assert waiting == "patches back: v4 to v3 (backbone), v4 to v2 (backbone)"
+    assert waiting == "rollback patches: v4 to v3 (backbone), v4 to v2 (backbone)"
 
 
-def test_two_people_who_approve_at_one_moment_are_both_heard_and_it_starts_once(people):
+def test_concurrent_approvals_both_count_and_start_the_rollout_once(people):
     ok(create_rollout(people, "r", "v1", policy={"approvals": 2}))
     ok(act(people, "r", "start"))
     with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda person: approve(people, person), ("ana", "bo", "ana", "bo")))
-    assert sorted(answer.status_code for answer in said) == [200, 200, 409, 409]
+        answers = list(pool.map(lambda person: approve(people, person), ("ana", "bo", "ana", "bo")))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 409, 409]
     done = rollout(people, "r")
     assert (done["state"], len(done["approvals"])) == ("running", 2)
-    assert kinds(people).count("start") == 1
+    assert event_kinds(people).count("start") == 1

@@ -2,6 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.infrastructure import database
+from service.operations.rollouts import templates
+from service.operations.rollouts.templates import TemplateDeclaration
 from tests.service.support.actors import (
     cohort,
     create_rollout,
@@ -43,19 +46,21 @@ def copied(live, name="r", **more):
     return live.call("POST", "/v1/admin/rollouts", body, "release-manager")
 
 
-def test_a_rollout_copies_what_it_leaves_out_from_its_template(ready):
+def test_a_rollout_takes_omitted_fields_from_its_template(ready):
     made = ok(copied(ready))
     assert [(s["cohort"], s["percent"]) for s in made["stages"]] == [
         ("internal", 100),
         ("everyone", 10),
         ("everyone", 100),
     ]
-    assert made["stages"][0]["advance_when"].items() >= {"minutes": 60, "reports": 20, "approval": False}.items()
+    assert (
+        made["stages"][0]["advance_when"].items() >= {"minutes": 60, "reports": 20, "approval": False}.items()
+    )
     assert made["stages"][1]["gates"] == [{"metric": "failure_rate", "max": 0.02}]
     assert (made["priority"], made["policy"]) == (5, CAREFUL["policy"])
 
 
-def test_what_a_rollout_says_itself_outranks_its_template_field_by_field(ready):
+def test_the_fields_of_a_rollout_override_its_template(ready):
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     made = ok(copied(ready, priority=0, policy={"starts_at": later}, stages=[stage("everyone", 50)]))
     assert made["priority"] == 0
@@ -63,7 +68,19 @@ def test_what_a_rollout_says_itself_outranks_its_template_field_by_field(ready):
     assert {"starts_at", "pacing", "holdout_percent"} <= made["policy"].keys()
 
 
-def test_changing_a_template_changes_no_rollout_that_was_made_from_it(ready):
+def test_an_unsaved_template_of_the_same_document_takes_precedence(ready):
+    unsaved = {"careful": TemplateDeclaration("careful", [], {}, {"priority": 7, "policy": {"approvals": 2}})}
+    declared = {"name": "r", "policy": {"activation": "deferred"}}
+    with database.read_only(ready.engine) as session:
+        completed = templates.complete(session, "careful", declared, unsaved=unsaved)
+    assert completed == {
+        "name": "r",
+        "priority": 7,
+        "policy": {"approvals": 2, "activation": "deferred"},
+    }
+
+
+def test_changing_a_template_does_not_change_existing_rollouts(ready):
     ok(copied(ready))
     ok(put(ready, body={"stages": [stage("everyone", 1)]}))
     assert len(rollout(ready, "r")["stages"]) == 3
@@ -72,7 +89,7 @@ def test_changing_a_template_changes_no_rollout_that_was_made_from_it(ready):
     refused(copied(ready, "r2"), 404, "not_found", "template")
 
 
-def test_a_template_is_checked_like_a_rollout(ready):
+def test_a_template_is_validated_like_a_rollout(ready):
     shrinking = {"stages": [stage("everyone", 10), stage("everyone", 5)]}
     refused(put(ready, body=shrinking), 422, "invalid_stages", "stages.1.percent")
     refused(put(ready, body={"stages": []}), 422, "invalid_stages", "stages")
@@ -91,13 +108,13 @@ def test_a_rollout_with_neither_stages_nor_template_is_refused(ready):
     )
 
 
-def test_a_cohort_that_a_template_names_stays(ready):
+def test_a_cohort_that_a_template_uses_cannot_be_deleted(ready):
     refused(ready.call("DELETE", "/v1/admin/cohorts/internal", scope="release-manager"), 409, "still_in_use")
     ok(put(ready, body={"stages": [stage("everyone")]}))
     ok(ready.call("DELETE", "/v1/admin/cohorts/internal", scope="release-manager"))
 
 
-def test_templates_are_listed_by_name_and_written_by_release_managers(ready):
+def test_templates_are_listed_by_name_and_changed_by_release_managers_only(ready):
     ok(put(ready, "bold", {"stages": [stage()]}))
     assert [t["name"] for t in ok(ready.call("GET", "/v1/admin/templates", scope="viewer"))] == [
         "bold",
@@ -113,5 +130,5 @@ def test_templates_are_listed_by_name_and_written_by_release_managers(ready):
     ]
 
 
-def test_a_rollout_made_without_a_template_is_as_before(ready):
+def test_a_rollout_without_a_template_is_unaffected(ready):
     assert ok(create_rollout(ready, "plain", "v1"))["policy"] == {}

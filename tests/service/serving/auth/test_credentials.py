@@ -15,9 +15,9 @@ from service.errors import (
     ServiceError,
     TokenExpired,
 )
+from service.infrastructure.tokens import AccessTokens, RequestBinding
 from service.main import create_app
 from service.serving.auth.replay_cache import ReplayCache
-from service.tokens import AccessTokens, RequestBinding
 from tests.service.support.actors import Device, ok, publish, refresh, refused, roll_out
 from tests.service.support.device_requests import (
     NOW,

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from service.serving.auth.provider_keys import MAX_KEY_SET_BYTES, ProviderKeys, key_set_fetcher
-from tests.service.api.test_oidc import AUDIENCE, ISSUER, exchange, identity
+from tests.service.api.platform.test_oidc import AUDIENCE, ISSUER, exchange, identity
 from tests.service.serving.auth.test_credentials import service_with
 from tests.service.support.actors import ok, refused
 from tests.service.support.device_requests import P256, RSA, RULES, jwk, provider_token

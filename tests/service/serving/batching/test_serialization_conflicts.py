@@ -4,7 +4,7 @@ import asyncio
 
 from sqlalchemy import text
 
-from service import database
+from service.infrastructure import database
 from service.serving.batching.write_batcher import commit_batch
 from service.store.fleet.devices import DeviceRow
 

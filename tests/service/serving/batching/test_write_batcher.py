@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from service import database
 from service.errors import Unavailable
+from service.infrastructure import database
 from service.serving.batching.write_batcher import WriteBatcher
 from tests.service.support.outage import Outage
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from sdk_contract.wire import Event, PollRequest
 from service.config import Settings
+from service.infrastructure.tokens import DeviceClaims
 from service.main import create_app
 from service.serving.events.ingest import EventBatch
 from service.serving.polls.context import AuthenticatedPoll
-from service.tokens import DeviceClaims
 from tests.service.support.actors import event_id
 
 AT_ONCE = 8

@@ -1,175 +1,36 @@
 """A simulated service: four API processes in one, with a real PostgreSQL and a clock that the tests move."""
 
 import asyncio
-import json
 import random
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
 from sdk_contract.wire import Event, PollRequest
-from service import database, store
+from service import store
 from service.domain.polling.decisions import DecisionTime
 from service.domain.polling.offers import evaluate_rollout
-from service.embedded import BUCKET
 from service.errors import ServiceError
+from service.infrastructure import database
+from service.infrastructure.signing import LocalSigner
+from service.infrastructure.tokens import DeviceClaims
 from service.operations.outcomes import attempts
 from service.operations.releases import models
 from service.operations.rollouts import actions, drafts
-from service.serving.attempts.grants import grant_offers
-from service.serving.batching.write_batcher import WriteBatcher, commit_batch
-from service.serving.checkins import CheckinBuffer
+from service.serving.batching.write_batcher import commit_batch
 from service.serving.events.ingest import EventBatch, EventIngestor
 from service.serving.events.metric_counts import MetricCounter
-from service.serving.polls.context import AuthenticatedPoll, PollSettings, device_context, select_model
-from service.serving.polls.download_urls import DownloadUrls
-from service.serving.polls.response_renderer import ResponseRenderer
-from service.serving.polls.service import PollService
-from service.serving.snapshots.cache import SnapshotCache
-from service.signing import LocalSigner
-from service.tokens import DeviceClaims
+from service.serving.polls.context import AuthenticatedPoll, device_context, select_model
+from tests.service.serving.invariants.simulated_server import LEASE, MODEL, Device, Server
+from tests.service.serving.invariants.violations import INVARIANTS
 from tests.service.support.actors import event_id, notifier_without_broker
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
-MODEL = "m"
-LEASE = timedelta(hours=6)
 _EMPTY = "truncate models, blobs, devices, cohorts, events cascade"
 OFFERING = {"running", "completed", "rolled_back"}
-
-
-INVARIANTS = {
-    "a stopped rollout has open offers": """
-      select r.name from rollouts r join attempts a on a.rollout_id = r.id
-      where a.closed_at is null and a.action = 'install' and r.state in ('halted', 'rolled_back', 'cancelled')
-    """,
-    "more downloads are open than pacing allows": """
-      select r.name from rollouts r
-      where (r.policy->'pacing'->>'max_open_downloads')::bigint < (
-        select count(*) from attempts a
-        where a.rollout_id = r.id and a.closed_at is null and a.action = 'install' and not a.downloaded
-      )
-    """,
-    "more bytes were offered in an hour than pacing allows": """
-      select spent.name from (
-        select r.name, (r.policy->'pacing'->>'max_bytes_per_hour')::bigint as budget,
-               sum(a.bytes_offered) over (partition by r.id order by a.offered_at
-                 range between interval '3599.999999 seconds' preceding and current row) as bytes
-        from rollouts r join attempts a on a.rollout_id = r.id and a.action = 'install'
-      ) spent where spent.bytes > spent.budget
-    """,
-    "an attempt has another version or model than its rollout": """
-      select a.id from attempts a join rollouts r on r.id = a.rollout_id
-      where a.action = 'install' and a.version_id <> r.version_id or a.model <> r.model
-    """,
-    "an attempt was counted twice or not at all": """
-      select r.name from rollouts r
-      left join lateral (
-        select coalesce(sum(offered), 0) as offered,
-               coalesce(sum(committed + failed + rolled_back + timed_out + withdrawn), 0) as ended
-        from outcome_rollups where rollout_id = r.id
-      ) counted on true
-      where counted.offered <> (select count(*) from attempts where rollout_id = r.id)
-         or counted.ended <> (select count(closed_at) from attempts where rollout_id = r.id)
-    """,
-    "the totals differ from the sums of the rollups": """
-      select rollout_id, stage, device_class, arm, sum(offered), sum(committed), sum(failed), sum(rolled_back),
-             sum(timed_out), sum(withdrawn), sum(early_reports), sum(early_failures), sum(bytes_sent)
-      from outcome_rollups group by 1, 2, 3, 4
-      except
-      select rollout_id, stage, device_class, arm, offered, committed, failed, rolled_back, timed_out, withdrawn, early_reports,
-             early_failures, bytes_sent
-      from outcome_totals
-    """,
-    "the count of staged devices is wrong": """
-      select t.rollout_id from outcome_totals t join rollouts r on r.id = t.rollout_id
-      where r.policy->>'activation' = 'deferred' and r.activated_at is null and t.staged <> (
-        select count(*) from attempts a where a.rollout_id = t.rollout_id and a.stage = t.stage
-          and a.device_class = t.device_class and a.arm = t.arm and a.closed_at is null and a.state = 'staged')
-    """,
-    "a device got a version again after three failures": """
-      select device_id from attempts where state in ('failed', 'rolled_back', 'rejected')
-      group by device_id, version_id, action, failure_fingerprint having count(*) > 3
-    """,
-}
-"""Violation -> query that returns rows if it occurred."""
-
-
-class NoBlobs:
-    """A blob store for URLs only."""
-
-    def download_url(self, key, *, expires_s):
-        return f"https://{BUCKET}.invalid/{key}?{expires_s}"
-
-
-class Server:
-    """The hot path of one API process, with a snapshot as old as its last refresh."""
-
-    def __init__(self, url, signer):
-        self.engine = database.engine_for(url)
-        self.hot = database.async_engine_for(url)
-        self.snapshots = SnapshotCache(self.engine, 60)
-        self.grants = WriteBatcher(self.hot, grant_offers)
-        self.polls = PollService(
-            snapshots=self.snapshots,
-            offers=self.grants,
-            checkins=CheckinBuffer(self.hot),
-            renderer=ResponseRenderer(DownloadUrls(NoBlobs(), 900), signer),
-            settings=PollSettings(poll_interval_s=3600, patch_wait=timedelta(0), attempt_lease=LEASE),
-        )
-        self.loop = None
-
-    async def poll(self, device, now):
-        if self.loop is None:
-            self.loop = asyncio.create_task(self.grants.run())
-        body = {"device_id": device.id, "model": MODEL, "attributes": device.attributes}
-        if device.runs:
-            body["current_version"] = device.runs
-        if device.deferring:
-            body |= {"features": ["deferred_activation"]} | (
-                {"staged_version": device.staged} if device.staged else {}
-            )
-        raw = json.dumps(body).encode()
-        claims = DeviceClaims(device.id, {})
-        response = await self.polls.respond(
-            AuthenticatedPoll(PollRequest.model_validate_json(raw), raw, claims, now)
-        )
-        return json.loads(response)
-
-    async def close(self):
-        if self.loop is not None:
-            self.loop.cancel()
-            with suppress(asyncio.CancelledError):
-                await self.loop
-        await self.hot.dispose()
-        self.engine.dispose()
-
-
-@dataclass
-class Device:
-    """A device and its state.
-
-    Attributes:
-        deferring: whether it supports deferred activation.
-        failing: whether every version fails on it.
-        admitted: names of the rollouts that have offered it a version.
-    """
-
-    id: str
-    attributes: dict[str, Any]
-    deferring: bool = False
-    failing: bool = False
-    runs: str | None = None
-    attempt: str | None = None
-    target: str | None = None
-    staged: str | None = None
-    seq: int = 0
-    admitted: set[str] = field(default_factory=set)
 
 
 class World:

@@ -38,7 +38,7 @@ REASONS = {
         "throttled",
     ),
     *(
-        "below_floor",
+        "behind_barrier",
         "paused",
         "halted",
         "too_many_failures",

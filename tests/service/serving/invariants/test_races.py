@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from service import database
+from service.infrastructure import database
 from service.store.fleet.devices import DeviceRow
-from tests.service.serving.invariants.simulated_fleet import INVARIANTS
+from tests.service.serving.invariants.violations import INVARIANTS
 from tests.service.support import actors
 from tests.service.support.actors import ok, publish, roll_out
 

@@ -5,8 +5,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sdk_contract.documents import Directive, format_timestamp
+from service.infrastructure.signing import LocalSigner
 from service.serving.polls.directives import DirectiveSigner, directive_template
-from service.signing import LocalSigner
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SHARED = ("action", "ext", "manifest_sha256", "model", "reason", "variant")

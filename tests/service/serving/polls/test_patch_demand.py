@@ -2,9 +2,9 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from service import database
 from service.domain.polling.decisions import DecisionTime
 from service.domain.polling.offers import decide
+from service.infrastructure import database
 from service.serving.polls.patch_demand import PatchDemand
 from tests.service.domain.builders import (
     NOW,

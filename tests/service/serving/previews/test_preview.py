@@ -1,20 +1,6 @@
-"""Previews of rollouts, compared with the decisions of polls."""
+"""Previews of rollouts."""
 
-import json
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-
-import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from service import database
-from service.domain.fleet.preview import fully_opened
-from service.domain.polling.decisions import DecisionTime, DeviceContext
-from service.domain.polling.offers import decide
-from service.operations.rollouts import drafts
-from service.serving.polls.explainer import PATCH_FORMATS
-from service.serving.snapshots.loader import rollout_view
+from tests.service.serving.previews.preview_requests import NEW, body, fleet, preview
 from tests.service.support.actors import (
     act,
     cohort,
@@ -22,56 +8,12 @@ from tests.service.support.actors import (
     enroll,
     flush,
     ok,
-    process,
     publish,
     refresh,
     refused,
     roll_out,
-    set_up_once,
     stage,
-    write,
 )
-
-OLD, NEW = b"weights of the old one" * 500, b"weights of the new one" * 500
-
-
-def preview(live, body, devices=100):
-    return live.call("POST", f"/v1/admin/rollouts/preview?devices={devices}", body, "viewer")
-
-
-def body(label="v2", *stages, name="r", **more):
-    return {"name": name, "model": "m", "version": label, "stages": list(stages or [stage()])} | more
-
-
-def fleet(live, *devices):
-    """Devices that have polled: (id, version, attributes), and optionally a dict of further columns."""
-    for name, version, attributes, *more in devices:
-        columns = {"status": "accepted", "admin": {}, "models": None} | (more[0] if more else {})
-        write(
-            live,
-            "insert into devices (id, status, attributes, admin_attributes, models, seen_at)"
-            " values (:id, :status, cast(:a as jsonb), cast(:b as jsonb), :models, now())",
-            id=name,
-            status=columns["status"],
-            a=json.dumps(attributes),
-            b=json.dumps(columns["admin"]),
-            models=columns["models"],
-        )
-        write(
-            live,
-            "insert into installations (device_id, model, version, seen_at) values (:id, 'm', :version, now())",
-            id=name,
-            version=version,
-        )
-
-
-@pytest.fixture
-@set_up_once
-def released(live):
-    """v1, v2, and a patch between them."""
-    publish(live, "v1", OLD)
-    publish(live, "v2", NEW)
-    cohort(live)
 
 
 def test_a_preview_shows_devices_downloads_and_bytes(released):
@@ -89,7 +31,7 @@ def test_a_preview_shows_devices_downloads_and_bytes(released):
         "never_polled": 0,
     }
     first, second = found["stages"]
-    assert (first["devices"], first["paths"], first["running"]) == (3, {"patch": 3}, {"v1": 3})
+    assert (first["devices"], first["paths"], first["current_versions"]) == (3, {"patch": 3}, {"v1": 3})
     assert (second["devices"], second["cumulative_devices"]) == (2, 5)
     assert second["paths"] == {"full": 2}
     assert second["bytes"] == 2 * len(NEW)
@@ -193,110 +135,6 @@ def test_a_preview_excludes_the_holdout(released):
     found = ok(preview(released, body(policy={"holdout_percent": 30})))
     assert found["fleet"]["reached"] + found["fleet"]["excluded"]["in_holdout"] == 100
     assert found["fleet"]["excluded"]["in_holdout"] > 10
-
-
-VALUES = st.one_of(
-    st.integers(-3, 12), st.sampled_from([0.5, 8.0, "eu", "us", "5.2.0", "6.0.0", "x", "", "8", True, False])
-)
-NAMES = ["region", "ram", "app", "flag"]
-ATTRIBUTES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4)
-DEVICES = st.lists(
-    st.tuples(
-        st.sampled_from([None, "v1", "v2", "v9"]),
-        ATTRIBUTES,
-        st.fixed_dictionaries(
-            {
-                "status": st.sampled_from(["accepted", "accepted", "accepted", "suspended"]),
-                "admin": st.one_of(st.just({}), ATTRIBUTES),
-                "models": st.sampled_from([None, None, ["m"], ["other"]]),
-            }
-        ),
-    ),
-    min_size=5,
-    max_size=60,
-)
-LEAVES = st.one_of(
-    st.builds(lambda n, v: {"attr": n, "eq": v}, st.sampled_from(NAMES), VALUES),
-    st.builds(lambda n, v: {"attr": n, "ne": v}, st.sampled_from(NAMES), VALUES),
-    st.builds(
-        lambda n, v: {"attr": n, "in": v}, st.sampled_from(NAMES), st.lists(VALUES, min_size=1, max_size=3)
-    ),
-    st.builds(
-        lambda n, o, v: {"attr": n, o: v},
-        st.sampled_from(["ram", "app"]),
-        st.sampled_from(["gte", "lte", "gt", "lt"]),
-        st.sampled_from([0, 4, 8, 8.5]),
-    ),
-    st.builds(lambda v: {"attr": "app", "semver": v}, st.sampled_from([">=5.2", "<6"])),
-    st.builds(lambda n, v: {"attr": n, "exists": v}, st.sampled_from(NAMES), st.booleans()),
-    st.builds(lambda v: {"attr": "region", "prefix": v}, st.sampled_from(["e", "u"])),
-    st.just({"cohort": "listed"}),
-    st.just({}),
-)
-RULES = st.recursive(
-    LEAVES,
-    lambda children: st.one_of(
-        st.builds(lambda c: {"all": c}, st.lists(children, min_size=1, max_size=3)),
-        st.builds(lambda c: {"any": c}, st.lists(children, min_size=1, max_size=3)),
-        st.builds(lambda c: {"not": c}, children),
-    ),
-    max_leaves=5,
-)
-STAGES = st.lists(st.tuples(RULES, st.sampled_from([0.5, 5, 30, 70, 100])), min_size=1, max_size=3)
-
-
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(devices=DEVICES, stages=STAGES, listed=st.sets(st.integers(0, 59), max_size=20))
-def test_a_preview_reaches_the_devices_that_polls_reach(released, devices, stages, listed):
-    """Compared with `offers.decide` for every single device, with all its attributes."""
-    write(released, "delete from devices")
-    fleet(released, *((f"d{n:02}", *device) for n, device in enumerate(devices)))
-    cohort(released, "listed", devices=[f"d{n:02}" for n in sorted(listed)])
-    for n, (rule, _) in enumerate(stages):
-        cohort(released, f"c{n}", rule)
-    request = body("v2", *(stage(f"c{n}", percent) for n, (_, percent) in enumerate(stages)))
-    found = ok(preview(released, request))
-    expected = [decide_poll(released, f"d{n:02}", device, request) for n, device in enumerate(devices)]
-    for place, shown in enumerate(found["stages"]):
-        assert shown["devices"] == sum(stage_index == place for stage_index, _ in expected)
-    assert found["devices"] == [f"d{n:02}" for n, (place, _) in enumerate(expected) if place == 0]
-    reasons = [reason for place, reason in expected if place is None]
-    assert found["fleet"]["excluded"] == {reason: reasons.count(reason) for reason in set(reasons)}
-
-
-def decide_poll(live, name, device, request):
-    """(Stage that offers a device the version, or None; reason of the decision)."""
-    version, attributes, more = device
-    if more["models"] not in (None, ["m"]):
-        return None, "model_not_served"
-    refresh(live)
-    snapshot, now = process(live).snapshots.current, datetime.now(UTC)
-    with database.read_only(live.engine) as session:
-        declared = [drafts.StageDeclaration(item["cohort"], item["percent"]) for item in request["stages"]]
-        declaration = drafts.RolloutDeclaration("r", "m", "v2", declared)
-        row = drafts.build_row(session, declaration, actor="test", now=now)
-    model = snapshot.models["m"]
-    rollout = fully_opened(
-        rollout_view(row, model.versions["v2"], {n: c.matches for n, c in snapshot.cohorts.items()})
-    )
-    context = DeviceContext(
-        device_id=name,
-        attributes={**attributes, **more["admin"]},
-        current=version,
-        components={},
-        wanted_components=None,
-        accepts=PATCH_FORMATS,
-        blocked_status=None if more["status"] == "accepted" else more["status"],
-        supports_deferred_activation=True,
-    )
-    decision = decide(
-        replace(model, rollouts=(rollout,)), context, DecisionTime(now, now - timedelta(minutes=10))
-    )
-    return (decision.stage, decision.reason) if decision.offered else (None, decision.reason)
 
 
 def test_the_listed_devices_of_stage_one_get_the_offer(released):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from service import database
+from service.infrastructure import database
 from service.operations.fleet import cohorts
 from service.operations.rollouts import drafts
 from service.operations.rollouts.drafts import RolloutDeclaration, StageDeclaration

@@ -1,6 +1,6 @@
 """The cache of explicit cohort lists."""
 
-from service import database
+from service.infrastructure import database
 from service.serving.snapshots.membership_cache import MembershipCache
 from tests.service.support.actors import cohort, write
 

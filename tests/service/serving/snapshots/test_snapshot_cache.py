@@ -2,7 +2,7 @@
 
 import pytest
 
-from service import database
+from service.infrastructure import database
 from service.operations.fleet import cohorts
 from service.serving.snapshots.loader import load_snapshot
 from service.serving.snapshots.snapshot import Snapshot

@@ -1,9 +1,9 @@
 from bisect import bisect_right
 from datetime import UTC, datetime
 
-from service import database
 from service.domain.fleet.grouping import ABSENT, UNMATCHED, Grouping, grouping_for
 from service.domain.targeting.buckets import bucket
+from service.infrastructure import database
 from service.store.fleet import groups
 from tests.service.support.actors import write
 
@@ -26,7 +26,7 @@ def counted(live, seen, limit=ALL):
         return groups.count_groups(session, seen, model=None, silent_since=NOW, limit=limit)
 
 
-def test_the_database_puts_every_device_into_the_bucket_that_polls_put_it_into(live):
+def test_sql_and_python_compute_the_same_bucket(live):
     devices(live, 400)
     places = {f"dev:{n}@x": bucket("sälz", f"dev:{n}@x") for n in range(1, 401)}
     cuts = tuple(sorted(set(places.values()) - {0}))
@@ -38,7 +38,7 @@ def test_the_database_puts_every_device_into_the_bucket_that_polls_put_it_into(l
             assert {bisect_right(cuts, places[member]) for member in members} == {group.bands[0]}
 
 
-def test_what_a_device_lacks_differs_from_what_no_rule_names(live):
+def test_a_missing_attribute_differs_from_a_value_that_no_rule_uses(live):
     devices(live, 1)
     write(live, "insert into devices (id, status, attributes) values ('b', 'accepted', '{\"a\": \"x\"}')")
     write(live, "insert into devices (id, status, attributes) values ('c', 'accepted', '{\"a\": \"eu\"}')")
@@ -50,13 +50,13 @@ def test_what_a_device_lacks_differs_from_what_no_rule_names(live):
     }
 
 
-def test_a_number_that_looks_like_absence_is_none(live):
+def test_a_number_equal_to_the_absent_code_is_not_absent(live):
     devices(live, 1, '{"a": -2}')
     found = counted(live, grouping_for([{"attr": "a", "semver": ">1"}, {"attr": "a", "eq": -2}], {}))
     assert [group.codes for group in found.groups] == [("-2",)]
 
 
-def test_what_lies_beyond_the_limit_is_counted_all_the_same(live):
+def test_devices_in_groups_beyond_the_limit_are_counted(live):
     for value in range(5):
         write(
             live,

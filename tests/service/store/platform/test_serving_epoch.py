@@ -52,21 +52,21 @@ def seeded(live):
     return live
 
 
-def test_whatever_polls_are_answered_from_moves_the_epoch(seeded):
+def test_changes_that_affect_polls_increment_the_epoch(seeded):
     for statement in MOVING:
         before = epoch(seeded)
         actors.write(seeded, statement)
         assert epoch(seeded) > before, statement
 
 
-def test_what_devices_do_all_day_does_not(seeded):
+def test_check_ins_and_reports_do_not_increment_the_epoch(seeded):
     before = epoch(seeded)
     for statement in STILL:
         actors.write(seeded, statement)
         assert epoch(seeded) == before, statement
 
 
-def test_the_epoch_is_not_seen_before_the_change_that_it_announces(seeded):
+def test_the_epoch_is_not_visible_before_the_change_that_it_announces(seeded):
     before = epoch(seeded)
     with seeded.engine.connect() as writer:
         writer.exec_driver_sql("update models set disabled = true")

@@ -1,13 +1,13 @@
-"""Family `directive`: genuine parts that do not belong together, options that lead elsewhere, fields that are none."""
+"""Family `directive`: genuine parts that do not belong together, wrong options, invalid fields."""
 
 from tests.sdk_contract.vectors.generator.directives.responses import (
     GOOD,
     REQUEST,
+    case,
     directive,
     edited,
     full,
     offer,
-    one,
     patch,
 )
 from tests.sdk_contract.vectors.generator.keys import (
@@ -21,58 +21,69 @@ from tests.sdk_contract.vectors.generator.keys import (
 from tests.sdk_contract.vectors.generator.manifests import component, manifest, variant
 
 
+def cases():
+    yield from mixed()
+    yield from rollbacks()
+    yield from options()
+    yield from malformed()
+
+
 def mixed():
     attack = "mix_and_match"
-    yield one(
+    yield case(
         "no-manifest",
-        "an order without a manifest",
+        "an offer without its manifest",
         edited(offer(), lambda a: a.pop("manifest")),
         "wrong_manifest",
         attack=attack,
     )
     other = offer(manifest(6))["manifest"]
-    yield one(
+    yield case(
         "other-manifest",
-        "a genuine manifest that was not named",
+        "a genuine manifest that the directive does not name",
         edited(offer(), lambda a: a.update(manifest=other)),
         "wrong_manifest",
         attack=attack,
     )
     unnamed = offer(order={"manifest_sha256": None})
-    yield one("no-digest", "an order that names no manifest", unnamed, "wrong_manifest", attack=attack)
-    yield one(
+    yield case("no-digest", "a directive that names no manifest", unnamed, "wrong_manifest", attack=attack)
+    yield case(
         "manifest-of-other-model",
         "a genuine manifest of another model",
         offer(manifest(model="other")),
         "wrong_model",
         attack=attack,
     )
-    yield one(
+    yield case(
         "unknown-variant",
-        "a variant that the manifest has not",
+        "a variant that the manifest does not have",
         offer(order={"variant": "int2"}),
         "wrong_variant",
         attack="wrong_software",
     )
-    yield one(
+    yield case(
         "no-variant",
-        "no variant at all",
+        "a directive without a variant",
         offer(order={"variant": None}),
         "wrong_variant",
         attack="wrong_software",
     )
-    yield one(
+    yield case(
         "variant-case",
-        "names are compared as bytes",
+        "variant names are compared as bytes",
         offer(order={"variant": "Default"}),
         "wrong_variant",
         attack="wrong_software",
     )
     names = manifest(variants=[variant(component("a"), component("a", path="b.bin"))])
-    yield one("same-name-twice", "two components of one name", offer(names), "mixed_versions", attack=attack)
+    yield case(
+        "same-name-twice", "two components with the same name", offer(names), "mixed_versions", attack=attack
+    )
     paths = manifest(variants=[variant(component("a"), component("b", path="a.bin"))])
-    yield one("same-path-twice", "two components for one file", offer(paths), "mixed_versions", attack=attack)
-    yield one(
+    yield case(
+        "same-path-twice", "two components with the same path", offer(paths), "mixed_versions", attack=attack
+    )
+    yield case(
         "component-missing",
         "the version lacks a component that the device wants",
         offer(),
@@ -82,36 +93,38 @@ def mixed():
     )
 
 
-def backwards():
-    yield one("older", "older than what runs", offer(manifest(3)), "rollback_refused", attack="rollback")
-    yield one(
+def rollbacks():
+    yield case(
+        "older", "older than the running version", offer(manifest(3)), "rollback_refused", attack="rollback"
+    )
+    yield case(
         "plain-rollback",
-        "only the plain field says roll back",
+        "only the unsigned action says rollback",
         offer(manifest(3), plain={"action": "rollback"}),
         "rollback_refused",
         attack="rollback",
     )
     ordered = {"action": "rollback", "reason": "rollback"}
-    yield one(
+    yield case(
         "below-floor",
-        "below the floor, by order",
+        "a rollback below the floor",
         offer(manifest(3), order=ordered),
         "rollback_refused",
         attack="rollback",
         floor=4,
     )
-    yield one(
+    yield case(
         "below-floor-first",
-        "below the floor, on an empty device",
+        "below the floor on a device without a version",
         offer(manifest(3)),
         "rollback_refused",
         attack="rollback",
         floor=4,
         current_counter=None,
     )
-    yield one(
+    yield case(
         "replayed-rollback",
-        "an order to go back from another day",
+        "an order to roll back for an earlier poll",
         offer(manifest(3), order={**ordered, "nonce": "n0nce-of-yesterday-000000"}),
         "wrong_nonce",
         attack="rollback",
@@ -124,7 +137,7 @@ def options():
     none_left = {**GOOD, "options": {"backbone": []}}
 
     def skipping(name, comment, option, code, attack="mix_and_match"):
-        return one(
+        return case(
             f"option-{name}",
             comment,
             offer(options={"backbone": [option, full(part)]}),
@@ -134,14 +147,14 @@ def options():
 
     yield skipping(
         "patch-by-director",
-        "the director is no patcher",
+        "a descriptor signed by the director",
         patch(part, key=DIRECTOR),
         "unknown_key",
         "key_compromise",
     )
     yield skipping(
         "patch-by-stranger",
-        "nor is a stranger",
+        "a descriptor signed by a stranger",
         patch(part, key=STRANGER),
         "unknown_key",
         "arbitrary_software",
@@ -154,28 +167,28 @@ def options():
     )
     yield skipping(
         "patch-other-target-size",
-        "to a file of another size",
+        "a patch to a file of another size",
         patch(part, target={"sha256": part["sha256"], "size": 1 << 50}),
         "mixed_versions",
         "endless_data",
     )
     yield skipping(
         "patch-other-bytes",
-        "the address serves another patch",
+        "an option for another patch than was signed",
         patch(part, option={"sha256": sha(b"x")}),
         "mixed_versions",
         "malicious_mirror",
     )
     yield skipping(
         "patch-other-size",
-        "or one of another size",
+        "an option with another size than was signed",
         patch(part, option={"size": 1 << 50}),
         "mixed_versions",
         "endless_data",
     )
     yield skipping(
         "patch-no-descriptor",
-        "an unsigned patch",
+        "a patch without a descriptor",
         patch(part, option={"descriptor": None}),
         "mixed_versions",
         "arbitrary_software",
@@ -187,23 +200,26 @@ def options():
         "mixed_versions",
     )
     yield skipping(
-        "patch-relabelled", "another format than was signed", patch(part, format="bsdiff40"), "mixed_versions"
+        "patch-relabelled",
+        "an option with another format than was signed",
+        patch(part, format="bsdiff40"),
+        "mixed_versions",
     )
     yield skipping(
         "patch-unknown-format",
-        "a format of the future",
+        "an unknown format",
         patch(part, option={"format": "glp9"}),
         "mixed_versions",
     )
     yield skipping(
         "patch-malformed",
-        "well signed, and malformed",
+        "a malformed descriptor, correctly signed",
         patch(part, working_set=-1),
         "malformed",
         "parser_differences",
     )
     lie = {**full(part), "sha256": sha(b"other")}
-    yield one(
+    yield case(
         "option-full-elsewhere",
         "a whole file that is not the manifest's",
         offer(options={"backbone": [lie]}),
@@ -211,9 +227,9 @@ def options():
         attack="malicious_mirror",
     )
     endless = {**full(part), "size": 1 << 50}
-    yield one(
+    yield case(
         "option-full-other-size",
-        "of another size",
+        "a whole file with another size",
         offer(options={"backbone": [endless]}),
         {**none_left, "skipped": ["mixed_versions"]},
         attack="endless_data",
@@ -221,9 +237,9 @@ def options():
     foreign = edited(
         offer(), lambda a: a["downloads"].append({**a["downloads"][0], "name": "evil", "path": "../evil"})
     )
-    yield one(
+    yield case(
         "option-foreign-component",
-        "a download that the manifest does not have is not looked at",
+        "a download that the manifest does not name is ignored",
         foreign,
         GOOD,
         attack="arbitrary_software",
@@ -233,7 +249,7 @@ def options():
 def malformed():
     base, attack = directive(sha(encode(manifest()))), "parser_differences"
     broken = {
-        "unknown-field": {**base, "colour": "blue"},
+        "unknown-field": {**base, "color": "blue"},
         "unknown-action": {**base, "action": "format_disk"},
         "no-action": {key: value for key, value in base.items() if key != "action"},
         "no-expiry": {key: value for key, value in base.items() if key != "expires"},
@@ -251,22 +267,22 @@ def malformed():
         response = edited(
             offer(), lambda a, value=value: a.update(directive=sealed(value, DIRECTIVE, DIRECTOR))
         )
-        yield one(
+        yield case(
             f"malformed-{name}",
-            f"well signed, and {name.replace('-', ' ')}",
+            f"correctly signed, malformed: {name.replace('-', ' ')}",
             response,
             "malformed",
             attack=attack,
         )
     twice = encode(base)[:-1] + b',"action":"none"}'
     response = edited(offer(), lambda a: a.update(directive=sealed(twice, DIRECTIVE, DIRECTOR)))
-    yield one("malformed-two-actions", "well signed, with two actions", response, "malformed", attack=attack)
+    yield case("malformed-two-actions", "correctly signed, two actions", response, "malformed", attack=attack)
     huge = edited(
         offer(),
         lambda a: a.update(directive=sealed({**base, "ext": {"x": "a" * 16384}}, DIRECTIVE, DIRECTOR)),
     )
-    yield one("oversize", "more than 16 KiB", huge, "oversize", attack="endless_data")
+    yield case("oversize", "more than 16 KiB", huge, "oversize", attack="endless_data")
     empty = edited(offer(), lambda a: a.update(directive={}))
-    yield one("no-envelope", "no directive at all", empty, "malformed", attack="freeze")
+    yield case("no-envelope", "a response without a directive", empty, "malformed", attack="freeze")
     half = edited(offer(), lambda a: a["directive"].update(note=float("nan")))
-    yield one("nan-beside", "a number that is none, in the envelope", half, "malformed", attack=attack)
+    yield case("nan-beside", "NaN in the envelope", half, "malformed", attack=attack)

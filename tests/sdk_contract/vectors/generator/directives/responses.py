@@ -1,9 +1,9 @@
-"""Poll responses: genuine ones, and the parts that a case replaces by lies."""
+"""Poll responses, and the parts of them that a case can replace."""
 
 import copy
 import json
 
-from tests.sdk_contract.vectors.generator.case import case
+from tests.sdk_contract.vectors.generator.case import make_case
 from tests.sdk_contract.vectors.generator.keys import (
     DIRECTIVE,
     DIRECTOR,
@@ -95,7 +95,7 @@ def patch(part, *, key=PATCHER, option=None, **fields):
 
 
 def offer(value=None, *, publisher=PUBLISHER, director=DIRECTOR, options=None, order=None, plain=None):
-    """A response that offers a version; the parts that lie are given."""
+    """A response that offers a version; arguments replace parts of it."""
     value = value or manifest()
     parts = value["variants"][0]["components"]
     envelope = sealed(value, MANIFEST, publisher)
@@ -137,9 +137,9 @@ def nothing(director=DIRECTOR, **fields):
     }
 
 
-def one(name, comment, response, expect, *, attack=None, now=NOW, trust=V1, request=REQUEST, **state):
+def case(name, comment, response, expect, *, attack=None, now=NOW, trust=V1, request=REQUEST, **state):
     inputs = {"trust": b64(encode(trust)), "request": b64(request), "response": b64(encode(response))}
-    return case(
+    return make_case(
         f"directive.{name}", comment, inputs, expect, attack=attack, now=now, state={**STATE, **state}
     )
 

@@ -1,18 +1,15 @@
-"""Family `directive`: one whole poll response against the request that it responses."""
+"""Family `directive`: responses with one fault: for another poll, expired, or forged."""
 
-from tests.sdk_contract.vectors.generator.directives.mixed import backwards, malformed, mixed, options
 from tests.sdk_contract.vectors.generator.directives.responses import (
     GOOD,
     NONCE,
     NOTHING,
     REQUEST,
+    case,
     directive,
     edited,
-    full,
     nothing,
     offer,
-    one,
-    patch,
 )
 from tests.sdk_contract.vectors.generator.keys import (
     DIRECTOR,
@@ -26,146 +23,57 @@ from tests.sdk_contract.vectors.generator.keys import (
     sealed,
     sha,
 )
-from tests.sdk_contract.vectors.generator.manifests import component, manifest, variant
+from tests.sdk_contract.vectors.generator.manifests import manifest
 from tests.sdk_contract.vectors.generator.trust import bundle
 
 
 def cases():
-    yield from accepted()
-    yield from not_for_us()
-    yield from not_now()
+    yield from wrong_poll()
+    yield from wrong_time()
     yield from forged()
-    yield from mixed()
-    yield from backwards()
-    yield from options()
-    yield from malformed()
 
 
-def accepted():
-    part = component()
-    yield one("install", "a newer version, whole", offer(), GOOD)
-    yield one("install-first", "on a device with no version", offer(), GOOD, current_counter=None)
-    yield one(
-        "install-patch",
-        "patch first, full last",
-        offer(options={"backbone": [patch(part), full(part)]}),
-        {**GOOD, "options": {"backbone": ["glp1", "full"]}},
-    )
-    yield one("none", "nothing new", nothing(), NOTHING)
-    yield one("pause", "wait", nothing(action="pause", reason="paused"), {**NOTHING, "action": "pause"})
-    back = offer(
-        manifest(3), order={"action": "rollback", "reason": "rollback"}, plain={"action": "rollback"}
-    )
-    yield one("rollback", "an order to go back", back, {**GOOD, "action": "rollback", "version": "v3"})
-    yield one("model-not-asked", "the device did not say which model", offer(), GOOD, model=None)
-    yield one("extension", "a directive with an extension", offer(order={"ext": {"retry": True}}), GOOD)
-    deferred = {"activation": "deferred"}
-    yield one(
-        "deferred",
-        "stage it, and wait for activation",
-        offer(order={"ext": deferred}),
-        {**GOOD, "activation_deferred": True},
-    )
-    yield one("deferred-no-more", "activate now", offer(order={"ext": {"activation": "now"}}), GOOD)
-    yield one(
-        "deferred-by-plain-field",
-        "the plain field says nothing",
-        offer(plain={"ext": deferred, **deferred}),
-        GOOD,
-    )
-    yield one(
-        "plain-fields-lie",
-        "the plain fields are not believed",
-        offer(
-            plain={"need_update": False, "target_version": "v99", "action": "none", "reason": "no_rollout"}
-        ),
-        GOOD,
-    )
-    yield one("unknown-plain-field", "nor is one that we do not know", offer(plain={"colour": "blue"}), GOOD)
-    yield one(
-        "unknown-reason", "a reason that was invented later", offer(plain={"reason": "full_moon"}), GOOD
-    )
-    several = manifest(variants=[variant(component("backbone"), component("vision"))])
-    yield one(
-        "wanted-components",
-        "only the components that the device wants",
-        offer(several),
-        {**GOOD, "components": ["vision"], "options": {"vision": ["full"]}},
-        wanted_components=["vision"],
-    )
-    yield one(
-        "all-components",
-        "all of them",
-        offer(several),
-        {**GOOD, "components": ["backbone", "vision"], "options": {"backbone": ["full"], "vision": ["full"]}},
-    )
-    yield one(
-        "nothing-to-download",
-        "what is on disk already needs no option",
-        edited(offer(), lambda a: a.update(downloads=[])),
-        {**GOOD, "options": {"backbone": []}},
-    )
-    small = manifest(variants=[variant(name="int4"), variant(component("big"), name="int8")])
-    yield one(
-        "named-variant",
-        "the variant that the directive names",
-        offer(small, order={"variant": "int8"}),
-        {**GOOD, "components": ["big"], "options": {"big": []}},
-    )
-    yield one(
-        "clock-slow",
-        "a clock years behind is not asked about expiry",
-        offer(),
-        GOOD,
-        now="2001-01-01T00:00:00Z",
-    )
-    yield one("clock-fast", "a clock years ahead neither", offer(), GOOD, now="2040-01-01T00:00:00Z")
-    yield one("same-version", "the version that runs", offer(manifest(4)), {**GOOD, "version": "v4"})
-
-
-def not_for_us():
-    yield one(
+def wrong_poll():
+    yield case(
         "other-device",
         "a genuine directive for another device",
         offer(order={"device_id": "dev-2"}),
         "wrong_device",
         attack="replay",
     )
-    yield one(
+    yield case(
         "other-device-none",
-        "a genuine no for another device",
+        "a directive without an offer for another device",
         nothing(device_id="dev-2"),
         "wrong_device",
         attack="replay",
     )
-    yield one(
+    yield case(
         "other-device-case",
-        "ids are compared as bytes",
+        "device ids are compared as bytes",
         nothing(device_id="DEV-1"),
         "wrong_device",
         attack="replay",
     )
-    yield one(
+    yield case(
         "other-nonce",
-        "an response to an earlier poll",
+        "the nonce of an earlier poll",
         offer(order={"nonce": "n0nce-of-yesterday-000000"}),
         "wrong_nonce",
         attack="freeze",
     )
-    yield one(
+    yield case(
         "other-nonce-none",
-        "an earlier no",
+        "the nonce of an earlier poll, without an offer",
         nothing(nonce="n0nce-of-yesterday-000000"),
         "wrong_nonce",
         attack="freeze",
     )
-    yield one(
-        "no-nonce", "an response to a poll without one", nothing(nonce=""), "wrong_nonce", attack="freeze"
+    yield case("no-nonce", "an empty nonce", nothing(nonce=""), "wrong_nonce", attack="freeze")
+    yield case(
+        "nonce-prefix", "a prefix of the nonce", nothing(nonce=NONCE[:22]), "wrong_nonce", attack="freeze"
     )
-    yield one(
-        "nonce-prefix", "a part of the nonce", nothing(nonce=NONCE[:22]), "wrong_nonce", attack="freeze"
-    )
-    yield one(
+    yield case(
         "other-request",
         "made for other request bytes",
         offer(order={"request_sha256": sha(b"other")}),
@@ -173,70 +81,83 @@ def not_for_us():
         attack="replay",
     )
     blank = REQUEST.replace(b": ", b":")
-    yield one(
+    yield case(
         "request-respelled",
-        "the same fields in other bytes",
+        "made for the same fields in other bytes",
         offer(),
         "wrong_request",
         attack="replay",
         request=blank,
     )
-    yield one(
+    yield case(
         "other-model",
-        "of another model",
+        "for another model",
         offer(order={"model": "other"}),
         "wrong_model",
         attack="mix_and_match",
     )
-    yield one(
+    yield case(
         "other-model-none",
-        "a no about another model",
+        "for another model, without an offer",
         nothing(model="other"),
         "wrong_model",
         attack="mix_and_match",
     )
 
 
-def not_now():
-    yield one(
+def wrong_time():
+    yield case(
         "directive-expired",
-        "the response took longer than it lives",
+        "the response took longer than the directive's lifetime",
         offer(),
         "expired",
         attack="freeze",
         elapsed_s=3600.0,
     )
-    yield one(
-        "directive-expired-none", "so did a no", nothing(), "expired", attack="freeze", elapsed_s=4000.0
+    yield case(
+        "directive-expired-none",
+        "the same without an offer",
+        nothing(),
+        "expired",
+        attack="freeze",
+        elapsed_s=4000.0,
     )
-    yield one("directive-slow-but-good", "slow, and still good", offer(), GOOD, elapsed_s=3599.0)
-    yield one(
+    yield case(
+        "directive-slow-but-good",
+        "a slow response within the directive's lifetime",
+        offer(),
+        GOOD,
+        elapsed_s=3599.0,
+    )
+    yield case(
         "directive-dead-on-arrival",
-        "expires when it was issued",
+        "expired when it was issued",
         nothing(expires="2026-12-01T12:00:00Z"),
         "expired",
         attack="freeze",
     )
     old = manifest(expires="2026-12-01T11:59:59Z")
-    yield one("manifest-expired", "the manifest's time is over", offer(old), "expired", attack="freeze")
-    yield one(
+    yield case("manifest-expired", "an expired manifest", offer(old), "expired", attack="freeze")
+    yield case(
         "manifest-expired-clock-slow",
-        "even where the clock says otherwise",
+        "an expired manifest and a slow clock",
         offer(old),
         "expired",
         attack="freeze",
         now="2001-01-01T00:00:00Z",
     )
     stale = sealed(bundle(expires="2026-12-01T00:00:00Z"), TRUST, ROOT)
-    yield one("trust-expired", "so is the trust bundle's", offer(), "expired", attack="freeze", trust=stale)
-    yield one("trust-expired-none", "a no needs no fresh trust", nothing(), NOTHING, trust=stale)
+    yield case("trust-expired", "an expired trust bundle", offer(), "expired", attack="freeze", trust=stale)
+    yield case(
+        "trust-expired-none", "an expired trust bundle, without an offer", nothing(), NOTHING, trust=stale
+    )
     past = offer(
         manifest(expires="2026-06-01T00:00:00Z"),
         order={"issued": "2026-01-01T00:00:00Z", "expires": "2026-01-01T01:00:00Z"},
     )
-    yield one(
+    yield case(
         "back-dated",
-        "a stolen director key lives in the past; the newest signature ever seen does not",
+        "a back-dated directive by a stolen key; the newest signature that the device remembers counts",
         past,
         "expired",
         attack="freeze",
@@ -252,18 +173,22 @@ def forged():
         ("patcher", PATCHER, "key_compromise"),
         ("root", ROOT, "key_compromise"),
     ):
-        yield one(
+        yield case(
             f"directive-by-{name}", f"signed by the {name}", offer(director=key), "unknown_key", attack=attack
         )
-    yield one(
-        "none-by-stranger", "a no by a stranger", nothing(director=STRANGER), "unknown_key", attack="freeze"
+    yield case(
+        "none-by-stranger",
+        "a directive without an offer, signed by a stranger",
+        nothing(director=STRANGER),
+        "unknown_key",
+        attack="freeze",
     )
     for name, key, attack in (
         ("stranger", STRANGER, "arbitrary_software"),
         ("director", DIRECTOR, "key_compromise"),
         ("patcher", PATCHER, "key_compromise"),
     ):
-        yield one(
+        yield case(
             f"manifest-by-{name}",
             f"a manifest by the {name}",
             offer(publisher=key),
@@ -275,7 +200,7 @@ def forged():
         envelope = response["directive"]
         envelope["payload"] = b64(encode(directive(sha(encode(manifest())), next_poll_s=1)))
 
-    yield one(
+    yield case(
         "directive-changed",
         "one field changed",
         edited(offer(), change),
@@ -286,17 +211,17 @@ def forged():
     def strip(response):
         response["directive"]["signatures"] = []
 
-    yield one(
+    yield case(
         "directive-unsigned",
-        "no signature",
+        "an unsigned directive",
         edited(offer(), strip),
         "unknown_key",
         attack="arbitrary_software",
     )
     manifest_for_directive = edited(offer(), lambda a: a.update(directive=a["manifest"]["envelope"]))
-    yield one(
+    yield case(
         "manifest-as-directive",
-        "another kind of document",
+        "a manifest in place of the directive",
         manifest_for_directive,
         "wrong_payload_type",
         attack="mix_and_match",
