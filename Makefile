@@ -53,7 +53,7 @@ bench-delta: setup  ## Compare patch engines: ours, bsdiff4, zstd and others (PA
 
 bench-release: setup  ## Time and memory of a release from CI to a device as a patch (OLD= NEW= files, REPEAT= copies; 4.2 GB needs 50 GB of disk)
 	@test -f "$(OLD)" -a -f "$(NEW)" || { echo "Set OLD= and NEW= to two weight files" >&2; exit 2; }
-	GRAYLAG_RELEASE_PAIR=$(abspath $(OLD)),$(abspath $(NEW)) GRAYLAG_RELEASE_REPEAT=$(or $(REPEAT),1) GRAYLAG_TEST_TIMEOUT_S=3600 \
+	GRAYLAG_RELEASE_PAIR=$(abspath $(OLD)),$(abspath $(NEW)) GRAYLAG_RELEASE_REPEAT=$(or $(REPEAT),1) GRAYLAG_PATIENCE_S=3600 \
 	  $(BIN)/python -m pytest -q --timeout 0 tests/journeys/test_release_by_patch.py
 
 torture: setup  ## Test the device client at every crash point, fault and disconnect (20 minutes, 6 GB of memory, 8 GB of disk)

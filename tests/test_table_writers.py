@@ -26,7 +26,7 @@ PRODUCTION = (
 WRITTEN_BY_TRIGGERS = {"outcome_totals", "serving_epoch"}
 INSERTED_BY_RELATIONSHIP = {"VariantRow", "ComponentRow", "StageRow"}
 
-TABLES = {mapper.class_.__name__: mapper.local_table.name for mapper in Table.registry.mappers}
+TABLES = {mapper.class_.__name__: str(mapper.local_table) for mapper in Table.registry.mappers}
 SQL_WRITE = re.compile(
     r"\b(?:insert\s+into|delete\s+from|truncate|update(?=\s+\w+(?:\s+\w+)?\s+set\b))\s+([a-z_]+)"
 )

@@ -1,8 +1,9 @@
 """Waiting for a condition: the one polling loop of all tests."""
 
+import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -21,4 +22,15 @@ def wait_until(condition: Callable[[], Result | None], what: str, patience_s: fl
     while not (result := condition()):
         assert time.monotonic() < deadline, f"waited {patience_s:g} s for {what}"
         time.sleep(0.02)
+    return result
+
+
+async def wait_until_async(
+    condition: Callable[[], Awaitable[Result | None]], what: str, patience_s: float = PATIENCE_S
+) -> Result:
+    """Do the same for a condition that is a coroutine function."""
+    deadline = time.monotonic() + patience_s
+    while not (result := await condition()):
+        assert time.monotonic() < deadline, f"waited {patience_s:g} s for {what}"
+        await asyncio.sleep(0.02)
     return result

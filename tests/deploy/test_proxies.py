@@ -1,5 +1,6 @@
 """The shipped HAProxy and nginx configurations, run by the real programs in front of a server that can be stalled."""
 
+import os
 import shutil
 import subprocess
 import threading

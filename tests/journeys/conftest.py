@@ -27,6 +27,14 @@ def _real_servers(endpoints):
     """Mark all journeys as tests that need servers; they start their own."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Start commands as a terminal does: a script starts its background jobs with SIGINT ignored, which is inherited."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 @dataclass
 class Up:
     """A running `graylag up`."""

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ def update(up: Up, directory: Path) -> Any:
     return json.loads(up.run("graylag-agent", "update", "--dir", directory, "--json").stdout)
 
 
+def downloaded_update(up: Up, directory: Path) -> Any:
+    """Let a device poll once; return the result if it has downloaded something."""
+    result = update(up, directory)
+    return result if result["bytes_downloaded"] else None
+
+
+def runs(up: Up, directory: Path, version: str) -> bool:
+    """Let a device poll once; return whether it runs a version afterwards."""
+    return bool(update(up, directory)["version"] == version)
+
+
 @pytest.fixture(scope="module")
 def everyone(up: Up) -> None:
     """The cohort of all devices."""
@@ -140,9 +152,7 @@ def test_deferred_activation_switches_all_devices_on_command(up: Up, everyone, s
     releases.create_rollout("deferred-v1", "v1", policy={"activation": "deferred"})
     releases.run_action("start", "deferred-v1")
     for device in devices:
-        staged = wait_until(
-            lambda place=device: (result := update(up, place))["bytes_downloaded"] and result, "the download"
-        )
+        staged = wait_until(partial(downloaded_update, up, device), "the download")
         assert (staged["status"], staged["reason"]) == ("waiting", "awaiting_activation")
         assert update(up, device)["bytes_downloaded"] == 0
         assert (
@@ -150,6 +160,6 @@ def test_deferred_activation_switches_all_devices_on_command(up: Up, everyone, s
         )
     releases.run_action("activate", "deferred-v1", "--reason", "the keynote begins")
     for device in devices:
-        assert wait_until(lambda place=device: update(up, place)["version"] == "v1", "the switch")
+        assert wait_until(partial(runs, up, device, "v1"), "the switch")
     done = releases.wait_for_state("deferred-v1", "completed")
     assert done["stages"][0]["outcomes"]["committed"] >= 1

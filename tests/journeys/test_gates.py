@@ -68,12 +68,14 @@ def failures_for_a_breach():
     return next(n for n in range(2, 100) if rate_evidence(n, n, BOUND) >= -math.log(ALPHA_FLEET))
 
 
-def poll_until(stop, devices, offered):
-    """Poll without pause; record the time of each offer."""
+def poll_until(stop, devices, offered, rounds):
+    """Poll without pause; record the time of each offer, and when each complete round of polls began."""
     while not stop.is_set():
+        began = time.monotonic()
         for device in devices:
             if device.poll(model="bad-model")["need_update"]:
                 offered.append(time.monotonic())
+        rounds.append(began)
 
 
 def test_the_last_offer_is_made_within_two_seconds_of_the_decisive_report(without_beat, shared_dir, client):
@@ -85,9 +87,10 @@ def test_the_last_offer_is_made_within_two_seconds_of_the_decisive_report(withou
     wait_until(lambda: polling[0].poll(model="bad-model")["need_update"], "the first offer")
     attempts = [(device, device.poll(model="bad-model")["attempt_id"]) for device in failing]
     offered: list[float] = []
+    rounds: tuple[list[float], list[float]] = ([], [])
     stop = threading.Event()
     threads = [
-        threading.Thread(target=poll_until, args=(stop, polling[half::2], offered), daemon=True)
+        threading.Thread(target=poll_until, args=(stop, polling[half::2], offered, rounds[half]), daemon=True)
         for half in range(2)
     ]
     for thread in threads:
@@ -99,7 +102,10 @@ def test_the_last_offer_is_made_within_two_seconds_of_the_decisive_report(withou
     wait_until(
         lambda: without_beat.api.call("GET", "/v1/admin/rollouts/bad")["state"] == "halted", "the halt"
     )
-    time.sleep(1)
+    wait_until(
+        lambda: all(began and began[-1] > sent + LIMIT_S for began in rounds),
+        "a round of polls after the limit",
+    )
     stop.set()
     for thread in threads:
         thread.join()

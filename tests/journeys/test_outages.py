@@ -8,6 +8,7 @@ import pytest
 from service.testbed import dataset
 from service.testbed.devices import events_body
 from tests.journeys.fleet_servers import RECOVERY_S, Phone, api, fleet_servers
+from tests.waiting import wait_until_async
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FLEET = 12
@@ -101,8 +102,7 @@ def test_without_the_object_store_polls_and_offers_continue(servers):
 
 
 async def within_recovery(attempt):
+    """Wait for an attempt to succeed; return the seconds it took."""
     started = asyncio.get_running_loop().time()
-    while not await attempt():
-        assert asyncio.get_running_loop().time() - started < RECOVERY_S, "no recovery in time"
-        await asyncio.sleep(0.3)
+    await wait_until_async(attempt, "the recovery", RECOVERY_S)
     return asyncio.get_running_loop().time() - started

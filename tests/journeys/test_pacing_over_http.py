@@ -62,7 +62,7 @@ class Load:
 
     def __init__(self):
         self.polls_left, self.most_open, self.checks = POLLS, 0, 0
-        self.responses: Counter[str] = Counter()
+        self.responses: Counter[str | int] = Counter()
 
     async def observe_open_downloads(self, settings):
         url = settings.database_url.replace("+psycopg", "")
@@ -70,6 +70,7 @@ class Load:
             while True:
                 (row,) = await (await connection.execute(_OPEN_DOWNLOADS)).fetchall()
                 self.most_open, self.checks = max(self.most_open, row[0]), self.checks + 1
+                # The observer samples, so that it adds little load of its own.
                 await asyncio.sleep(CHECK_INTERVAL_S)
 
     async def poll_repeatedly(self, port, rng):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from types import SimpleNamespace
 
 import httpx2
@@ -98,7 +99,9 @@ def test_a_release_from_ci_to_the_fleet_with_webhooks_and_audit_log(
     assert json.loads(done(up, "graylag-agent", "update", "--dir", device, "--json"))["status"] == "updated"
     assert "complete" in done(up, "graylag", "rollout", "watch", "filed-v1", token=token_of("viewer"))
 
-    messages = wait_until(lambda: len(receiver.received) >= 3 and list(receiver.received), "three messages")
+    messages = wait_until(
+        lambda: receiver.received[:] if len(receiver.received) >= 3 else None, "three messages"
+    )
     events = {
         event["type"]: event for _id, event in (verified(headers, body, secret) for headers, body in messages)
     }
@@ -131,7 +134,7 @@ def test_a_bad_version_is_halted_and_the_webhook_gets_the_reason(up: Up, shared_
         devices = [Device(live, f"unlucky-{number}") for number in range(6)]
         for device in devices:
             device.token = ok(device.enroll(**EAST))["access_token"]
-        offers = [wait_until(lambda one=one: _offer_of_v2(one), "an offer of v2") for one in devices]
+        offers = [wait_until(partial(_offer_of_v2, one), "an offer of v2") for one in devices]
         for device, offer in zip(devices, offers, strict=True):
             device.finish(offer, "rolled_back", code="crash_loop")
 
@@ -149,10 +152,10 @@ def test_a_bad_version_is_halted_and_the_webhook_gets_the_reason(up: Up, shared_
 
 def test_applying_the_file_again_changes_nothing_and_leaves_running_rollouts_alone(up: Up, file, token_of):
     manager = token_of("release-manager")
-    assert "0 changed, 4 unchanged" in done(up, "graylag", "apply", "-f", file, token=manager)
+    assert "0 changed or skipped, 4 unchanged" in done(up, "graylag", "apply", "-f", file, token=manager)
     file.write_text(file.read_text().replace("version: v1, ", "version: v1, priority: 7, "))
     again = done(up, "graylag", "apply", "-f", file, token=manager)
-    assert "! kept rollouts/filed-v1" in again
+    assert "! skipped rollouts/filed-v1" in again
     assert "priority: 0 -> 7" in again
     exported = done(up, "graylag", "export", token=manager)
     assert "filed-careful" in exported

@@ -89,7 +89,7 @@ def test_a_release_reaches_a_device_as_a_patch_in_little_memory(up: Up, pair, sh
     with capsys.disabled():
         if "GRAYLAG_RELEASE_PAIR" in os.environ:
             sys.stdout.write(json.dumps({name: round(figure, 1) for name, figure in figures.items()}) + "\n")
-    assert (result["way"], result["bytes_wasted"]) == ("glp1", 0)
+    assert (result["download_format"], result["bytes_wasted"]) == ("glp1", 0)
     assert result["bytes_downloaded"] <= patch["size"] < figures["bytes"]
     assert 0 < worker.largest < WORKER_MB
     assert 0 < agent.largest < AGENT_MB + IDLE_MB

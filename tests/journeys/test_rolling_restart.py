@@ -29,6 +29,7 @@ class LoadBalancer:
     async def check_repeatedly(self):
         while True:
             await self.check()
+            # A real load balancer checks at intervals, too.
             await asyncio.sleep(CHECK_INTERVAL_S)
 
     def next_port(self):
@@ -65,6 +66,7 @@ class Load:
                 self.succeeded += 1
             else:
                 self.failures.append(status)
+            # Leave time for the other processes: the test is about restarts, not about throughput.
             await asyncio.sleep(POLL_PAUSE_S)
 
 

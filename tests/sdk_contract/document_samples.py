@@ -1,9 +1,12 @@
 """Sample documents for the tests of `documents`."""
 
+from typing import Any
+
 from sdk_contract import strict_json
 from sdk_contract.documents import (
     Document,
     RoleKeys,
+    RoleName,
     TrustBundle,
     public_key_entry,
 )
@@ -12,7 +15,7 @@ from tests.sdk_contract.signers import FixedSigner
 A, B = "a" * 64, "b" * 64
 ISSUED, EXPIRES = "2026-11-20T12:00:00Z", "2027-11-20T12:00:00Z"
 COMPONENT = {"name": "backbone", "path": "backbone.safetensors", "size": 4096, "sha256": A}
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "model": "assistant",
     "version": "v1.3",
     "counter": 3,
@@ -50,7 +53,12 @@ def parsed(kind: type[Document], fields):
 
 
 def bundle(number, roots, *, threshold=1, publishers=(PUBLISHER,)):
-    signers = {"root": roots, "publisher": publishers, "director": (OTHER,), "patcher": (OTHER,)}
+    signers: dict[RoleName, tuple[FixedSigner, ...]] = {
+        "root": roots,
+        "publisher": publishers,
+        "director": (OTHER,),
+        "patcher": (OTHER,),
+    }
     keys = {
         name: dict(public_key_entry(signer.public_key) for signer in group) for name, group in signers.items()
     }

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
@@ -108,6 +109,7 @@ class LiveService:
         """Run the scheduled tasks: evaluate gates and sweep; then reload the snapshot."""
         scheduled.evaluate_rollouts(self.worker)
         scheduled.sweep(self.worker)
+        assert isinstance(self.client.app, FastAPI)
         self.client.app.state.process.snapshots.refresh()
 
     def run_jobs(self, *, except_for: str = "") -> list[tuple[str, str]]:

@@ -126,7 +126,7 @@ def _default(field):
 
 def _attribute_texts(body):
     """Field -> its text in the `Attributes` sections of the docstrings of a class and its bases."""
-    texts = {}
+    texts: dict[str, str] = {}
     for owner in reversed(body.__mro__):
         name = ""
         for line in inspect.cleandoc(owner.__doc__ or "").partition("Attributes:\n")[2].splitlines():

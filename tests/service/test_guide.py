@@ -51,7 +51,7 @@ def test_the_readme_is_one_page():
 
 
 def test_the_readme_links_to_every_page_of_the_guide():
-    linked = set(re.findall(r"\(guide/(\w+\.md)", README.read_text(encoding="utf-8")))
+    linked = set(re.findall(r"\(guide/([\w-]+\.md)", README.read_text(encoding="utf-8")))
     assert linked == {page.name for page in GUIDE.glob("*.md")}
 
 

@@ -1,14 +1,15 @@
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
+from service import store
 from service.infrastructure import database
 from service.operations.platform import jobs
 from service.store.platform.jobs import JobRow
 from tests.service.support.actors import notifier_without_broker
+from tests.waiting import wait_until
 from workers.context import WorkerContext
 from workers.job_runner import InputRejected, LeaseLost, run_job
 
@@ -27,7 +28,7 @@ def worker(settings, engine):
 def job(engine):
     with database.transaction(engine) as session:
         made = jobs.enqueue(session, notifier_without_broker(), KIND, "k", {"version_id": 7})
-        session.get(JobRow, made).run_after = datetime.now(UTC) - timedelta(hours=1)
+        session.get_one(JobRow, made).run_after = datetime.now(UTC) - timedelta(hours=1)
     return made
 
 
@@ -76,7 +77,12 @@ def steal(engine, job):
 
 def test_a_job_is_claimed_run_and_marked_done(engine, worker, job):
     seen = []
-    handler = FakeHandler(lambda it: (seen.append((it.id, it.kind, it.args, it.fence)), complete(it)))
+
+    def record_and_complete(it):
+        seen.append((it.id, it.kind, it.args, it.fence))
+        complete(it)
+
+    handler = FakeHandler(record_and_complete)
     run_job(worker, job, handler.handlers)
     assert seen == [(job, KIND, {"version_id": 7}, 1)]
     assert row_of(engine, job).state == "done"
@@ -98,7 +104,7 @@ def test_results_and_completion_are_one_transaction(engine, worker, job):
     run_job(worker, job, FakeHandler(fail_in_completion).handlers)
     assert row_of(engine, job).state == "queued"
     with database.read_only(engine) as session:
-        assert jobs.store.jobs.job_by_key(session, "result") is None
+        assert store.jobs.job_by_key(session, "result") is None
 
 
 def test_any_error_of_a_handler_ends_the_job_and_not_the_worker(engine, worker, job):
@@ -135,7 +141,7 @@ def test_the_third_failure_makes_the_job_dead(engine, worker, job):
         assert handler.dead == []
         run_job(worker, job, handler.handlers)
         with database.transaction(engine) as session:
-            session.get(JobRow, job).run_after = datetime.now(UTC) - timedelta(hours=1)
+            session.get_one(JobRow, job).run_after = datetime.now(UTC) - timedelta(hours=1)
     assert (row_of(engine, job).state, handler.dead) == ("dead", [({"version_id": 7}, "internal")])
 
 
@@ -166,7 +172,7 @@ def test_a_heartbeat_renews_the_lease_and_stores_the_progress(engine, worker, jo
     def take_long(it):
         it.report_progress(1, 2)
         first = row_of(engine, job).lease_until
-        wait_until(lambda: row_of(engine, job).lease_until > first)
+        wait_until(lambda: row_of(engine, job).lease_until > first, "a heartbeat")
         leases.extend([first, row_of(engine, job).lease_until])
         complete(it)
 
@@ -195,11 +201,3 @@ def test_reporting_progress_after_the_lease_was_lost_stops_the_handler(engine, w
 def test_the_heartbeat_thread_ends_with_the_job(worker, job):
     run_job(worker, job, FakeHandler(complete).handlers)
     assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
-
-
-def wait_until(condition):
-    for _ in range(400):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("the condition did not become true within 20 seconds")

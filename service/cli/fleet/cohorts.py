@@ -26,7 +26,9 @@ def list_cohorts(url: UrlOption = None, token: TokenOption = None, as_json: Json
     if as_json:
         print_json(cohorts)
     else:
-        rows = [(c["name"], _rule_text(c["rule"]), f"{c['listed_devices']:,}", c["description"]) for c in cohorts]
+        rows = [
+            (c["name"], _rule_text(c["rule"]), f"{c['listed_devices']:,}", c["description"]) for c in cohorts
+        ]
         print_table(("cohort", "rule", "listed devices", "description"), rows, empty=NO_COHORTS)
 
 

@@ -102,7 +102,7 @@ def _print_changes(result: dict[str, Any]) -> None:
         typer.echo(f"secret of webhook {name} (shown only once): {secret}")
     unchanged = len(result["changes"]) - len(changes)
     summary = "dry run, nothing was changed" if result["dry_run"] else f"etag {result['etag']}"
-    typer.echo(f"{len(changes)} changed, {unchanged} unchanged; {summary}")
+    typer.echo(f"{len(changes)} changed or skipped, {unchanged} unchanged; {summary}")
 
 
 def _shortened(value: Any) -> str:

@@ -61,7 +61,7 @@ def evaluate_rollout(
     refusal = version_refusal(rollout, current) or ineligibility_reason(rollout, device, stage)
     if refusal is not None or stage is None:
         return Decision(refusal or "not_in_cohort", rollout=rollout)
-    if _is_class_paused(rollout, device):
+    if rollout.paused_classes and _is_class_paused(rollout, device):
         return Decision("device_class_paused", rollout=rollout, stage=stage)
     barrier = next_barrier(model, current, device)
     if barrier is not None and barrier.counter < rollout.version.counter:
@@ -148,8 +148,6 @@ def _roll_back(model: ModelView, rolled_back: Rollout, device: DeviceContext) ->
 
 
 def _is_class_paused(rollout: Rollout, device: DeviceContext) -> bool:
-    if not rollout.paused_classes:
-        return False
     device_class = effective_class(device_class_of(device.attributes), rollout.device_classes)
     return device_class in rollout.paused_classes
 

@@ -116,7 +116,11 @@ class RolloutIndex:
 
     def candidates(self, device_id: str, attributes: Attributes) -> tuple[list[int], int | None]:
         """Return the rollouts to evaluate, in order, and the first one with a stage that is not open yet."""
-        eligible = self.eligible(self._cohorts_of(device_id, attributes))
+        cohorts = self.cohorts_by_attributes(device_id, attributes)
+        for place in self.device_cohorts:
+            if self.cohorts[place][0](device_id, attributes):
+                cohorts = (*cohorts, place)
+        eligible = self.eligible(cohorts)
         device = device_id.encode()
         # `BucketRange.admits` inlined, since there may be dozens of ranges at every poll.
         found = [
@@ -157,14 +161,6 @@ class RolloutIndex:
                 percents = later if target.closed else now
                 percents[target.position] = max(target.percent, percents.get(target.position, 0))
         return EligibleRollouts(self._bucket_ranges(now), self._bucket_ranges(later))
-
-    def _cohorts_of(self, device_id: str, attributes: Attributes) -> tuple[int, ...]:
-        """Return the cohorts that the device is in, in no order."""
-        inside = self.cohorts_by_attributes(device_id, attributes)
-        for place in self.device_cohorts:
-            if self.cohorts[place][0](device_id, attributes):
-                inside = (*inside, place)
-        return inside
 
     def _bucket_ranges(self, percents: Mapping[int, float]) -> tuple[BucketRange, ...]:
         return tuple(

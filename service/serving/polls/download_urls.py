@@ -2,10 +2,16 @@
 
 import time
 from collections.abc import Callable
-
-from service.infrastructure.blobs import BlobStore
+from typing import Protocol
 
 MAX_CACHED = 20_000
+
+
+class UrlSigner(Protocol):
+    """The part of an object store that signs URLs."""
+
+    def download_url(self, key: str, *, expires_s: int) -> str:
+        """Return a presigned URL of an object."""
 
 
 class DownloadUrls:
@@ -13,7 +19,7 @@ class DownloadUrls:
 
     def __init__(
         self,
-        blobs: BlobStore,
+        blobs: UrlSigner,
         lifetime_s: int,
         clock: Callable[[], float] = time.monotonic,
         *,

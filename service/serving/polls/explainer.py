@@ -173,7 +173,11 @@ class DecisionExplainer:
     def _failure_limit(self, result: OfferResult | None) -> dict[str, Any] | None:
         if result is None or not (result.failures or result.retry):
             return None
-        return {"failures": result.failures, "max_failures": self.settings.max_failures, "may_retry": result.retry}
+        return {
+            "failures": result.failures,
+            "max_failures": self.settings.max_failures,
+            "may_retry": result.retry,
+        }
 
     async def _pacing(self, rollout: Rollout, time: DecisionTime) -> dict[str, Any] | None:
         bounds = rollout.policy.pacing

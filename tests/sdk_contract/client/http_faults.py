@@ -114,6 +114,7 @@ class DeviceHandler(BaseHTTPRequestHandler):
             self.wfile.write(body[at : at + step])
             self.server_side.sent_bytes += len(body[at : at + step])
             if fault.delay:
+                # A slow connection, on purpose.
                 time.sleep(fault.delay)
 
 

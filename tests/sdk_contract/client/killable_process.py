@@ -37,6 +37,7 @@ def serve():
             result = update(directory, low_storage == "1", limits)
             os._exit(0 if result.status in ("updated", "up_to_date") else 1)
         if float(delay):
+            # The test chooses the moment of the kill.
             time.sleep(float(delay))
             os.kill(child, signal.SIGKILL)  # the child was not waited for, so its process id is still valid
         _, status = os.waitpid(child, 0)

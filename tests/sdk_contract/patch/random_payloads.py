@@ -173,7 +173,8 @@ def _grouped(rng: Random, fields: list[_Field], field: _Field, old: np.ndarray, 
 
 def _changed(element: int, old: np.ndarray, symbols: np.ndarray) -> np.ndarray:
     if element == XOR8:
-        return np.bitwise_xor(old, symbols)
+        changed: np.ndarray = old ^ symbols
+        return changed
     return old + ((symbols >> np.uint64(1)) ^ (np.uint64(0) - (symbols & np.uint64(1))))
 
 
@@ -251,7 +252,7 @@ def any_payload(rng: Random) -> Payload:
     order = rng.permutation(np.repeat(np.arange(len(kinds)), rng.integers(1, 4, len(kinds))))
     lanes = _lanes(kinds, strides, fields)
     segments, parts, ranges = _segments(rng, source, kinds, strides, order)
-    data, targets = b"", dict[int, np.ndarray]()
+    data, targets = b"", dict[int, bytes]()
     for lane, kind in enumerate(kinds):
         own = [number for number, part in enumerate(parts) if part.lane == lane]
         lane_data, lane_targets = _lane_data(rng, kind, strides[lane], fields[lane], [parts[n] for n in own])

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from sdk_contract.patch.index import parse_index
 TARGET = hashlib.sha256(b"target").digest()
 
 
-def header(**changes: object) -> Header:
+def header(**changes: Any) -> Header:
     plain = Header(
         reversible=False,
         source_size=1000,
@@ -27,7 +28,7 @@ def header(**changes: object) -> Header:
     return replace(plain, **changes)
 
 
-def records(**changes: object) -> list[BlockRecord]:
+def records(**changes: Any) -> list[BlockRecord]:
     first = BlockRecord(BlockOp.COPY, True, 100, 0, 50, 100, 100, bytes(16), bytes(16), bytes(16))
     second = BlockRecord(BlockOp.CODED, False, 200, 40, 0, 1000, 200, bytes(16), bytes(16), TARGET[:16])
     return [first, replace(second, **changes)]

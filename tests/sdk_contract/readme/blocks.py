@@ -142,7 +142,7 @@ def field_table(body):
 def attribute_texts(body):
     """Field -> its text in the `Attributes` part of the docstring."""
     attributes = inspect.cleandoc(body.__doc__).partition("Attributes:\n")[2]
-    texts, name = {}, ""
+    texts, name = dict[str, str](), ""
     for line in attributes.splitlines():
         entry = re.match(r"    (\w+): (.*)", line)
         name, text = entry.groups() if entry else (name, line.strip())

@@ -20,6 +20,7 @@ from sdk_contract.documents import (
     Manifest,
     PatchDescriptor,
     RoleKeys,
+    RoleName,
     TrustBundle,
     Variant,
     public_key_entry,
@@ -35,7 +36,7 @@ from sdk_contract.wire import (
     PollResponse,
     proof_message,
 )
-from tests.sdk_contract.vectors.generator.keys import DEVICE, DIRECTOR, PATCHER, PUBLISHER, ROOT, b64
+from tests.sdk_contract.vectors.generator.keys import DEVICE, DIRECTOR, PATCHER, PUBLISHER, ROOT, Key, b64
 
 DEVICE_ID, MODEL, TOKEN = "speaker-0042", "assistant", "enroll-7f3a9c"
 NONCE = "Zq3-8vYkT1mJxw5RrUeBag"
@@ -45,7 +46,7 @@ STATE = verification.TrustState(counter=12, floor=10, newest_issued="2026-12-01T
 OLD = {"weights": random_content("readme weights"), "tokenizer": random_content("readme tokenizer", 4096)}
 NEW = {"weights": patched_content(OLD["weights"]), "tokenizer": OLD["tokenizer"]}
 PATCH = patch_to_patched_content(OLD["weights"])
-KEYS = {"root": ROOT, "publisher": PUBLISHER, "director": DIRECTOR, "patcher": PATCHER}
+KEYS: dict[RoleName, Key] = {"root": ROOT, "publisher": PUBLISHER, "director": DIRECTOR, "patcher": PATCHER}
 CDN = "https://cdn.example.com"
 
 
@@ -56,7 +57,9 @@ def sha(data):
 @cache
 def trust():
     entries = dict(public_key_entry(key.public_key) for key in KEYS.values())
-    roles = {name: RoleKeys(keys=[key.id], threshold=1) for name, key in KEYS.items()}
+    roles: dict[RoleName, RoleKeys] = {
+        name: RoleKeys(keys=[key.id], threshold=1) for name, key in KEYS.items()
+    }
     return TrustBundle(version=3, expires="2027-12-01T00:00:00Z", keys=entries, roles=roles)
 
 

@@ -98,6 +98,12 @@ def send(live, request):
     return live.client.request(**arguments)
 
 
+def unwrap(found):
+    """An operation of a schema, which must be valid."""
+    assert isinstance(found, Ok), found
+    return found.ok()
+
+
 def send_generated_requests(live, operation, headers):
     """Send valid and invalid requests, and check the responses against the description."""
     cases = st.one_of([operation.as_strategy(mode) for mode in GenerationMode])

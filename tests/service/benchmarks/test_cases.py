@@ -3,6 +3,7 @@ import pytest
 from service.benchmarks import cases
 from service.benchmarks.cases import UnexpectedResponse
 from service.testbed.asgi import HttpResponse
+from service.testbed.devices import synthetic_device
 
 
 @pytest.mark.parametrize(
@@ -21,5 +22,5 @@ def test_a_response_that_the_case_does_not_measure_fails_the_benchmark(check, re
 
 
 def test_each_round_uses_other_devices_until_all_have_had_a_turn():
-    blocks = cases.device_blocks(list(range(2500)))
+    blocks = cases.device_blocks([synthetic_device(number) for number in range(2500)])
     assert [len(next(blocks)) for _ in range(4)] == [1000, 1000, 500, 1000]

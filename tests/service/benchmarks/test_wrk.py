@@ -29,9 +29,11 @@ class Server:
             await writer.wait_closed()
 
     async def measure(self, requests, directory):
+        program = wrk.find_wrk()
+        assert program is not None
         server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        rate = await wrk.successes_per_second(wrk.find_wrk(), port, requests, directory)
+        rate = await wrk.successes_per_second(program, port, requests, directory)
         server.close()
         await asyncio.gather(*self.connections)
         self.connections.clear()

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -12,22 +11,22 @@ from typer.testing import CliRunner
 
 from service.cli.main import build_app
 from service.errors import UserFacingError
-
-TIMEOUT_S = 30
+from tests.service.conftest import LiveService
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @dataclass
 class Command:
     """The `graylag` command with a server and API tokens."""
 
-    live: object
+    live: LiveService
     url: str
 
     def __call__(self, *words, scope="admin", status=0):
         """Run a command and return its output, or its error message; require an exit status."""
         environment = {"GRAYLAG_URL": self.url, "GRAYLAG_TOKEN": self.live.tokens[scope], "COLUMNS": "200"}
-        words = [str(word) for word in words]
-        done = CliRunner().invoke(build_app(words[0]), words, env=environment)
+        arguments = [str(word) for word in words]
+        done = CliRunner().invoke(build_app(arguments[0]), arguments, env=environment)
         if isinstance(done.exception, UserFacingError):
             assert status == 1, done.exception
             return str(done.exception)
@@ -51,10 +50,8 @@ def graylag(live):
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
-        deadline = time.monotonic() + TIMEOUT_S
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: server.started, "the server to start")
         yield Command(live, f"http://127.0.0.1:{listener.getsockname()[1]}")
         server.should_exit = True
-        thread.join(TIMEOUT_S)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()

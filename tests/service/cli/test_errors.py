@@ -86,4 +86,5 @@ def test_an_unknown_revision_is_named(database_url: str) -> None:
 def test_a_list_of_ids_that_is_not_utf_8_has_a_message(graylag, tmp_path: Path) -> None:
     (tmp_path / "ids").write_bytes(b"d1\nd\xff")
     done = CliRunner().invoke(build_app("cohort"), ["cohort", "put", "c", "--devices", str(tmp_path / "ids")])
+    assert isinstance(done.exception, Exception)
     assert user_message(done.exception) is not None

@@ -1,6 +1,7 @@
 """Short constructors of models, versions, rollouts, patches and devices for tests."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from service.domain.catalog import Component, ModelView, Patch, Rollout, Stage, Variant, Version
@@ -72,7 +73,7 @@ def patch(source, target, *, ready=True, kind="glp1", size=100, since=NOW):
 
 
 def model_view(versions, rollouts=(), patches=(), *, disabled=False):
-    by_pair = {}
+    by_pair: dict[tuple[str, str], tuple[Patch, ...]] = {}
     for item in patches:
         pair = item.source_sha256, item.target_sha256
         by_pair[pair] = (*by_pair.get(pair, ()), item)
@@ -81,7 +82,7 @@ def model_view(versions, rollouts=(), patches=(), *, disabled=False):
 
 def device_context(current="v1", **known):
     """Build a device; by default it reports what the client of the seed article reports."""
-    values = {
+    values: dict[str, Any] = {
         "device_id": "dev_12345",
         "attributes": {},
         "components": {},

@@ -20,7 +20,8 @@ from tests.service.support.actors import (
     stage,
     write,
 )
-from tests.service.support.live_fleet import Fleet, listening, until, updated
+from tests.service.support.live_fleet import Fleet, listening, updated
+from tests.waiting import wait_until
 
 DEFERRED = {"activation": "deferred"}
 SUPPORTED = {"features": ["deferred_activation"]}
@@ -161,11 +162,16 @@ def test_windows_limit_the_download_but_not_the_activation(two):
     assert (response["target_version"], activation(device, response)) == ("v2", "now")
 
 
+def download_of(outcome):
+    """The outcome of an update, if it downloaded something."""
+    return outcome if outcome.bytes_downloaded else None
+
+
 def test_the_reference_client_stays_staged_through_restarts_and_switches_at_activation(two, tmp_path):
     with listening(two.settings) as port:
         fleet = Fleet(two, port, tmp_path)
         device = fleet.device("d1")
-        staged_update = until(lambda: (outcome := device.update()).bytes_downloaded and outcome)
+        staged_update = wait_until(lambda: download_of(device.update()), "the download")
         assert (staged_update.status, staged_update.reason, staged_update.version) == (
             "waiting",
             "awaiting_activation",
@@ -191,5 +197,5 @@ def test_a_device_that_patches_in_place_does_not_defer_activation(two, tmp_path)
             device._settings.download_limits,
             low_storage=True,
         )
-        until(lambda: device.update().reason == "awaiting_activation")
+        wait_until(lambda: device.update().reason == "awaiting_activation", "the offer to be deferred")
         assert device.status()["attempt"] is None

@@ -6,7 +6,8 @@ import pytest
 
 from sdk_contract.documents import TrustBundle
 from tests.service.support import actors
-from tests.service.support.live_fleet import Fleet, listening, until, updated
+from tests.service.support.live_fleet import Fleet, listening, updated
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ def test_a_key_is_replaced_and_every_device_follows(live, tmp_path, role):
         updated(online, "v1")
         updated(offline, "v1")
         fleet.keys("rotate", role, roots=["root.pem"])
-        until(lambda: online.update().ok and trust_version(online) == 2)
+        wait_until(lambda: online.update().ok and trust_version(online) == 2, "trust bundle 2 on the device")
     with signing_with_new_key(fleet, role) as changed, listening(changed, port):
         fleet.release(2)
         assert updated(online, "v2").download_format == "glp1"
         fleet.keys("remove", role, old_key(live, role), roots=["root.pem"])
-        until(lambda: online.update().ok and trust_version(online) == 3)
+        wait_until(lambda: online.update().ok and trust_version(online) == 3, "trust bundle 3 on the device")
         assert trust_version(offline) == 1
         assert updated(offline, "v2").download_format == "glp1"
         assert trust_version(offline) == 3
@@ -59,7 +60,7 @@ def test_the_root_key_is_replaced_and_every_device_follows(fleet, live):
     updated(online, "v1")
     updated(offline, "v1")
     fleet.keys("rotate", "root", roots=["root.pem"])
-    until(lambda: online.update().ok and trust_version(online) == 2)
+    wait_until(lambda: online.update().ok and trust_version(online) == 2, "trust bundle 2 on the device")
     fleet.keys("remove", "root", old_key(live, "root"), roots=["root.pem", "root-v2.pem"])
     last = fleet.keys("renew", roots=["root-v2.pem"])
     fleet.release(2)
@@ -85,5 +86,5 @@ def test_a_manifest_signed_only_with_a_removed_key_is_refused(fleet, live):
     device = fleet.device("strict")
     fleet.keys("rotate", "director", roots=["root.pem"])
     fleet.keys("remove", "director", old_key(live, "director"), roots=["root.pem"])
-    until(lambda: device.update().code == "unknown_key")
+    wait_until(lambda: device.update().code == "unknown_key", "the device to miss the removed key")
     assert device.installed() is None or device.installed().version == "v1"

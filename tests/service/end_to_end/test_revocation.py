@@ -15,7 +15,8 @@ from tests.service.support.actors import (
     set_up_once,
     version,
 )
-from tests.service.support.live_fleet import Fleet, listening, until, updated
+from tests.service.support.live_fleet import Fleet, listening, updated
+from tests.waiting import wait_until
 
 REASON = {"reason": "wrong answers"}
 
@@ -87,6 +88,6 @@ def test_the_reference_client_leaves_a_revoked_version_and_reports_it(two, tmp_p
         device = Fleet(two, port, tmp_path).device("d1")
         updated(device, "v2")
         ok(revoke(two, "v2"))
-        until(lambda: device.update().version == "v1")
+        wait_until(lambda: device.update().version == "v1", "the device to return to v1")
         assert device.installed().version == "v1"
         assert device.update().status == "none"

@@ -21,7 +21,7 @@ from tests.service.support.actors import (
     stage,
     write,
 )
-from tests.service.support.live_fleet import Fleet, listening, until, updated
+from tests.service.support.live_fleet import Fleet, listening, update_when_offered, updated
 
 REASON = "wrong answers"
 
@@ -193,7 +193,7 @@ def test_the_reference_client_rolls_back_without_a_download(three, tmp_path):
         ok(act(three, "to-v3", "resume"))
         updated(device, "v3")
         ok(act(three, "to-v3", "rollback", REASON))
-        rollback = until(lambda: (outcome := device.update()).status == "updated" and outcome)
+        rollback = update_when_offered(device)
         assert (rollback.version, rollback.reason, rollback.bytes_downloaded) == ("v2", "rollback", 0)
         assert device.update().status == "up_to_date"
         assert rollout(three, "to-v3")["rollback_outcomes"]["committed"] == 1
@@ -215,12 +215,14 @@ def test_the_reference_client_returns_to_the_factory_version_without_a_download(
             device_id="d1",
             factory=factory,
         )
-        assert device.installed().version == "v1"
+        installed = device.installed()
+        assert installed is not None
+        assert installed.version == "v1"
         ok(act(three, "to-v3", "pause"))
         updated(device, "v2")
         ok(act(three, "to-v3", "resume"))
         updated(device, "v3")
         write(three, """update rollouts set policy = '{"rollback_to": "factory"}' where name = 'to-v3'""")
         ok(act(three, "to-v3", "rollback", REASON))
-        rollback = until(lambda: (outcome := device.update()).status == "updated" and outcome)
+        rollback = update_when_offered(device)
         assert (rollback.version, rollback.reason, rollback.bytes_downloaded) == ("v1", "rollback", 0)

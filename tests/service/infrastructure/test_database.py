@@ -42,7 +42,7 @@ def test_a_transaction_commits_and_then_runs_its_callbacks_in_order(engine, numb
 
 
 def test_a_transaction_that_raises_is_rolled_back_and_runs_no_callback(engine, numbers):
-    done = []
+    done: list[str] = []
     with pytest.raises(LookupError):
         insert_and_fail(engine, done)
     assert (numbers(), done) == ([], [])

@@ -8,9 +8,10 @@ import pytest
 from sdk_contract.wire import Event, PollRequest
 from service.domain.platform.load import Load, next_poll_s
 from service.simulator.devices import create_fleet, draw_outcome, recorded_polls, report_body
-from service.simulator.engine import POLL, Simulation
+from service.simulator.engine import Simulation
 from service.simulator.scenario import Outage, OutcomeShares, Scenario, load
 from service.simulator.virtual_clock import VirtualClock, run
+from service.testbed.devices import POLL
 
 HOUR = 3600
 
@@ -20,7 +21,7 @@ class FakeServer:
 
     def __init__(self, clock, rng, *, offers=False):
         self.clock, self.rng, self.offers = clock, rng, offers
-        self.reports = Counter()
+        self.reports: Counter[str] = Counter()
         self.updated = set()
 
     async def post(self, device, path, body):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import secrets
 from datetime import UTC, datetime
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -124,7 +125,7 @@ def device_assertion(
 
 
 def jwk(private, kid, **more):
-    algorithm = {
+    algorithm: dict[type, Any] = {
         rsa.RSAPrivateKey: jwt.algorithms.RSAAlgorithm,
         ec.EllipticCurvePrivateKey: jwt.algorithms.ECAlgorithm,
         Ed25519PrivateKey: jwt.algorithms.OKPAlgorithm,

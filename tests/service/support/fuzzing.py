@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 
-MUTATIONS = Counter()
+MUTATIONS: Counter[str] = Counter()
 """Name of the input -> number of mutations tried."""
 PROGRESS_INTERVAL_S = 30.0
 _last_progress = time.monotonic()

@@ -3,9 +3,9 @@
 import json
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import uvicorn
@@ -16,9 +16,9 @@ from sdk_contract.documents import TrustBundle
 from sdk_contract.envelope import unverified_payload
 from service.cli.platform.keys import app as keys_command
 from service.main import create_app
+from tests.service.conftest import LiveService
 from tests.service.support import actors
-
-TIMEOUT_S = 30
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def version_bytes(number):
@@ -41,11 +41,11 @@ def listening(settings, port=0):
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            until(lambda: server.started)
+            wait_until(lambda: server.started, "the server to start")
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
-            thread.join(TIMEOUT_S)
+            thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -53,9 +53,9 @@ def listening(settings, port=0):
 class Fleet:
     """A service with devices, and the directory in which its keys are changed."""
 
-    live: object
+    live: LiveService
     port: int
-    folder: object
+    folder: Path
 
     def device(self, name):
         return Agent.enroll(
@@ -87,14 +87,14 @@ class Fleet:
         return TrustBundle.from_payload(unverified_payload(newest.read_bytes(), limit=TrustBundle.limit))
 
 
-def until(condition):
-    """Wait until the condition is true; return its value."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {TIMEOUT_S} s")
+def update_when_offered(agent):
+    """Poll until the device is updated; return the outcome of that update."""
+
+    def outcome_of_update():
+        outcome = agent.update()
+        return outcome if outcome.status == "updated" else None
+
+    return wait_until(outcome_of_update, "an update")
 
 
 def updated(agent, label):
@@ -106,5 +106,5 @@ def updated(agent, label):
         assert outcomes[-1].ok or "unknown_model" in outcomes[-1].detail, outcomes[-1]
         return outcomes[-1].version == label
 
-    until(poll)
+    wait_until(poll, f"the device to run {label}")
     return next(outcome for outcome in outcomes if outcome.status == "updated")

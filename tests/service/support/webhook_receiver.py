@@ -16,9 +16,9 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self, tls=None):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.received = []
+        self.received: list[tuple[dict[str, str], bytes]] = []
         self.status = 204
-        self.response_headers = {}
+        self.response_headers: dict[str, str] = {}
         self.respond = threading.Event()
         self.respond.set()
         if tls is not None:
@@ -34,6 +34,8 @@ class Receiver(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.received.append(({name.lower(): value for name, value in self.headers.items()}, body))

@@ -4,6 +4,7 @@ import io
 import json
 import struct
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ from sdk_contract.patch.reverse import read_index
 from tests.sdk_contract.patch.memory_file import MemoryFile
 from workers.delta.build import BuiltPatch, NotWorthIt, build_patch
 
+Tensors: TypeAlias = dict[str, tuple[str, np.ndarray]]
 
-def safetensors(tensors: dict[str, tuple[str, np.ndarray]]) -> bytes:
+
+def safetensors(tensors: Tensors) -> bytes:
     header, blobs, at = {}, [], 0
     for name, (dtype, array) in tensors.items():
         raw = array.tobytes()
@@ -43,8 +46,8 @@ def pair() -> tuple[bytes, bytes]:
     halves = (weights.view(np.uint32) >> 16).astype(np.uint16)
     trained = weights + rng.normal(0, 2e-4, weights.shape).astype(np.float32)
     norm = rng.normal(1, 0.1, 500).astype(np.float32)
-    old = {"codes": ("I8", codes), "halves": ("BF16", halves), "norm": ("F32", norm)}
-    new = {
+    old: Tensors = {"codes": ("I8", codes), "halves": ("BF16", halves), "norm": ("F32", norm)}
+    new: Tensors = {
         "codes": ("I8", (codes + (rng.random(codes.shape) < 0.2)).astype(np.int8)),
         "halves": ("BF16", (trained.view(np.uint32) >> 16).astype(np.uint16)),
         "norm": ("F32", norm + np.float32(1e-4)),
@@ -52,17 +55,17 @@ def pair() -> tuple[bytes, bytes]:
     return safetensors(old), safetensors(new)
 
 
-def build(old: bytes, new: bytes, **options: object) -> tuple[BuiltPatch, bytes]:
+def build(old: bytes, new: bytes, *, threads: int = 2, reversible: bool = False) -> tuple[BuiltPatch, bytes]:
     out = io.BytesIO()
-    built = build_patch(MemoryFile(old), MemoryFile(new), out, **options)
+    built = build_patch(MemoryFile(old), MemoryFile(new), out, threads=threads, reversible=reversible)
     assert isinstance(built, BuiltPatch)
     assert built.patch_size == len(out.getvalue())
     return built, out.getvalue()
 
 
-def apply(old: bytes, patch: bytes, **options: object) -> bytes:
+def apply(old: bytes, patch: bytes, *, index_sha256: bytes | None = None) -> bytes:
     target = MemoryFile()
-    applier = Applier(MemoryFile(old), target, **options)
+    applier = Applier(MemoryFile(old), target, index_sha256=index_sha256)
     applier.feed(patch)
     applier.finish()
     return bytes(target.data)

@@ -47,9 +47,9 @@ def saved(tensors: Tensors, metadata: str = "") -> bytes:
     return struct.pack("<Q", len(text)) + text + b"".join(blobs)
 
 
-def build(old: bytes, new: bytes, **options: object) -> bytes | None:
+def build(old: bytes, new: bytes, *, reversible: bool = False) -> bytes | None:
     out = io.BytesIO()
-    answer = build_patch(MemoryFile(old), MemoryFile(new), out, threads=1, **options)
+    answer = build_patch(MemoryFile(old), MemoryFile(new), out, threads=1, reversible=reversible)
     if isinstance(answer, NotWorthIt):
         return None
     assert isinstance(answer, BuiltPatch)

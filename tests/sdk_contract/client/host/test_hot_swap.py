@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sdk_contract.client.errors import LoadFailed, SmokeFailed
 from sdk_contract.client.host.hot_swap import HotSwap, NothingLoaded
 from tests.sdk_contract.client.conftest import TORTURE
+from tests.waiting import wait_until
 
 WIDTH = 64
 
@@ -181,6 +182,9 @@ class Load:
         self.swap, self.wrong, self.times = swap, [], []
         self.swapping, self.stop = threading.Event(), threading.Event()
 
+    def wait_for_requests(self, count):
+        wait_until(lambda: len(self.times) >= count, f"{count} requests")
+
     def serve(self):
         while not self.stop.is_set():
             started, during = time.perf_counter(), self.swapping.is_set()
@@ -226,8 +230,7 @@ def test_ten_thousand_requests_during_twenty_swaps_each_see_one_complete_version
             result = agent.update(activator=swap)
             load.swapping.clear()
             assert (result.status, result.version) == ("updated", label)
-            while len(load.times) < 500 * (number + 1):
-                time.sleep(0.005)
+            load.wait_for_requests(500 * (number + 1))
     assert load.wrong == []
     assert len(load.times) >= 10_000
     if TORTURE:  # the ratio of two tails is meaningful on a quiet machine only

@@ -1,6 +1,7 @@
 import pytest
 
 from sdk_contract.client.errors import StateDamaged
+from sdk_contract.client.protocol.device_api import DeviceApi
 from sdk_contract.client.protocol.trust_store import MAX_PAGES, TrustStore
 from sdk_contract.client.storage.file_system import LocalFileSystem
 from sdk_contract.errors import ContractError

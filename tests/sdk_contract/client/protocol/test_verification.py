@@ -239,7 +239,7 @@ def test_a_device_without_a_clock_is_updated(server, agent):
 
 def test_no_mutation_of_a_response_makes_the_device_accept_another_update(server, agent):
     server.patch(BASE, NEXT)
-    body = PollRequest(
+    request = PollRequest(
         device_id="device",
         current_version="v1",
         components={"backbone": sha256_hex(BASE)},

@@ -1,5 +1,5 @@
 import threading
-import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -9,6 +9,7 @@ from sdk_contract.client.storage.client_state import MAX_OUTBOX, ClientState
 from sdk_contract.client.storage.store import Store
 from sdk_contract.wire import Event
 from tests.sdk_contract.client.documents import sha256_hex
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -73,19 +74,30 @@ def test_the_update_lock_has_one_owner(store):
         pass
 
 
-def test_a_waiting_caller_gets_the_lock(store):
-    entered = threading.Event()
+def test_a_waiting_caller_gets_the_lock(store, monkeypatch):
+    entered, refused, lock = threading.Event(), threading.Event(), store._lock
+
+    @contextmanager
+    def observed_lock(name, *, blocking):
+        try:
+            with lock(name, blocking=blocking):
+                yield
+        except Busy:
+            refused.set()
+            raise
 
     def hold_lock():
         with store.update_lock():
             entered.set()
-            time.sleep(0.1)
+            refused.wait(PATIENCE_S)
+
+    monkeypatch.setattr(store, "_lock", observed_lock)
 
     thread = threading.Thread(target=hold_lock)
     thread.start()
-    entered.wait()
-    with store.update_lock(wait_s=30):
-        pass
+    entered.wait(PATIENCE_S)
+    with store.update_lock(wait_s=PATIENCE_S):
+        assert refused.is_set()
     thread.join()
 
 

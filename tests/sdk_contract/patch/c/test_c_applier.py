@@ -30,7 +30,7 @@ def short_digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 
 
-def one_block(source: bytes, record: BlockRecord, payload: bytes, target: bytes) -> bytes:
+def one_block(source: bytes | bytearray, record: BlockRecord, payload: bytes, target: bytes) -> bytes:
     """A patch with one coded block and correct digests."""
     record = BlockRecord(
         BlockOp.CODED, False, len(target), len(payload), record.source_offset, record.source_span, record.source_size,

@@ -6,6 +6,7 @@ SDK uses yet.
 
 import json
 import sys
+from typing import Any
 
 from sdk_contract.conformance.scenarios import SCENARIOS
 from sdk_contract.vectors import FOLDER, digest
@@ -55,7 +56,9 @@ FAMILIES = {
 def main(arguments):
     rebuild = "--rebuild" in arguments
     digests = {} if rebuild else read("digests.json", {})
-    attacks = {attack: {"what": what, "ids": [], "scenarios": []} for attack, what in ATTACKS.items()}
+    attacks: dict[str, dict[str, Any]] = {
+        attack: {"what": what, "ids": [], "scenarios": []} for attack, what in ATTACKS.items()
+    }
     for family, parts in FAMILIES.items():
         existing = [] if rebuild else read(f"{family}.json", {"cases": []})["cases"]
         entries = add_cases(existing, [entry for cases in parts for entry in cases()])

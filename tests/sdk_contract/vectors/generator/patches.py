@@ -16,7 +16,7 @@ from sdk_contract.patch.container import (
 )
 from tests.sdk_contract.vectors.generator.case import make_case
 from tests.sdk_contract.vectors.generator.keys import b64, flip, sha
-from workers.delta.build import build_patch
+from workers.delta.build import BuiltPatch, build_patch
 
 
 class Blob:
@@ -30,6 +30,7 @@ class Blob:
 def built(source, target):
     out = io.BytesIO()
     made = build_patch(Blob(source), Blob(target), out, threads=1)
+    assert isinstance(made, BuiltPatch)
     return out.getvalue(), made.index_sha256.hex()
 
 

@@ -102,6 +102,7 @@ def test_a_patch_is_the_first_option_and_produces_the_target(live, v1, device, t
     (tmp_path / "patch").write_bytes(live.store.get(patch["url"]).content)
     assert (tmp_path / "patch").stat().st_size == patch["size"] == signed.patch.size < len(NEW) / 4
     assert signed.index_sha256
+    assert signed.index_sha256 is not None
     index = bytes.fromhex(signed.index_sha256)
     apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "new", index_sha256=index)
     assert (tmp_path / "new").read_bytes() == NEW

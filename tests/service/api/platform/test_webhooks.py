@@ -28,7 +28,7 @@ def receiver():
 
 
 def call_webhooks(live, method, path="", body=None, scope="release-manager"):
-    return live.call_webhooks(method, f"/v1/admin/webhooks{path}", body, scope)
+    return live.call(method, f"/v1/admin/webhooks{path}", body, scope)
 
 
 def add_webhook(live, receiver, name="ops", **more):

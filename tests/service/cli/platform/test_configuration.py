@@ -27,7 +27,7 @@ def test_a_configuration_is_applied_shown_and_exported(graylag, tmp_path):
         key: [] for key in ("models", "cohorts", "templates", "webhooks", "rollouts")
     }
     assert "+ create templates/careful" in graylag("apply", "-f", file)
-    assert "0 changed, 2 unchanged" in graylag("apply", "-f", file)
+    assert "0 changed or skipped, 2 unchanged" in graylag("apply", "-f", file)
     file.write_text(FILE.replace("percent: 10}", "percent: 20}"))
     assert "stages.0.percent: 10.0 -> 20.0" in graylag("apply", "-f", file)
     exported = tmp_path / "exported.yaml"
@@ -36,7 +36,7 @@ def test_a_configuration_is_applied_shown_and_exported(graylag, tmp_path):
         "cohort": "cn",
         "percent": 20.0,
     }
-    assert "0 changed, 2 unchanged" in graylag("apply", "-f", exported, "--prune")
+    assert "0 changed or skipped, 2 unchanged" in graylag("apply", "-f", exported, "--prune")
 
 
 def test_a_file_with_a_single_rollout_is_applied(graylag, tmp_path):

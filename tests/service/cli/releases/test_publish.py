@@ -3,6 +3,7 @@ import secrets
 import pytest
 from rich.console import Console
 
+from service.cli.admin_api import AdminApi
 from service.cli.errors import CliError
 from service.cli.releases.publish import LocalVariant, Release, hash_components, publish_release
 from service.cli.releases.upload import upload_file
@@ -10,7 +11,7 @@ from tests.service.support import actors
 from tests.service.support.actors import MIB, component, ok, version_body
 
 
-class Api:
+class Api(AdminApi):
     """The admin API of the live service, with a worker that runs as soon as there is work.
 
     `tamper` changes the first response to a request for upload URLs.
@@ -21,7 +22,8 @@ class Api:
         self._tamper = tamper
         self.requested_parts = []
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, headers=None):
+        assert headers is None
         response = self._live.call(method, path, body, "publisher")
         if response.is_error:
             problem = response.json()
@@ -70,7 +72,7 @@ def test_only_missing_parts_are_sent(live, big):
     data = big.read_bytes()
     declare(live, data)
     actors.send_parts(live, actors.start_upload(live, data), data, [2])
-    api, progress = Api(live), []
+    api, progress = Api(live), list[int]()
     assert upload_file(api, big, actors.sha256(data), progress.append) == len(data) - 5 * MIB
     assert api.requested_parts == [[1, 3]]
     assert sum(progress) == len(data)
@@ -124,12 +126,12 @@ def test_an_upload_that_the_store_has_lost_is_repeated(live, big, quiet):
     class Losing(Api):
         lost = False
 
-        def call(self, method, path, body=None):
+        def call(self, method, path, body=None, headers=None):
             if path.endswith("/submit") and not self.lost:
                 self.lost = True
                 for row in actors.rows(live, "select key from uploads"):
                     live.worker.blobs.delete(row["key"])
-            return super().call(method, path, body)
+            return super().call(method, path, body, headers)
 
     done = publish_release(Losing(live), release(big, quiet), quiet)
     assert (done["state"], done["sent_bytes"]) == ("ready", 2 * big.stat().st_size)

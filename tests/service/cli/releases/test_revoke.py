@@ -16,7 +16,8 @@ from tests.service.support.actors import version
 class Manager(Api):
     """The admin API of the live service, called by a release manager."""
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, headers=None):
+        assert headers is None
         answer = self._live.call(method, path, body, "release-manager")
         if answer.is_error:
             raise CliError(answer.json()["detail"], answer.json()["code"])

@@ -11,7 +11,9 @@ def test_a_rate_gate_is_parsed(metric):
 
 @pytest.mark.parametrize("bound", [0, 1, 0.0, 1.0])
 def test_a_bound_may_be_zero_or_one(bound):
-    assert parse_gate({"metric": "failure_rate", "max": bound}, "g").max == bound
+    gate = parse_gate({"metric": "failure_rate", "max": bound}, "g")
+    assert isinstance(gate, RateGate)
+    assert gate.max == bound
 
 
 @pytest.mark.parametrize(

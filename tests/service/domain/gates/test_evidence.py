@@ -94,7 +94,7 @@ def test_evidence_about_a_mean_is_most_sensitive_at_the_tuned_sample_size():
         n: mean_evidence(z / math.sqrt(n), 1 / n, 1 / TUNED_SAMPLE_SIZE)
         for n in (10, 100, 1000, 10_000, 100_000)
     }
-    assert max(found, key=found.get) == TUNED_SAMPLE_SIZE
+    assert max(found, key=lambda size: found[size]) == TUNED_SAMPLE_SIZE
 
 
 def test_a_correct_sample_ratio_rarely_raises_an_alarm():

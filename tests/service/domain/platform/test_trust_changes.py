@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sdk_contract.documents import RoleKeys, TrustBundle, check_not_expired, public_key_entry
+from sdk_contract.documents import RoleKeys, RoleName, TrustBundle, check_not_expired, public_key_entry
 from sdk_contract.envelope import Role
 from service.domain.platform.trust_changes import InvalidTrustChange, missing_signatures, next_bundle
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-ROLES = ("root", "publisher", "director", "patcher")
+ROLES: tuple[RoleName, ...] = ("root", "publisher", "director", "patcher")
 
 
 def fresh_key():
@@ -37,7 +37,7 @@ def test_an_added_key_leaves_the_old_key_trusted(bundle, keys, role):
     made = next_bundle(bundle, now=NOW, add=[(role, fresh)])
     assert made.version == 8
     assert set(made.for_role(role).keys.values()) == {keys[role], fresh}
-    for other in set(ROLES) - {role}:
+    for other in (name for name in ROLES if name != role):
         assert made.for_role(other) == bundle.for_role(other)
 
 

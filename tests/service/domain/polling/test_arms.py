@@ -53,4 +53,6 @@ def test_the_holdout_is_excluded_by_the_hash_too():
     ],
 )
 def test_only_devices_that_the_hash_excluded_are_in_control(name, current, expected):
-    assert arm_of(TENTH, assign(TENTH, name, {}), current) == expected
+    assignment = assign(TENTH, name, {})
+    assert assignment is not None
+    assert arm_of(TENTH, assignment, current) == expected

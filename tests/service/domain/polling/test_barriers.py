@@ -109,6 +109,7 @@ def test_no_device_is_offered_a_version_below_its_floor_or_past_a_barrier(drawn,
     running = model.versions.get(label or "")
     if not decision.offered:
         return
+    assert decision.version is not None
     if running is not None:
         assert decision.version.counter >= running.floor
     if label is not None:

@@ -5,11 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from service.infrastructure.embedded import EmbeddedError, Stack, free_ports, is_port_in_use
+from tests.waiting import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 IGNORES_SIGTERM = [
@@ -35,14 +35,6 @@ def alive(pid):
     return True
 
 
-def wait_until(condition):
-    for _ in range(600):
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_children_end_with_the_block(open_dir):
     with Stack(open_dir) as stack:
         child = stack.spawn("one", SLEEP)
@@ -54,17 +46,18 @@ def test_children_end_with_the_block(open_dir):
 def test_a_child_that_ignores_its_signal_is_killed(open_dir):
     with Stack(open_dir) as stack:
         child = stack.spawn("ignores", IGNORES_SIGTERM)
-        assert wait_until(lambda: "up" in stack.tail("ignores"))
+        wait_until(lambda: "up" in stack.tail("ignores"), "the child to ignore its signal")
     assert child.returncode == -signal.SIGKILL
 
 
 def test_children_end_when_their_parent_is_killed(open_dir):
     parent = subprocess.Popen([sys.executable, "-c", PARENT, open_dir], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
     child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until(lambda: not alive(child))
+    wait_until(lambda: not alive(child), "the child to end")
     with Stack(open_dir) as stack:
         assert stack.exited_child() is None
 
@@ -73,7 +66,7 @@ def test_a_child_that_exits_is_reported_with_the_end_of_its_log(open_dir):
     with Stack(open_dir) as stack:
         stack.spawn("good", SLEEP)
         stack.spawn("bad", [sys.executable, "-c", "print('no license'); raise SystemExit(3)"])
-        assert wait_until(lambda: stack.exited_child() == "bad")
+        wait_until(lambda: stack.exited_child() == "bad", "the child to exit")
         assert stack.tail("bad") == "no license"
         with pytest.raises(EmbeddedError, match=r"bad did not start.*\n.*no license"):
             stack.wait_for("bad", lambda: False)

@@ -12,7 +12,16 @@ from datetime import timedelta
 
 import pytest
 
-from sdk_contract.documents import Directive, Manifest, PatchDescriptor, TrustBundle, format_timestamp
+from sdk_contract.documents import (
+    Component,
+    Directive,
+    FileDigest,
+    Manifest,
+    PatchDescriptor,
+    TrustBundle,
+    Variant,
+    format_timestamp,
+)
 from sdk_contract.errors import ContractError
 from service.errors import Forbidden, ServiceError, Unauthorized
 from service.infrastructure import signing, tokens
@@ -63,15 +72,18 @@ def bundle(signers):
 
 
 def _documents():
-    blob = {"sha256": "a" * 64, "size": 9}
-    component = {"name": "w", "path": "w.bin", **blob}
-    validity = {"issued": format_timestamp(NOW), "expires": LATER}
+    blob = FileDigest(sha256="a" * 64, size=9)
+    component = Component(name="w", path="w.bin", sha256=blob.sha256, size=blob.size)
+    issued = format_timestamp(NOW)
     yield Manifest(
-        model="m", version="v1", counter=1, variants=[{"name": "d", "components": [component]}], **validity
+        model="m",
+        version="v1",
+        counter=1,
+        variants=[Variant(name="d", components=[component])],
+        issued=issued,
+        expires=LATER,
     )
-    yield PatchDescriptor(
-        format="glp1", source=blob, target=blob, patch=blob, working_set=1, issued=format_timestamp(NOW)
-    )
+    yield PatchDescriptor(format="glp1", source=blob, target=blob, patch=blob, working_set=1, issued=issued)
     yield Directive(
         device_id="d",
         model="m",
@@ -79,7 +91,8 @@ def _documents():
         action="none",
         reason="up_to_date",
         next_poll_s=1,
-        **validity,
+        issued=issued,
+        expires=LATER,
     )
 
 

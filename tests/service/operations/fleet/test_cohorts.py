@@ -59,7 +59,7 @@ def test_an_invalid_rule_is_refused_with_its_field(live, rule, field):
 
 
 def test_a_rule_nested_too_deeply_is_refused(live):
-    rule = {}
+    rule: dict[str, object] = {}
     for _ in range(400):
         rule = {"not": rule}
     refused(put(live, "deep", rule=rule), 422, "invalid_rule")

@@ -37,7 +37,7 @@ def job(engine, notifier):
 def enqueue(engine, notifier, key="ingest_version:1", args=None):
     with database.transaction(engine) as session:
         made = jobs.enqueue(session, notifier, INGEST_VERSION, key, args or {"version_id": 1})
-        session.get(JobRow, made).run_after = NOW
+        session.get_one(JobRow, made).run_after = NOW
     return made
 
 

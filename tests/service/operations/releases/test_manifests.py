@@ -2,11 +2,13 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from sdk_contract.documents import Manifest, TrustBundle, format_timestamp
+from service.cli.admin_api import AdminApi
 from service.cli.errors import CliError
 from service.cli.releases.manifest import signed_manifest
 from service.cli.releases.publish import LocalFile, LocalVariant, Release, publish_release
@@ -175,13 +177,14 @@ def test_a_worker_whose_key_devices_do_not_trust_publishes_nothing(live, tmp_pat
     assert "does not accept the signature" in error["detail"]
 
 
-class InProcess:
+class InProcess(AdminApi):
     """The admin API as the command line calls it, without a socket; every request runs the workers first."""
 
     def __init__(self, live):
         self.live = live
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, headers=None):
+        assert headers is None
         if method == "GET":
             self.live.run_jobs()
         return ok(self.live.call(method, path, body, "publisher"))
@@ -205,7 +208,7 @@ def test_ci_can_upload_and_sign_while_the_server_has_no_publisher_key(live, tmp_
 
 
 def test_ci_does_not_sign_a_manifest_with_another_floor(publisher):
-    declared = {"label": "v1", "floor": None, "variants": []}
+    declared: dict[str, Any] = {"label": "v1", "floor": None, "variants": []}
     view = {"counter": 1, "floor": 1, "variants": []}
     with pytest.raises(CliError, match="no --floor was given"):
         signed_manifest(declared, "m", view, [publisher], now=datetime.now(UTC))

@@ -103,7 +103,9 @@ def test_a_paused_class_gets_no_offer_even_from_a_process_with_an_old_snapshot(r
     insert_counts(running, DEVICE_CLASS, offered=12, committed=4, failed=8)
     row = actors.rows(running, "select id from rollouts")[0]
     with database.transaction(running.engine) as session:
-        assert gates.evaluate(session, row["id"], now=datetime.now(UTC)).failing_classes
+        evaluation = gates.evaluate(session, row["id"], now=datetime.now(UTC))
+    assert evaluation is not None
+    assert evaluation.failing_classes
     assert device.poll(attributes=BAD)["reason"] == "device_class_paused"
     assert device.poll(attributes=GOOD)["need_update"]
 

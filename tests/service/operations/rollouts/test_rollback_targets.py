@@ -1,6 +1,7 @@
 """Mistakes in rollouts: every refusal has a code, a field and a remedy."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.service.support.actors import (
 
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 
-MISTAKES = [
+MISTAKES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("v2", {"policy": {"rollback_to": "v9"}}, "invalid_policy", "policy.rollback_to", "no version 'v9'"),
     ("v2", {"policy": {"rollback_to": "v3"}}, "invalid_policy", "policy.rollback_to", "not older"),
     ("v2", {"policy": {"rollback_to": "v2"}}, "invalid_policy", "policy.rollback_to", "not older"),

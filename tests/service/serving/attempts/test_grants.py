@@ -1,10 +1,10 @@
 """Granting attempts under concurrency."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.service.support import actors
 from tests.service.support.actors import enroll, ok, publish, roll_out
+from tests.waiting import wait_until
 
 DATA = b"weights"
 
@@ -51,6 +51,9 @@ def test_a_long_row_lock_fails_one_batch_and_not_the_queue(live):
     assert device.poll()["need_update"]
 
 
+LOCK_WAITS = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+
 def test_an_attempt_that_ends_during_its_renewal_is_charged_again(live):
     publish(live, "v1", DATA)
     roll_out(live, "r", "v1", policy={"pacing": {"max_bytes_per_hour": 1000 * len(DATA)}})
@@ -60,7 +63,7 @@ def test_an_attempt_that_ends_during_its_renewal_is_charged_again(live):
     with live.engine.connect() as other, ThreadPoolExecutor(1) as pool:
         other.exec_driver_sql("update attempts set state = 'failed', closed_at = now()")
         waiting = pool.submit(device.poll)
-        time.sleep(0.5)
+        wait_until(lambda: actors.rows(live, LOCK_WAITS), "the renewal to wait for the row")
         assert not waiting.done()
         other.commit()
         second = waiting.result()["attempt_id"]

@@ -78,6 +78,7 @@ def start_provider(tmp_path):
                     with contextlib.suppress(OSError):
                         for piece in provider.body:
                             self.wfile.write(piece)
+                            # A slow provider, on purpose.
                             time.sleep(provider.pause)
 
                 def log_message(self, *_):
@@ -102,7 +103,14 @@ def start_provider(tmp_path):
 
 
 def fetch(provider, timeout_s=2.0):
-    return asyncio.run(key_set_fetcher(provider.url, provider.ca_file, timeout_s=timeout_s)())
+    return run_fetch(key_set_fetcher(provider.url, provider.ca_file, timeout_s=timeout_s))
+
+
+def run_fetch(fetch_keys):
+    async def awaited():
+        return await fetch_keys()
+
+    return asyncio.run(awaited())
 
 
 def test_keys_are_fetched_over_tls_from_a_trusted_server(start_provider):
@@ -112,7 +120,7 @@ def test_keys_are_fetched_over_tls_from_a_trusted_server(start_provider):
 def test_an_untrusted_server_is_refused(start_provider):
     provider = start_provider()
     with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        asyncio.run(key_set_fetcher(provider.url)())
+        run_fetch(key_set_fetcher(provider.url))
     assert provider.requests == 0
 
 

@@ -11,6 +11,7 @@ class Doubler:
 
     async def __call__(self, keys):
         self.batches.append(list(keys))
+        # Let other reads arrive while this batch runs.
         await asyncio.sleep(0)
         if 13 in keys:
             raise ValueError("13")
@@ -44,6 +45,7 @@ def test_a_canceled_read_does_not_stop_the_others():
         batcher = ReadBatcher(Doubler())
         canceled = asyncio.create_task(batcher.read(1))
         other = asyncio.create_task(batcher.read(2))
+        # One turn of the event loop lets both reads join the batch.
         await asyncio.sleep(0)
         canceled.cancel()
         return await other

@@ -114,6 +114,7 @@ def test_a_canceled_write_does_not_disturb_the_others(settings, names):
     async def scenario(queue):
         canceled = asyncio.create_task(queue.submit("a"))
         other = asyncio.create_task(queue.submit("b"))
+        # One turn of the event loop lets both writes join the batch.
         await asyncio.sleep(0)
         canceled.cancel()
         return await other

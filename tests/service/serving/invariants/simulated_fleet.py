@@ -45,7 +45,7 @@ class World:
         self.runner = asyncio.Runner()
         self.names = count()
         self.operations = 0
-        self.reasons = Counter()
+        self.reasons: Counter[str] = Counter()
 
     def reset(self, version_specs, devices=40):
         """Start over with a new model without rollouts; each spec is (size, floor, barrier)."""

@@ -6,6 +6,7 @@ The short form runs with all tests. The long form is `make invariants`: GRAYLAG_
 import os
 import random
 import time
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -74,7 +75,8 @@ def some_stages(rng):
 
 
 def some_policy(rng):
-    policy, pacing = {}, {}
+    policy: dict[str, Any] = {}
+    pacing: dict[str, int] = {}
     if rng.random() < 0.5:
         pacing["max_open_downloads"] = rng.randint(1, 12)
     if rng.random() < 0.5:

@@ -17,6 +17,7 @@ from service.store.fleet.devices import DeviceRow
 from tests.service.serving.invariants.violations import INVARIANTS
 from tests.service.support import actors
 from tests.service.support.actors import ok, publish, roll_out
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[4]
 DATA = b"weights"
@@ -47,7 +48,7 @@ def racing(live, tmp_path):
     ]
     racers = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     try:
-        _wait(lambda: all('"at"' in text for text in _logs(tmp_path)), lambda: _logs(tmp_path))
+        wait_until(lambda: all('"at"' in text for text in _logs(tmp_path)), "a poll of each process")
         yield lambda: _finish(racers, tmp_path)
     finally:
         with suppress(ProcessLookupError):
@@ -70,11 +71,10 @@ def _finish(racers, tmp_path):
     return found
 
 
-def _wait(condition, message):
-    until = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < until, message()
-        time.sleep(0.1)
+def _last_poll(log):
+    """When a process last received a poll, as a POSIX timestamp; 0 for none."""
+    lines = [json.loads(line) for line in log.rpartition("\n")[0].splitlines() if line.startswith("{")]
+    return max((line["at"] for line in lines if "at" in line), default=0.0)
 
 
 def granted(live):
@@ -89,16 +89,19 @@ def test_four_processes_respect_pacing_and_stop_at_once(live, tmp_path):
     policy = {"pacing": {"max_open_downloads": 7, "max_bytes_per_hour": 6 * 120 * len(DATA)}}
     roll_out(live, "r", "v1", policy=policy)
     with racing(live, tmp_path) as finish:
-        _wait(lambda: granted(live) >= 50, lambda: "no attempts")
+        wait_until(lambda: granted(live) >= 50, "50 attempts")
         ok(live.call("POST", "/v1/admin/rollouts/r/pause", {"reason": "r"}))
         before = granted(live)
-        _wait(lambda: all('"paused"' in text for text in _logs(tmp_path)), lambda: "not paused")
+        wait_until(lambda: all('"paused"' in text for text in _logs(tmp_path)), "each process to pause")
         assert granted(live) == before, "offered while paused"
         ok(live.call("POST", "/v1/admin/rollouts/r/resume", {"reason": "r"}))
-        _wait(lambda: granted(live) >= 80, lambda: "no more attempts")
+        wait_until(lambda: granted(live) >= 80, "80 attempts")
         ok(live.call("POST", "/v1/admin/models/m/disable", {"reason": "r"}))
         disabled_at = time.time()
-        time.sleep(DISABLED_WITHIN_S + 1)
+        wait_until(
+            lambda: all(_last_poll(log) > disabled_at + DISABLED_WITHIN_S for log in _logs(tmp_path)),
+            "polls of each process after the limit",
+        )
         outputs = finish()
     for violation, query in INVARIANTS.items():
         assert not actors.rows(live, query), violation

@@ -16,7 +16,7 @@ from service.operations.fleet import cohorts
 from service.operations.rollouts import drafts
 from service.operations.rollouts.drafts import RolloutDeclaration, StageDeclaration
 from service.serving.previews import preview
-from service.serving.snapshots import cache
+from service.serving.snapshots.loader import load_snapshot
 
 FLEET = int(os.environ.get("GRAYLAG_FLEET", "20000"))
 NOW = datetime.now(UTC)
@@ -99,7 +99,7 @@ def create_fleet(engine, fleet):
 def run_preview(engine):
     """The preview of `AUTUMN`, and how many seconds it took."""
     with database.read_only(engine) as session:
-        snapshot = cache.load_snapshot(session)
+        snapshot = load_snapshot(session)
         started = time.perf_counter()
         row = drafts.build_row(session, AUTUMN, actor="x", now=NOW)
         settings = preview.PreviewSettings(timedelta(hours=6), timedelta(minutes=10))

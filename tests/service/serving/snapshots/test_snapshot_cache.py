@@ -2,6 +2,7 @@
 
 import pytest
 
+from service import store
 from service.infrastructure import database
 from service.operations.fleet import cohorts
 from service.serving.snapshots.loader import load_snapshot
@@ -110,7 +111,7 @@ def test_while_the_database_is_down_polls_are_answered_without_offers(live):
 
 @pytest.mark.parametrize("rule", [{"cohort": "b"}, {"cohort": "absent"}, {"magic": 1}])
 def test_every_invalid_cohort_is_logged(rule):
-    row = cohorts.store.cohorts.CohortRow
+    row = store.cohorts.CohortRow
     rows = [row(name="a", rule=rule), row(name="b", rule={"cohort": "a"}), row(name="c", rule={})]
     valid, errors = cohorts.compile_valid(rows, {})
     assert (list(valid), sorted(errors)) == (["c"], ["a", "b"])

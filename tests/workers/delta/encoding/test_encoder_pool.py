@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.waiting import wait_until
 from workers.delta.build import BuiltPatch, build_patch
 from workers.delta.dtype_lanes import BYTES
 from workers.delta.encoding.block import encode_block
@@ -169,10 +169,7 @@ def test_encoder_processes_end_when_their_parent_is_killed(files):
         pids = list(map(int, builder.stdout.readline().split()))
         builder.kill()
     assert len(pids) == 2
-    deadline = time.monotonic() + 30
-    while not all(is_gone(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: all(is_gone(pid) for pid in pids), "the encoder processes to end")
 
 
 def test_a_daemonic_worker_process_builds_on_several_cores(files):

@@ -241,6 +241,7 @@ def torch_zip(path, storages, program, byteorder=b"little", compression=0):
         for name, raw in entries.items():
             info = zipfile.ZipInfo(name)
             info.compress_type = compression if name.startswith("m/data/") else 0
+            assert archive.fp is not None
             begin = archive.fp.tell() + 30 + len(name) + 4
             info.extra = struct.pack("<2sH", b"FB", -begin % 64) + b"Z" * (-begin % 64)
             archive.writestr(info, raw)

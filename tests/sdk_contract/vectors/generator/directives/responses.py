@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 from tests.sdk_contract.vectors.generator.case import make_case
 from tests.sdk_contract.vectors.generator.keys import (
@@ -43,7 +44,7 @@ GOOD = {
     "options": {"backbone": ["full"]},
     "skipped": [],
 }
-NOTHING = {"action": "none", "version": None, "components": [], "options": {}, "skipped": []}
+NOTHING: dict[str, Any] = {"action": "none", "version": None, "components": [], "options": {}, "skipped": []}
 
 
 def directive(digest=None, **fields):

@@ -82,7 +82,9 @@ def test_tables_texts_and_signed_numbers_are_read():
     text = builder.CreateString("héllo")
     builder.Finish(table(builder, 2, ref_0=inner, ref_1=text))
     found = root_table(pages(builder.Output()), "a table")
-    assert found.table(0, "inner").number(0, 1, signed=True) == -3
+    child = found.table(0, "inner")
+    assert child is not None
+    assert child.number(0, 1, signed=True) == -3
     assert found.text(1, 10) == "héllo"
     assert found.text(1, 3) is None
 
