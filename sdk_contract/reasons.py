@@ -22,7 +22,6 @@ Reason = Literal[
     "behind_barrier",
     "patch_building",
     "too_many_failures",
-    "attempt_closed",
     "downgrade",
     "model_disabled",
     "revoked",
@@ -103,7 +102,6 @@ REASON_TEXTS: Mapping[Reason, ReasonText] = {
         "The version has failed on the device too often.",
         "Find the cause, then run `graylag device clear-failures`, or roll out another version.",
     ),
-    "attempt_closed": ReasonText("Reserved. The server does not send this reason.", "Nothing."),
     "downgrade": ReasonText(
         "The device runs a newer version than the rollout offers.",
         "Nothing. To move devices back, roll back the rollout of the newer version, or revoke that version.",

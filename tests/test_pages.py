@@ -71,6 +71,10 @@ def test_every_relative_link_resolves(page):
     assert broken == []
 
 
+def test_the_pages_show_commands():
+    assert sum(len(list(commands(page))) for page in PAGES) > 20
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_command_exists_with_its_options(page):
     root = typer.main.get_command(build_app())

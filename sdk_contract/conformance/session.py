@@ -53,6 +53,12 @@ class Session:
         self.server.offered = "v2"
         return self
 
+    def offer_version(self, label: str, counter: int, files: dict[str, bytes]) -> "Session":
+        """Publish a version and offer it."""
+        self.server.publish(label, counter, files)
+        self.server.offered = label
+        return self
+
     def enroll(self, shipped: str | None = None, wanted_components: Sequence[str] | None = None) -> None:
         """Run `init`; it must succeed."""
         result = self.init(shipped, wanted_components)

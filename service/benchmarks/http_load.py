@@ -10,6 +10,7 @@ from statistics import quantiles
 
 import psycopg
 
+from service.api.baseline_app import create_baseline_app
 from service.infrastructure.embedded import free_ports
 from service.testbed.asgi import PreparedRequest
 from service.testbed.connection import HttpConnection
@@ -35,7 +36,7 @@ async def baseline_process(directory: Path) -> AsyncIterator[int]:
         "-m",
         "uvicorn",
         "--factory",
-        "service.api.baseline_app:empty_app",
+        f"{create_baseline_app.__module__}:{create_baseline_app.__name__}",
         "--port",
         str(port),
         *quiet,

@@ -59,6 +59,16 @@ class Up:
             [BIN / command[0], *command[1:]], env={**os.environ, **credentials}, text=True
         )
 
+    def enroll_device(self, directory: Path, device_id: str, *options: str) -> None:
+        """Enroll a device that has no version, with its own directory."""
+        done = self.run(
+            "graylag-agent",
+            *("enroll", "--dir", str(directory), "--device-id", device_id, *options),
+            *("--server", self.facts["api_url"], "--token", self.facts["enrollment_token"]),
+            *("--trust", self.facts["trust_bundle"]),
+        )
+        assert done.returncode == 0, done.stderr
+
     @cached_property
     def api(self) -> AdminApi:
         """The admin API, called as the command line does."""

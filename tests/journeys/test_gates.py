@@ -129,8 +129,10 @@ def test_a_failing_device_class_is_paused_and_resumed(without_beat, shared_dir, 
         return done.stdout
 
     late = devices[25]
-    wait_until(lambda: "paused device class: soc=broken" in command("status", "mixed"), "the pause")
+    gates = "/v1/admin/rollouts/mixed/gates"
+    wait_until(lambda: without_beat.api.call("GET", gates)["paused_classes"], "the pause")
     shown = command("status", "mixed")
+    assert "paused device class: soc=broken" in shown
     assert "mixed: chips v1 is running" in shown
     assert "failure_rate" in shown
     assert late.poll(model="chips", attributes={"soc": "broken"})["reason"] == "device_class_paused"

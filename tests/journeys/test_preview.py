@@ -27,19 +27,7 @@ def devices(up: Up, shared_dir):
 
 def enrolled(up, shared_dir, name):
     directory = shared_dir / name
-    done = up.run(
-        *("graylag-agent", "enroll", "--dir", directory, "--server", up.facts["api_url"]),
-        *(
-            "--model",
-            "previewed",
-            "--token",
-            up.facts["enrollment_token"],
-            "--trust",
-            up.facts["trust_bundle"],
-        ),
-        *("--device-id", name, "--attribute", "region=cn-east"),
-    )
-    assert done.returncode == 0, done.stderr
+    up.enroll_device(directory, name, "--model", "previewed", "--attribute", "region=cn-east")
     assert up.run("graylag-agent", "update", "--dir", directory, "--json").returncode == 0
     return directory
 

@@ -65,16 +65,29 @@ def done(up, *words, token=None):
     return ended.stdout
 
 
-def test_a_release_from_ci_to_the_fleet_with_webhooks_and_audit_log(
-    up: Up, shared_dir, file, receiver, token_of
-):
+def _publish_v1(up, shared_dir, token):
     weights = shared_dir / "filed.bin"
     weights.write_bytes(os.urandom(50_000))
     publish = ("graylag", "publish", "filed", "v1", "--component", f"weights={weights}")
     assert (
-        "is ready" in done(up, *publish, token=token_of("publisher"))
+        "is ready" in done(up, *publish, token=token)
         or up.api.call("GET", "/v1/admin/models/filed/versions/v1")["state"] == "ready"
     )
+
+
+def _verified_events(receiver, secret):
+    """The webhook's first three events by type, after their signatures were verified."""
+    messages = wait_until(
+        lambda: receiver.received[:] if len(receiver.received) >= 3 else None, "three messages"
+    )
+    verified_events = (verified(headers, body, secret) for headers, body in messages)
+    return {event["type"]: event for _id, event in verified_events}
+
+
+def test_a_release_from_ci_to_the_fleet_with_webhooks_and_audit_log(
+    up: Up, shared_dir, file, receiver, token_of
+):
+    _publish_v1(up, shared_dir, token_of("publisher"))
 
     manager = token_of("release-manager")
     assert "+ create rollouts/filed-v1" in done(
@@ -89,22 +102,12 @@ def test_a_release_from_ci_to_the_fleet_with_webhooks_and_audit_log(
     done(up, "graylag", "rollout", "start", "filed-v1", "--reason", "release 5.4", token=manager)
     head = json.loads(done(up, "graylag", "audit", "verify", "--json"))["head"]
 
-    device, facts = shared_dir / "filed-device", up.facts
-    done(
-        up,
-        *("graylag-agent", "enroll", "--dir", device, "--server", facts["api_url"], "--model", "filed"),
-        *("--token", facts["enrollment_token"], "--trust", facts["trust_bundle"], "--device-id", "filed-1"),
-        *("--attribute", "region=cn-east"),
-    )
+    device = shared_dir / "filed-device"
+    up.enroll_device(device, "filed-1", "--model", "filed", "--attribute", "region=cn-east")
     assert json.loads(done(up, "graylag-agent", "update", "--dir", device, "--json"))["status"] == "updated"
     assert "complete" in done(up, "graylag", "rollout", "watch", "filed-v1", token=token_of("viewer"))
 
-    messages = wait_until(
-        lambda: receiver.received[:] if len(receiver.received) >= 3 else None, "three messages"
-    )
-    events = {
-        event["type"]: event for _id, event in (verified(headers, body, secret) for headers, body in messages)
-    }
+    events = _verified_events(receiver, secret)
     assert events.keys() == {"webhook.test", "rollout.start", "rollout.complete"}
     assert events["rollout.start"]["data"]["actor"] == "filed-release-manager"
     assert events["rollout.start"]["data"]["reason"] == "release 5.4"

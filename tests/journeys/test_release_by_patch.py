@@ -68,7 +68,7 @@ def test_a_release_reaches_a_device_as_a_patch_in_little_memory(up: Up, pair, sh
     figures: dict[str, float] = {"bytes": pair[1].stat().st_size}
     _publish(up, "v1", pair[0])
     _release(up, "v1")
-    _enroll(up, device)
+    up.enroll_device(device, "by-patch", "--model", "patched")
     wait_until(lambda: _update(up, device)["version"] == "v1", "the first version")
 
     with _peak_memory_of("ingest,delta") as worker:
@@ -117,13 +117,6 @@ def _release(up: Up, label: str) -> None:
         {"name": name, "model": "patched", "version": label, "stages": stages},
     )
     up.api.call("POST", f"/v1/admin/rollouts/{name}/start", {})
-
-
-def _enroll(up: Up, device: Path) -> None:
-    server = ("--server", up.facts["api_url"], "--trust", up.facts["trust_bundle"])
-    named = ("--device-id", "by-patch", "--model", "patched", "--token", up.facts["enrollment_token"])
-    done = up.run("graylag-agent", "enroll", "--dir", device, *server, *named)
-    assert done.returncode == 0, done.stderr
 
 
 def _update(up: Up, device: Path) -> Any:

@@ -15,28 +15,7 @@ def device(up: Up, shared_dir):
     weights.write_bytes(os.urandom(50_000))
     assert up.run("graylag", "publish", "managed", "v1", "--component", f"weights={weights}").returncode == 0
     directory = shared_dir / "managed-device"
-    done = up.run(
-        *(
-            "graylag-agent",
-            "enroll",
-            "--dir",
-            directory,
-            "--server",
-            up.facts["api_url"],
-            "--model",
-            "managed",
-        ),
-        *(
-            "--token",
-            up.facts["enrollment_token"],
-            "--trust",
-            up.facts["trust_bundle"],
-            "--device-id",
-            "managed-1",
-        ),
-        *("--attribute", "region=cn-east"),
-    )
-    assert done.returncode == 0, done.stderr
+    up.enroll_device(directory, "managed-1", "--model", "managed", "--attribute", "region=cn-east")
     return directory
 
 

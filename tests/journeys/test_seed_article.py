@@ -36,18 +36,7 @@ def served(up: Up, shared_dir):
     up.api.call("POST", "/v1/admin/rollouts/all/start", {"reason": "the article"})
     wait_until(lambda: up.api.call("GET", "/v1/admin/rollouts/all")["state"] == "completed", "completion")
     device = shared_dir / "dev_12345"
-    done = up.run(
-        *("graylag-agent", "enroll", "--dir", device, "--server", up.facts["api_url"]),
-        *(
-            "--token",
-            up.facts["enrollment_token"],
-            "--trust",
-            up.facts["trust_bundle"],
-            "--device-id",
-            "dev_12345",
-        ),
-    )
-    assert done.returncode == 0, done.stderr
+    up.enroll_device(device, "dev_12345")
     return device
 
 

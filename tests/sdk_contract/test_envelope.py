@@ -61,28 +61,30 @@ def test_a_verified_payload_is_the_signed_one_byte_for_byte(payload):
 
 def test_a_changed_payload_is_refused():
     envelope = changed(sign_envelope(PAYLOAD, KIND, [ANN]), payload=base64.b64encode(b"{}").decode())
-    with pytest.raises(SignatureInvalid):
+    with pytest.raises(SignatureInvalid, match="signature_invalid: the signature by key"):
         opened(envelope, role(ANN))
 
 
 def test_an_envelope_whose_type_was_changed_to_the_expected_one_is_refused():
     envelope = changed(sign_envelope(PAYLOAD, KIND, [ANN]), payloadType="application/other")
-    with pytest.raises(SignatureInvalid):
+    with pytest.raises(SignatureInvalid, match="signature_invalid: the signature by key"):
         opened(envelope, role(ANN), kind="application/other")
 
 
 def test_a_correctly_signed_document_of_another_kind_is_refused():
-    with pytest.raises(WrongPayloadType):
+    with pytest.raises(
+        WrongPayloadType, match=r"wrong_payload_type: expected application/vnd\.graylag\.test\+json, got"
+    ):
         opened(sign_envelope(PAYLOAD, "application/other", [ANN]), role(ANN))
 
 
 def test_a_signature_by_an_unknown_key_is_refused():
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKey, match="unknown_key: no signature is by a key of this role"):
         opened(sign_envelope(PAYLOAD, KIND, [EVE]), role(ANN))
 
 
 def test_an_envelope_without_signatures_is_refused():
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKey, match="unknown_key: no signature is by a key of this role"):
         opened(sign_envelope(PAYLOAD, KIND, []), role(ANN))
 
 
@@ -93,12 +95,16 @@ def test_additional_signatures_by_unknown_keys_are_ignored():
 def test_a_threshold_counts_different_keys():
     both = role(ANN, BOB, threshold=2)
     assert opened(sign_envelope(PAYLOAD, KIND, [ANN, BOB]), both) == PAYLOAD
-    with pytest.raises(ThresholdNotMet):
+    with pytest.raises(
+        ThresholdNotMet, match="threshold_not_met: 1 different keys have signed, 2 are required"
+    ):
         opened(sign_envelope(PAYLOAD, KIND, [ANN]), both)
 
 
 def test_a_repeated_signature_counts_once():
-    with pytest.raises(ThresholdNotMet):
+    with pytest.raises(
+        ThresholdNotMet, match="threshold_not_met: 1 different keys have signed, 2 are required"
+    ):
         opened(sign_envelope(PAYLOAD, KIND, [ANN, ANN]), role(ANN, BOB, threshold=2))
 
 
@@ -109,12 +115,14 @@ def test_a_key_listed_under_two_ids_counts_once():
     doubled = changed(
         envelope, signatures=[{"keyid": "a" * 16, "sig": signature}, {"keyid": "b" * 16, "sig": signature}]
     )
-    with pytest.raises(ThresholdNotMet):
+    with pytest.raises(
+        ThresholdNotMet, match="threshold_not_met: 1 different keys have signed, 2 are required"
+    ):
         opened(doubled, twice)
 
 
 def test_a_threshold_of_zero_requires_one_signature():
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKey, match="unknown_key: no signature is by a key of this role"):
         opened(sign_envelope(PAYLOAD, KIND, []), role(ANN, threshold=0))
 
 
@@ -123,20 +131,20 @@ def test_a_known_key_id_with_a_foreign_signature_is_refused():
     posing = changed(
         envelope, signatures=[{"keyid": key_id(ANN.public_key), "sig": signatures(envelope)[0]["sig"]}]
     )
-    with pytest.raises(SignatureInvalid):
+    with pytest.raises(SignatureInvalid, match="signature_invalid: the signature by key"):
         opened(posing, role(ANN))
 
 
 def test_one_invalid_signature_by_a_known_key_is_refused():
     envelope = sign_envelope(PAYLOAD, KIND, [ANN, BOB])
     first, second = signatures(envelope)
-    with pytest.raises(SignatureInvalid):
+    with pytest.raises(SignatureInvalid, match="signature_invalid: the signature by key"):
         opened(changed(envelope, signatures=[first, second | {"sig": first["sig"]}]), role(ANN, BOB))
 
 
 def test_a_malformed_key_verifies_nothing():
     broken = Role({key_id(ANN.public_key): b"short"}, 1)
-    with pytest.raises(SignatureInvalid):
+    with pytest.raises(SignatureInvalid, match="signature_invalid: the signature by key"):
         opened(sign_envelope(PAYLOAD, KIND, [ANN]), broken)
 
 
@@ -147,7 +155,7 @@ def test_a_change_of_any_byte_of_a_signature_is_refused(flip):
     signature = bytearray(base64.b64decode(entry["sig"]))
     signature[flip] ^= 1
     entry["sig"] = base64.b64encode(signature).decode()
-    with pytest.raises(SignatureInvalid):
+    with pytest.raises(SignatureInvalid, match="signature_invalid: the signature by key"):
         opened(changed(envelope, signatures=[entry]), role(ANN))
 
 
@@ -155,55 +163,59 @@ def test_a_change_of_any_byte_of_a_signature_is_refused(flip):
 
 
 def test_the_size_is_checked_before_parsing():
-    with pytest.raises(Oversize):
+    with pytest.raises(Oversize, match="oversize: 13 bytes, at most 5 are allowed"):
         opened(b"not even json", role(ANN), limit=5)
 
 
 def test_the_type_is_checked_before_the_signatures():
-    with pytest.raises(WrongPayloadType):
+    with pytest.raises(
+        WrongPayloadType, match=r"wrong_payload_type: expected application/vnd\.graylag\.test\+json, got"
+    ):
         opened(sign_envelope(PAYLOAD, "application/other", [EVE]), role(ANN))
 
 
 def test_a_payload_that_is_not_json_is_verified_like_any_other():
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKey, match="unknown_key: no signature is by a key of this role"):
         opened(sign_envelope(b"\x00not json", KIND, [EVE]), role(ANN))
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "message"),
     [
-        {"payloadType": 1},
-        {"payloadType": None},
-        {"payload": 1},
-        {"payload": None},
-        {"payload": "?"},
-        {"payload": "é"},
-        {"payload": "QQ"},
-        {"payload": "QR=="},
-        {"payload": "Q Q="},
-        {"payload": ["QQ=="]},
-        {"signatures": None},
-        {"signatures": 5},
-        {"signatures": "ab"},
-        {"signatures": {"keyid": "a", "sig": "QQ=="}},
-        {"signatures": [None]},
-        {"signatures": [[]]},
-        {"signatures": [{"keyid": "a"}]},
-        {"signatures": [{"sig": "QQ=="}]},
-        {"signatures": [{"keyid": 1, "sig": "QQ=="}]},
-        {"signatures": [{"keyid": ["a"], "sig": "QQ=="}]},
-        {"signatures": [{"keyid": "a", "sig": None}]},
-        {"signatures": [{"keyid": "a", "sig": "QQ=="}] * (MAX_SIGNATURES + 1)},
+        ({"payloadType": 1}, "payloadType and keyid must be strings"),
+        ({"payloadType": None}, "payloadType and keyid must be strings"),
+        ({"payload": 1}, "an envelope is"),
+        ({"payload": None}, "an envelope is"),
+        ({"payload": "?"}, "not base64"),
+        ({"payload": "é"}, "not base64"),
+        ({"payload": "QQ"}, "not base64"),
+        ({"payload": "QR=="}, "base64 whose last character"),
+        ({"payload": "Q Q="}, "not base64"),
+        ({"payload": ["QQ=="]}, "an envelope is"),
+        ({"signatures": None}, "signatures must be a list"),
+        ({"signatures": 5}, "signatures must be a list"),
+        ({"signatures": "ab"}, "signatures must be a list"),
+        ({"signatures": {"keyid": "a", "sig": "QQ=="}}, "signatures must be a list"),
+        ({"signatures": [None]}, "an envelope is"),
+        ({"signatures": [[]]}, "an envelope is"),
+        ({"signatures": [{"keyid": "a"}]}, "an envelope is"),
+        ({"signatures": [{"sig": "QQ=="}]}, "an envelope is"),
+        ({"signatures": [{"keyid": 1, "sig": "QQ=="}]}, "payloadType and keyid must be strings"),
+        ({"signatures": [{"keyid": ["a"], "sig": "QQ=="}]}, "payloadType and keyid must be strings"),
+        ({"signatures": [{"keyid": "a", "sig": None}]}, "an envelope is"),
+        ({"signatures": [{"keyid": "a", "sig": "QQ=="}] * (MAX_SIGNATURES + 1)}, "at most 16 are allowed"),
     ],
 )
-def test_an_envelope_with_an_invalid_member_is_malformed(fields):
-    with pytest.raises(Malformed):
+def test_an_envelope_with_an_invalid_member_is_malformed(fields, message):
+    with pytest.raises(Malformed, match=message):
         opened(changed(sign_envelope(PAYLOAD, KIND, [ANN]), **fields), role(ANN))
 
 
 @pytest.mark.parametrize("outer", [b"1", b"[]", b"null", b'"x"', b"{}"])
 def test_json_that_is_not_an_envelope_is_malformed(outer):
-    with pytest.raises(Malformed):
+    with pytest.raises(
+        Malformed, match=r"malformed: an envelope is \{payloadType, payload, signatures: \[\{keyid,"
+    ):
         opened(outer, role(ANN))
 
 
@@ -214,7 +226,7 @@ def test_sixteen_signatures_are_accepted():
 
 def test_the_unverified_payload_is_available_without_keys():
     assert unverified_payload(sign_envelope(PAYLOAD, KIND, []), limit=LIMIT) == PAYLOAD
-    with pytest.raises(Oversize):
+    with pytest.raises(Oversize, match="oversize: 104 bytes, at most 10 are allowed"):
         unverified_payload(sign_envelope(PAYLOAD, KIND, []), limit=10)
 
 

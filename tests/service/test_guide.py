@@ -1,7 +1,6 @@
 """The pages of `service/` describe the code as it is."""
 
 import importlib
-import math
 import re
 from pathlib import Path
 from typing import get_args
@@ -12,13 +11,11 @@ import yaml
 from sdk_contract.reasons import REASON_TEXTS, Reason
 from service.api.schemas.rollouts import RolloutBody
 from service.domain.gates.definitions import parse_gate
-from service.domain.gates.evidence import rate_evidence
-from service.domain.gates.gate_evaluation import MIN_FAILURES
-from service.domain.gates.stage_evaluation import ALPHA_FLEET
 from service.domain.rollouts.policy import parse_policy
 from service.domain.rollouts.stages import check_stages
 from service.simulator.scenario import Scenario
 from tests.service import reference_page
+from tests.service.gate_numbers import fewest_failures
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "service" / "README.md"
@@ -102,13 +99,3 @@ def test_the_numbers_of_failures_in_the_text_are_what_a_gate_needs():
         assert [fewest_failures(count, bound) for bound in (0.01, 0.02, 0.05)] == [
             int(found) for found in failures
         ]
-
-
-def fewest_failures(reports, bound):
-    """The fewest failures for which a stage with one gate is in breach."""
-    threshold = -math.log(ALPHA_FLEET)
-    return next(
-        failures
-        for failures in range(MIN_FAILURES, reports + 1)
-        if rate_evidence(failures, reports, bound) >= threshold
-    )

@@ -30,6 +30,4 @@ def requeue_job(
     job_id: UUID, session: Transaction, notifier: Notifier, _caller: ReleaseManager, now: Now
 ) -> JobView:
     """Queue a dead job again, with new attempts, after the cause of its failure has been removed."""
-    row = jobs.requeue(session, notifier, job_id, now=now)
-    versions.reopen(session, row.kind, row.args)
-    return JobView.model_validate(row)
+    return JobView.model_validate(versions.requeue_job(session, notifier, job_id, now=now))

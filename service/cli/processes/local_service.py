@@ -102,8 +102,14 @@ def wait_until_a_process_ends(stack: Stack) -> None:
 
 @contextmanager
 def terminating_signals() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP like Ctrl-C: each of the three ends the block without an error."""
-    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """Treat SIGTERM and SIGHUP like Ctrl-C: each of the three ends the block without an error.
+
+    SIGHUP stays ignored if the process was started with it ignored, as `nohup` does.
+    """
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, _interrupt) for number in numbers}
     try:
         yield
     except KeyboardInterrupt:

@@ -10,20 +10,10 @@ from datetime import datetime
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from service.store.distribution.outcomes import FINER_THAN_DAY, FINER_THAN_HOUR
+from service.store.distribution.outcomes import FINER_THAN_DAY, FINER_THAN_HOUR, GATE_COUNTS
 
 KEY = "rollout_id, stage, device_class, arm, minute"
-COUNTS = (
-    "offered",
-    "committed",
-    "failed",
-    "rolled_back",
-    "timed_out",
-    "withdrawn",
-    "early_reports",
-    "early_failures",
-    "bytes_sent",
-)
+COUNTS = (*GATE_COUNTS, "bytes_sent")
 
 
 def add_counts(columns: Sequence[str], source: str) -> str:

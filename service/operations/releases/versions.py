@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -164,13 +165,19 @@ def revoke(
     return version
 
 
-def reopen(session: Session, kind: str, args: dict[str, Any]) -> None:
-    """Resume a version that was rejected because its job died, when that job is queued again."""
-    if kind not in (INGEST_VERSION, SIGN_VERSION):
-        return
-    version = store.versions.version_by_id(session, args["version_id"], lock=True)
-    if version is not None and version.state == "rejected":
-        version.state, version.problem = "ingesting", None
+def requeue_job(session: Session, notifier: JobNotifier, job_id: UUID, *, now: datetime) -> store.jobs.JobRow:
+    """Queue a dead job again, and resume the version that was rejected because the job died, if any.
+
+    Raises:
+        NotFound: there is no such job.
+        WrongState: it is not dead.
+    """
+    job = jobs.requeue(session, notifier, job_id, now=now)
+    if job.kind in (INGEST_VERSION, SIGN_VERSION):
+        version = store.versions.version_by_id(session, job.args["version_id"], lock=True)
+        if version is not None and version.state == "rejected":
+            version.state, version.problem = "ingesting", None
+    return job
 
 
 def request_signature(session: Session, notifier: JobNotifier, version_id: int) -> None:

@@ -40,19 +40,9 @@ class GateEvaluationRow(Table):
 
 def outcome_counts(session: Session, rollout_id: UUID) -> dict[tuple[int, str], dict[str, int]]:
     """Return the outcomes of the treatment arm: (stage, device class) -> name -> count."""
-    names = (
-        "offered",
-        "committed",
-        "failed",
-        "rolled_back",
-        "timed_out",
-        "withdrawn",
-        "early_reports",
-        "early_failures",
-    )
     return {
-        (stage, device_class): dict(zip(names, counts, strict=True))
-        for stage, device_class, arm, *counts in outcomes.totals(session, rollout_id, names)
+        (stage, device_class): dict(zip(outcomes.GATE_COUNTS, counts, strict=True))
+        for stage, device_class, arm, *counts in outcomes.totals(session, rollout_id, outcomes.GATE_COUNTS)
         if arm == "treatment"
     }
 

@@ -70,6 +70,17 @@ class OutcomeTotalRow(OutcomeCounts):
     staged: Mapped[int] = mapped_column(server_default="0")
 
 
+GATE_COUNTS = (
+    "offered",
+    "committed",
+    "failed",
+    "rolled_back",
+    "timed_out",
+    "withdrawn",
+    "early_reports",
+    "early_failures",
+)
+"""The counts that gates read."""
 OUTCOMES = ("offered", "committed", "failed", "rolled_back", "timed_out", "withdrawn", "bytes_sent")
 RETURNED = "returned"
 """The arm of rollback attempts: their outcomes say nothing about the version."""

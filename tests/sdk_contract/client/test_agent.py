@@ -212,7 +212,7 @@ def test_the_result_has_the_delay_that_a_busy_server_asks_for(server, enroll):
 
 def test_only_one_update_can_run_in_a_directory(server, enroll):
     agent = enroll("v1")
-    with agent._store.update_lock(), pytest.raises(Busy):
+    with agent._store.update_lock(), pytest.raises(Busy, match="busy: another process uses"):
         Agent(agent._store.directory, settings()).update()
 
 
@@ -232,24 +232,26 @@ def test_a_wrong_enrollment_token_is_rejected(server, enroll):
 
 def test_factory_files_are_verified_like_any_other_file(server, enroll):
     server.versions["v1"].files["backbone"] = BASE[:-1] + b"!"
-    with pytest.raises(InputHashMismatch):
+    with pytest.raises(InputHashMismatch, match="does not match the component backbone in the manifest"):
         enroll("v1")
 
 
 def test_a_factory_manifest_needs_the_publishers_signature(server, enroll):
     version = server.versions["v1"]
     version.envelope = version.manifest.sign([Key()])
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKey, match="unknown_key: no signature is by a key of this role"):
         enroll("v1")
 
 
 def test_a_token_is_never_sent_over_plain_http_to_another_machine(server, tmp_path):
-    with pytest.raises(InsecureServer):
+    with pytest.raises(
+        InsecureServer, match=r"insecure_server: http://models\.example is not secure; use https, or"
+    ):
         Agent.enroll(tmp_path, "http://models.example", "t", server.trust_chain[0], device_id="d")
 
 
 def test_a_directory_without_an_enrolled_device_is_reported(tmp_path):
-    with pytest.raises(StateDamaged):
+    with pytest.raises(StateDamaged, match="state_damaged: no device is enrolled in"):
         Agent(tmp_path)
 
 
@@ -259,7 +261,7 @@ def test_a_new_enrollment_repairs_a_device_with_corrupt_state(server, enroll, tm
     agent.update()
     for name in ("state.json", "state.copy", "trust.json"):
         (agent._store.directory / name).write_bytes(b"rot")
-    with pytest.raises(StateDamaged):
+    with pytest.raises(StateDamaged, match=r"malformed: Expecting value: line 1 column 1 \(char 0\)"):
         Agent(agent._store.directory, settings())
     shutil.rmtree(tmp_path / "factory-device")
     again = enroll("v1")

@@ -111,30 +111,30 @@ def test_complete_blocks_are_written_before_the_patch_is_complete():
     applier = Applier(MemoryFile(OLD), new)
     assert applier.feed(data[:-1]) == 3
     assert bytes(new.data) == target[:-3]
-    with pytest.raises(PatchTruncated):
+    with pytest.raises(PatchTruncated, match="patch_truncated: the patch ends after block 3"):
         applier.finish()
 
 
 def test_a_patch_without_a_complete_head_is_truncated():
     applier = Applier(MemoryFile(OLD), MemoryFile())
     assert applier.feed(patch(MIXED)[0][:100]) == 0
-    with pytest.raises(PatchTruncated):
+    with pytest.raises(PatchTruncated, match="patch_truncated: the patch ends after block 0"):
         applier.finish()
 
 
 def test_a_corrupt_payload_is_rejected_before_decoding_and_nothing_is_written():
     data, _ = patch([(BlockOp.CODED, 0, b"hello")])
     new = MemoryFile()
-    with pytest.raises(PatchCorrupt):
+    with pytest.raises(PatchCorrupt, match="patch_corrupt: the payload of block 0 has the wrong digest"):
         Applier(MemoryFile(OLD), new).feed(data[:-1] + b"!")
     assert not new.data
 
 
 def test_a_short_or_wrong_source_has_its_own_error():
     data, _ = patch(MIXED)
-    with pytest.raises(BaseMissing):
+    with pytest.raises(BaseMissing, match="base_missing: 1048576 bytes at 1048576 of 1048576"):
         Applier(MemoryFile(OLD[:CHUNK_SIZE]), MemoryFile()).feed(data)
-    with pytest.raises(BaseMismatch):
+    with pytest.raises(BaseMismatch, match="base_mismatch: block 1 has the wrong digest"):
         Applier(MemoryFile(bytes(len(OLD))), MemoryFile()).feed(data)
 
 
@@ -153,10 +153,10 @@ def test_reversing_from_another_file_is_rejected(tmp_path: Path):
     data, target = patch([(BlockOp.COPY, len(OLD), b"")])
     (tmp_path / "patch").write_bytes(data)
     (tmp_path / "new").write_bytes(target[:-1] + b"!")
-    with pytest.raises(BaseMismatch):
+    with pytest.raises(BaseMismatch, match="base_mismatch: block 0 of the new file has the wrong digest"):
         reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "back")
     (tmp_path / "new").write_bytes(target[:-1])
-    with pytest.raises(BaseMissing):
+    with pytest.raises(BaseMissing, match="base_missing: 462848 bytes at 2097152"):
         reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "back")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "patch"]
 
@@ -165,5 +165,5 @@ def test_a_patch_that_is_not_reversible_is_not_reversed(tmp_path: Path):
     data, target = patch(MIXED)
     (tmp_path / "patch").write_bytes(data)
     (tmp_path / "new").write_bytes(target)
-    with pytest.raises(NotReversible):
+    with pytest.raises(NotReversible, match="not_reversible: the patch was not built as reversible"):
         reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "back")

@@ -76,11 +76,18 @@ def with_wanted_component():
 
 
 def checks():
-    order, manifest, state = example.directive(), example.manifest(), example.STATE
-    director, publisher, patcher = (example.KEYS[name].id for name in ("director", "publisher", "patcher"))
-    request, digest = short(order.request_sha256), short(order.manifest_sha256)
-    weights = manifest.variants[0].components[0]
-    patch, full = example.downloads()[0].options
+    return [
+        *checks_of_the_signed_order(),
+        *checks_of_request_and_time(),
+        *checks_of_the_manifest(),
+        *checks_of_counter_and_floor(),
+        *checks_of_variant_and_components(),
+        *checks_of_options(),
+    ]
+
+
+def checks_of_the_signed_order():
+    order, director = example.directive(), example.KEYS["director"].id
     return [
         Check(
             "1",
@@ -103,6 +110,12 @@ def checks():
             "wrong_model",
             with_directive(model="vision"),
         ),
+    ]
+
+
+def checks_of_request_and_time():
+    order = example.directive()
+    return [
         Check(
             "4",
             "its `nonce` is the one of this poll; this makes it fresh without a clock",
@@ -113,7 +126,7 @@ def checks():
         Check(
             "5",
             "its `request_sha256` is the digest of the bytes that you sent",
-            request,
+            short(order.request_sha256),
             "wrong_request",
             with_directive(request_sha256=example.sha(b"other bytes")),
         ),
@@ -124,10 +137,16 @@ def checks():
             "expired",
             with_directive(expires=example.ISSUED),
         ),
+    ]
+
+
+def checks_of_the_manifest():
+    order, manifest, publisher = example.directive(), example.manifest(), example.KEYS["publisher"].id
+    return [
         Check(
             "7",
             "the response has a manifest, and its *payload's* SHA-256 is `manifest_sha256`",
-            digest,
+            short(order.manifest_sha256),
             "wrong_manifest",
             with_directive(manifest_sha256=example.sha(b"other manifest")),
         ),
@@ -152,6 +171,12 @@ def checks():
             "expired",
             with_state(newest_issued="2027-06-01T00:00:00Z"),
         ),
+    ]
+
+
+def checks_of_counter_and_floor():
+    manifest, state = example.manifest(), example.STATE
+    return [
         Check(
             "11",
             "`counter` is not below the highest `floor` that you ever accepted, nor below its own `floor`",
@@ -173,6 +198,12 @@ def checks():
             "rollback_refused",
             with_state(counter=14),
         ),
+    ]
+
+
+def checks_of_variant_and_components():
+    order = example.directive()
+    return [
         Check(
             "13",
             "the manifest has the `variant` that the directive names",
@@ -187,6 +218,13 @@ def checks():
             "mixed_versions",
             with_wanted_component,
         ),
+    ]
+
+
+def checks_of_options():
+    weights, patcher = example.manifest().variants[0].components[0], example.KEYS["patcher"].id
+    patch, full = example.downloads()[0].options
+    return [
         Check(
             "15",
             "a `full` option has the manifest's size and digest",

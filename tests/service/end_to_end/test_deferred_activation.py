@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pytest
 
 from tests.service.support.actors import (
@@ -20,15 +19,11 @@ from tests.service.support.actors import (
     stage,
     write,
 )
-from tests.service.support.live_fleet import Fleet, listening, updated
+from tests.service.support.live_fleet import Fleet, listening, random_weights, updated
 from tests.waiting import wait_until
 
 DEFERRED = {"activation": "deferred"}
 SUPPORTED = {"features": ["deferred_activation"]}
-
-
-def weights(number):
-    return np.random.default_rng(number).integers(0, 256, 100_000, dtype=np.uint8).tobytes()
 
 
 @pytest.fixture
@@ -37,7 +32,7 @@ def two(live):
     """Two versions; the second is being rolled out to all devices with deferred activation."""
     cohort(live)
     for number in (1, 2):
-        publish(live, f"v{number}", weights(number))
+        publish(live, f"v{number}", random_weights(number))
     roll_out(live, "r", "v2", stage(advance_when={"reports": 2}), policy=DEFERRED)
 
 
@@ -96,7 +91,7 @@ def test_staged_devices_advance_stages_but_the_rollout_does_not_complete_before_
     cohort(live)
     cohort(live, "internal", devices=["d1", "d2"])
     for number in (1, 2):
-        publish(live, f"v{number}", weights(number))
+        publish(live, f"v{number}", random_weights(number))
     roll_out(
         live,
         "r",

@@ -1,6 +1,5 @@
 """Revocation of a version, from the release manager's request to the devices that leave the version."""
 
-import numpy as np
 import pytest
 
 from tests.service.support.actors import (
@@ -15,14 +14,10 @@ from tests.service.support.actors import (
     set_up_once,
     version,
 )
-from tests.service.support.live_fleet import Fleet, listening, updated
+from tests.service.support.live_fleet import Fleet, listening, random_weights, updated
 from tests.waiting import wait_until
 
 REASON = {"reason": "wrong answers"}
-
-
-def weights(number):
-    return np.random.default_rng(number).integers(0, 256, 100_000, dtype=np.uint8).tobytes()
 
 
 def revoke(live, label, body=REASON, scope="release-manager"):
@@ -36,7 +31,7 @@ def revoke(live, label, body=REASON, scope="release-manager"):
 def two(live):
     """Two versions; the second is being rolled out to all devices."""
     for number in (1, 2):
-        publish(live, f"v{number}", weights(number))
+        publish(live, f"v{number}", random_weights(number))
     roll_out(live, "to-v2", "v2")
 
 

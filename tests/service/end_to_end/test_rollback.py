@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from sdk_contract.client import Agent
@@ -21,13 +20,9 @@ from tests.service.support.actors import (
     stage,
     write,
 )
-from tests.service.support.live_fleet import Fleet, listening, update_when_offered, updated
+from tests.service.support.live_fleet import Fleet, listening, random_weights, update_when_offered, updated
 
 REASON = "wrong answers"
-
-
-def weights(number):
-    return np.random.default_rng(number).integers(0, 256, 100_000, dtype=np.uint8).tobytes()
 
 
 def released(live, label, name=None, **more):
@@ -42,7 +37,7 @@ def three(live):
     """Three versions: the first two are released, the third is being rolled out to all devices."""
     cohort(live)
     for number in (1, 2, 3):
-        publish(live, f"v{number}", weights(number))
+        publish(live, f"v{number}", random_weights(number))
     released(live, "v1")
     released(live, "v2")
     roll_out(live, "to-v3", "v3", stage())
@@ -105,7 +100,7 @@ def test_the_rollback_target_may_be_a_label_or_the_factory_version(three):
 
 def test_a_newer_version_takes_precedence_over_the_rollback(three):
     ok(act(three, "to-v3", "rollback", REASON))
-    publish(three, "v4", weights(4))
+    publish(three, "v4", random_weights(4))
     roll_out(three, "to-v4", "v4", stage())
     assert directive_for(enroll(three), "v3") == ("install", "update", "v4")
 
@@ -114,7 +109,7 @@ def test_a_device_keeps_a_version_that_another_rollout_offers(live):
     cohort(live)
     cohort(live, "internal", devices=["d1"])
     for number in (1, 2):
-        publish(live, f"v{number}", weights(number))
+        publish(live, f"v{number}", random_weights(number))
     roll_out(live, "inside", "v2", stage("internal", advance_when={"reports": 0}))
     live.run_scheduled_tasks()
     roll_out(live, "outside", "v2", stage())
@@ -134,7 +129,7 @@ def test_a_halted_or_completed_rollout_can_be_rolled_back(three):
 
 
 def test_a_device_without_a_rollback_target_keeps_its_version(live):
-    publish(live, "v1", weights(1))
+    publish(live, "v1", random_weights(1))
     roll_out(live, "r", "v1")
     ok(act(live, "r", "rollback", REASON))
     assert directive_for(enroll(live), "v1") == ("pause", "rollback", None)
@@ -163,7 +158,7 @@ def test_a_disabled_model_rolls_no_device_back(three):
 def test_a_breach_rolls_back_if_the_rollout_says_so(live):
     cohort(live)
     for number in (1, 2):
-        publish(live, f"v{number}", weights(number))
+        publish(live, f"v{number}", random_weights(number))
     gates = [{"metric": "failure_rate", "max": 0.01}]
     ok(
         create_rollout(
@@ -205,7 +200,7 @@ def test_the_reference_client_returns_to_the_factory_version_without_a_download(
     envelope = ok(three.call("GET", "/v1/admin/models/m/versions/v1/manifest"))
     (factory / "manifest.json").write_text(json.dumps(envelope))
     named = rows(three, "select path from components limit 1")[0]["path"]
-    (factory / named).write_bytes(weights(1))
+    (factory / named).write_bytes(random_weights(1))
     with listening(three.settings) as port:
         device = Agent.enroll(
             tmp_path / "d1",

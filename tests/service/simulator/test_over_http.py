@@ -24,6 +24,7 @@ class SlowServer:
     async def post(self, _device, _path, _body):
         self.waiting += 1
         self.most_waiting = max(self.most_waiting, self.waiting)
+        # A slow server, on purpose.
         await asyncio.sleep(self.seconds)
         self.waiting -= 1
         return self.status, self.response

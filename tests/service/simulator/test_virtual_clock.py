@@ -26,6 +26,7 @@ class BatchingServer:
         before = self.clock.now()
         self.waiting += 1
         self.most_waiting = max(self.most_waiting, self.waiting)
+        # One turn of the event loop lets the other requests of the step arrive.
         await asyncio.sleep(0)
         self.waiting -= 1
         self.times.append((before, self.clock.now()))

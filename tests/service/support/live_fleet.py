@@ -28,6 +28,11 @@ def version_bytes(number):
     return values.tobytes()
 
 
+def random_weights(number):
+    """Weights that differ from those of every other number, so no patch between them is small."""
+    return np.random.default_rng(number).integers(0, 256, 100_000, dtype=np.uint8).tobytes()
+
+
 @contextmanager
 def listening(settings, port=0):
     """Run the real application on a socket, as one API process; yield the port."""

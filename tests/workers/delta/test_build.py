@@ -123,7 +123,9 @@ def test_resuming_on_a_corrupt_target_is_refused(pair):
     index = parse_index(patch)
     front = bytearray(pair[1][: index.target_offset(1)])
     front[77] ^= 1
-    with pytest.raises(TargetMismatch):
+    with pytest.raises(
+        TargetMismatch, match="target_mismatch: the part of the target from before the resume is"
+    ):
         Applier(MemoryFile(pair[0]), MemoryFile(bytes(front)), index=index, start_block=1)
 
 
@@ -131,13 +133,13 @@ def test_a_wrong_source_is_refused_as_base_mismatch(pair):
     _, patch = build(*pair)
     other = bytearray(pair[0])
     other[len(other) // 2] ^= 0xFF
-    with pytest.raises(BaseMismatch):
+    with pytest.raises(BaseMismatch, match="base_mismatch: block 0 has the wrong digest"):
         apply(bytes(other), patch)
 
 
 def test_an_index_with_another_digest_is_refused(pair):
     _, patch = build(*pair)
-    with pytest.raises(IndexMismatch):
+    with pytest.raises(IndexMismatch, match="index_mismatch"):
         apply(pair[0], patch, index_sha256=bytes(32))
 
 
@@ -149,7 +151,7 @@ def test_the_target_file_appears_only_after_verification(pair, tmp_path: Path):
     assert (tmp_path / "new").read_bytes() == pair[1]
     assert applied.bytes_written == len(pair[1])
     (tmp_path / "old").write_bytes(bytes(len(pair[0])))
-    with pytest.raises(BaseMismatch):
+    with pytest.raises(BaseMismatch, match="base_mismatch: block 0 has the wrong digest"):
         apply_patch(tmp_path / "old", tmp_path / "patch", tmp_path / "other")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "patch"]
 
@@ -169,7 +171,7 @@ def test_a_patch_that_groups_by_the_old_value_is_not_reversible(pair, tmp_path: 
     assert not built.reversible
     (tmp_path / "new").write_bytes(pair[1])
     (tmp_path / "patch").write_bytes(patch)
-    with pytest.raises(NotReversible):
+    with pytest.raises(NotReversible, match="not_reversible: the patch was not built as reversible"):
         reverse_patch(tmp_path / "new", tmp_path / "patch", tmp_path / "old")
     assert not (tmp_path / "old").exists()
 

@@ -70,7 +70,12 @@ def test_an_unreachable_object_store_does_not_delay_jobs_and_leases(live):
     actors.write(live, "update uploads set created_at = now() - interval '9 days'")
     actors.write(live, "update attempts set lease_until = now() - interval '1 second'")
     unreachable = S3BlobStore(live.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
-    with live.worker_with(blobs=unreachable), pytest.raises(BlobStoreError):
+    with (
+        live.worker_with(blobs=unreachable),
+        pytest.raises(
+            BlobStoreError, match="store_unavailable: the object store failed: EndpointConnectionError"
+        ),
+    ):
         scheduled.sweep(live.worker)
     assert actors.rollout(live, "r")["stages"][0]["outcomes"]["timed_out"] == 1
     assert len(actors.rows(live, "select 1 from uploads")) == 1

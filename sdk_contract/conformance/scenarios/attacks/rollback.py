@@ -43,8 +43,7 @@ def below_the_floor(session: Session) -> None:
 def floor_is_remembered(session: Session) -> None:
     """The device keeps the highest floor that it accepted."""
     _at_v2(session, floor=2)
-    session.server.publish("v3", 3, {"backbone": random_content("c")})
-    session.server.offered = "v3"
+    session.offer_version("v3", 3, {"backbone": random_content("c")})
     session.expect_update_to("v3")
     session.server.offered, session.server.action = "v1", "rollback"
     session.expect_refusal("rollback_refused", runs="v3")

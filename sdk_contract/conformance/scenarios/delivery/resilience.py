@@ -39,8 +39,7 @@ def failed_version_is_not_tried_again(session: Session) -> None:
 def next_version_after_a_failed_one(session: Session) -> None:
     """After a failed version, a newer one is installed as usual."""
     session.start_with_offer().update(smoke="bad")
-    session.server.publish("v3", 3, {"backbone": random_content("c")})
-    session.server.offered = "v3"
+    session.offer_version("v3", 3, {"backbone": random_content("c")})
     session.expect_update_to("v3")
 
 

@@ -69,36 +69,32 @@ def pause(session: Session) -> None:
 def three_versions(session: Session) -> None:
     """Two updates in a row succeed."""
     session.start_with_offer().expect_update_to("v2")
-    session.server.publish("v3", 3, {"backbone": random_content("c"), "tokenizer": random_content("t3", 100)})
-    session.server.offered = "v3"
+    session.offer_version("v3", 3, {"backbone": random_content("c"), "tokenizer": random_content("t3", 100)})
     session.expect_update_to("v3")
 
 
 @SUITE.scenario()
 def skipped_counters(session: Session) -> None:
     """Counters need not be consecutive."""
-    session.start_with_offer().server.publish("v9", 90, {"backbone": random_content("c")})
-    session.server.offered = "v9"
+    session.start_with_offer().offer_version("v9", 90, {"backbone": random_content("c")})
     session.expect_update_to("v9")
 
 
 @SUITE.scenario()
 def component_added_and_removed(session: Session) -> None:
     """A version may add and remove components."""
-    session.start_with_offer().server.publish(
+    session.start_with_offer().offer_version(
         "v3", 3, {"backbone": random_content("c"), "audio": random_content("d")}
     )
-    session.server.offered = "v3"
     session.expect_update_to("v3")
 
 
 @SUITE.scenario()
 def several_components(session: Session) -> None:
     """A version with eight components is installed."""
-    session.start_with_offer().server.publish(
+    session.start_with_offer().offer_version(
         "v3", 3, {f"part{n}": random_content(f"p{n}", 2000) for n in range(8)}
     )
-    session.server.offered = "v3"
     session.expect_update_to("v3")
 
 
@@ -118,26 +114,23 @@ def subset_of_components(session: Session) -> None:
 @SUITE.scenario()
 def two_components_with_the_same_content(session: Session) -> None:
     """Two components with the same content are two files."""
-    session.start_with_offer().server.publish(
+    session.start_with_offer().offer_version(
         "v3", 3, {"left": random_content("x"), "right": random_content("x")}
     )
-    session.server.offered = "v3"
     session.expect_update_to("v3")
 
 
 @SUITE.scenario()
 def empty_component(session: Session) -> None:
     """An empty file is installed like any other."""
-    session.start_with_offer().server.publish("v3", 3, {"backbone": random_content("c"), "marker": b""})
-    session.server.offered = "v3"
+    session.start_with_offer().offer_version("v3", 3, {"backbone": random_content("c"), "marker": b""})
     session.expect_update_to("v3")
 
 
 @SUITE.scenario()
 def larger_file(session: Session) -> None:
     """A file of 3 MiB is installed."""
-    session.start_with_offer().server.publish("v3", 3, {"backbone": random_content("c", 3 << 20)})
-    session.server.offered = "v3"
+    session.start_with_offer().offer_version("v3", 3, {"backbone": random_content("c", 3 << 20)})
     session.expect_update_to("v3")
 
 
@@ -271,8 +264,7 @@ def unknown_format_is_skipped(session: Session) -> None:
 
 def _add_file_size(size: int) -> None:
     def run(session: Session) -> None:
-        session.start_with_offer().server.publish("v3", 3, {"backbone": random_content("odd", size)})
-        session.server.offered = "v3"
+        session.start_with_offer().offer_version("v3", 3, {"backbone": random_content("odd", size)})
         session.expect_update_to("v3")
 
     SUITE.add(f"size-{size}", f"A file of {size} bytes is installed.", run)

@@ -145,14 +145,19 @@ def test_exclusive_mode_never_has_two_versions_in_memory(server, agent):
 def test_exclusive_mode_fails_if_requests_on_the_old_version_do_not_end(agent):
     swap = HotSwap(OnnxRuntime(), mode="exclusive", drain_timeout_s=0.05)
     swap.start(agent.begin_start())
-    with swap.acquire() as lease, pytest.raises(LoadFailed):
+    with (
+        swap.acquire() as lease,
+        pytest.raises(
+            LoadFailed, match=r"load_failed: requests on the old version did not end within 0\.05 s"
+        ),
+    ):
         swap.activate(lease.installed)
     with swap.acquire() as lease:
         assert lease.installed.version == "v1"
 
 
 def test_without_a_loaded_version_there_is_no_lease():
-    with pytest.raises(NothingLoaded), HotSwap(OnnxRuntime()).acquire():
+    with pytest.raises(NothingLoaded, match="nothing_loaded"), HotSwap(OnnxRuntime()).acquire():
         pass
 
 
@@ -165,7 +170,7 @@ def test_a_failed_smoke_test_closes_the_new_version(agent):
     swap = HotSwap(runtime)
     installed = agent.begin_start()
     swap.start(installed)
-    with pytest.raises(SmokeFailed):
+    with pytest.raises(SmokeFailed, match="smoke_failed: ValueError: no"):
         swap.activate(installed)
     assert runtime.open == 1
 

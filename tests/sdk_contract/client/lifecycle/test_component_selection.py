@@ -63,6 +63,6 @@ def test_the_selection_survives_a_restart(server, agent):
 
 
 def test_an_unknown_component_is_rejected_and_nothing_changes(agent):
-    with pytest.raises(MixedVersions):
+    with pytest.raises(MixedVersions, match="mixed_versions: the current version has no component smell"):
         agent.set_wanted_components(["backbone", "smell"])
     assert content(agent) == pick(OLD, "backbone", "vision")

@@ -122,16 +122,20 @@ def test_one_failed_disk_operation_costs_at_most_a_retry(device, tmp_path, error
 
 
 def test_a_permanently_failing_disk_is_a_result_and_no_exception(device, tmp_path):
-    total = operations(device, tmp_path)
+    total, tries, refused = operations(device, tmp_path), 0, 0
     for at in range(1, total + 1, 1 if TORTURE else 5):
         directory = device(f"dead-{at}")
         disk = FaultyDisk(tmp_path / f"trash-{at}", at=at, error=NO_SPACE, times=10**9)
         result = Agent(directory, settings(disk, limits=LIMITS)).update(ReadingRuntime())
-        assert result.code == "no_space" or disk.count < at or result.status == "updated"
+        # Without the last operations, which tidy up after the switch, the update succeeds.
+        assert result.code == "no_space" or result.status == "updated", (at, result)
+        refused += result.code == "no_space"
+        tries += 1
         disk.power_off(lose=False)
         assert_complete_version(directory)
         finish_update(directory)
         shutil.rmtree(directory)
+    assert refused > 0.8 * tries > 0
 
 
 def test_a_second_power_cut_during_the_recovery_is_survived(device, tmp_path):

@@ -20,7 +20,7 @@ def test_a_token_may_be_sent_over_https_or_to_this_machine(url):
     "url", ["http://models.example", "http://127.0.0.1.evil.example", "ftp://localhost", "models.example", ""]
 )
 def test_a_token_must_not_be_sent_otherwise(url):
-    with pytest.raises(InsecureServer):
+    with pytest.raises(InsecureServer, match="is not secure; use https, or http to this machine only"):
         http_client.require_secure_url(url, allow_http=False)
 
 
@@ -72,7 +72,7 @@ def test_an_invalid_server_time_is_ignored(server, told, taken):
 def test_an_endless_response_is_an_error(server):
     server.objects["x"] = bytes(http_client.MAX_RESPONSE_BYTES + 1)
     server.faults.append(HttpFault(ignore_range=True))
-    with pytest.raises(Oversize):
+    with pytest.raises(Oversize, match="oversize: the response is longer than 4194304 bytes"):
         http_client.call_api("GET", f"{server.base}/objects/x")
 
 
@@ -90,17 +90,17 @@ def test_headers_that_arrive_too_slowly_are_an_error():
 
         thread = threading.Thread(target=drip)
         thread.start()
-        with pytest.raises((Unreachable, TimedOut)):
+        with pytest.raises((Unreachable, TimedOut), match="BadStatusLine"):
             http_client.call_api("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.2)
         stop.set()
         thread.join()
 
 
 def test_a_refused_connection_is_unreachable():
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="ConnectionRefusedError"):
         http_client.call_api("GET", "http://127.0.0.1:1/")
 
 
 def test_an_unknown_host_name_is_unreachable_and_no_disk_error():
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match=r"unreachable: no-such-host\.invalid: gaierror"):
         http_client.call_api("GET", "http://no-such-host.invalid/", timeout=5)

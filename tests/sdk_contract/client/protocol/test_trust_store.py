@@ -45,14 +45,14 @@ def test_a_chain_is_followed_bundle_by_bundle_and_page_by_page(bundles, tmp_path
 
 def test_a_missing_bundle_stops_the_chain_and_verified_bundles_stay(bundles, tmp_path):
     store = TrustStore.install(tmp_path, LocalFileSystem(), bundles[0])
-    with pytest.raises(ContractError):
+    with pytest.raises(ContractError, match="unknown_key: no signature is by a key of this role"):
         store.follow_to(PagedTrustApi([*bundles[:3], *bundles[4:]], 9), 6)
     assert TrustStore(tmp_path, LocalFileSystem()).bundle.version == 3
 
 
 def test_a_replayed_bundle_is_rejected(bundles, tmp_path):
     store = TrustStore.install(tmp_path, LocalFileSystem(), bundles[0])
-    with pytest.raises(ContractError):
+    with pytest.raises(ContractError, match="trust_chain_broken: version 1 does not follow 1"):
         store.follow_to(PagedTrustApi([bundles[0], bundles[0]], 1), 2)
     assert store.bundle.version == 1
 
@@ -68,10 +68,18 @@ def test_a_new_enrollment_does_not_restore_an_older_bundle(bundles, tmp_path):
     assert TrustStore.install(tmp_path, LocalFileSystem(), bundles[0]).bundle.version == 4
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"\xff" * 100, b"[" * 50_000])
-def test_a_file_without_a_valid_bundle_is_reported(tmp_path, data):
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "Expecting value"),
+        (b"{}", "an envelope is"),
+        (b"\xff" * 100, "'utf-8' codec can't decode"),
+        (b"[" * 50_000, "oversize"),
+    ],
+)
+def test_a_file_without_a_valid_bundle_is_reported(tmp_path, data, message):
     (tmp_path / "trust.json").write_bytes(data)
-    with pytest.raises(StateDamaged):
+    with pytest.raises(StateDamaged, match=message):
         TrustStore(tmp_path, LocalFileSystem())
 
 

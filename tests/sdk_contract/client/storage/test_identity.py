@@ -25,7 +25,7 @@ def test_the_key_is_created_once_and_only_its_owner_can_read_it(key, tmp_path):
 
 def test_a_file_without_a_valid_key_is_reported(tmp_path):
     (tmp_path / "device.key").write_bytes(b"short")
-    with pytest.raises(StateDamaged):
+    with pytest.raises(StateDamaged, match="is not an Ed25519 key of 32 bytes"):
         DeviceKey.load_or_create(tmp_path, LocalFileSystem())
 
 
@@ -63,5 +63,5 @@ def test_a_saved_configuration_is_read_unchanged(tmp_path):
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"server": "https://x", "device_id": "../etc"}'])
 def test_an_invalid_configuration_is_reported(tmp_path, text):
     (tmp_path / "device.json").write_bytes(text)
-    with pytest.raises(StateDamaged):
+    with pytest.raises(StateDamaged, match=r"device\.json: \d validation errors? for DeviceConfiguration"):
         DeviceConfiguration.read(tmp_path)

@@ -63,12 +63,18 @@ def test_a_corrupt_state_with_a_corrupt_backup_is_an_error(store):
     store.change_state(raise_floor)
     for name in ("state.json", "state.copy"):
         (store.directory / name).write_bytes(b"{}\nnonsense")
-    with pytest.raises(StateDamaged):
+    with pytest.raises(
+        StateDamaged, match=r"state\.json, state\.copy cannot be read; enroll the device again"
+    ):
         store.read_state()
 
 
 def test_the_update_lock_has_one_owner(store):
-    with store.update_lock(), pytest.raises(Busy), Store(store.directory).update_lock():
+    with (
+        store.update_lock(),
+        pytest.raises(Busy, match="busy: another process uses"),
+        Store(store.directory).update_lock(),
+    ):
         pass
     with store.update_lock():
         pass

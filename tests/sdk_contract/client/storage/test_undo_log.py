@@ -14,6 +14,6 @@ def test_a_corrupt_undo_log_is_detected(tmp_path):
     old, new = rng.bytes(1000), rng.bytes(1000)
     log.append(0, old, new, sync=True)
     assert log.old_bytes(log.entries[0], new) == old
-    with pytest.raises(StorageFailed):
+    with pytest.raises(StorageFailed, match="storage_failed: the old bytes at offset 0 cannot be restored"):
         log.old_bytes(log.entries[0], new[:-1] + b"?")
     log.close()

@@ -58,5 +58,5 @@ def test_a_transition_outside_the_table_is_an_error():
         if target in TRANSITIONS[source]:
             require_transition(source, target)
         else:
-            with pytest.raises(IllegalTransition):
+            with pytest.raises(IllegalTransition, match=f"illegal_transition: {source} -> {target}"):
                 require_transition(source, target)

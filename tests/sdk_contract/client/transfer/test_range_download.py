@@ -88,7 +88,7 @@ def test_an_endless_response_is_read_up_to_the_signed_size(server, url):
 def test_an_expired_url_is_not_retried(server, url, status):
     server.faults.append(HttpFault(status=status))
     pauses: list[float] = []
-    with pytest.raises(UrlExpired):
+    with pytest.raises(UrlExpired, match=f"url_expired: status {status}"):
         get(url, pauses=pauses)
     assert pauses == []
 
@@ -110,7 +110,7 @@ def test_a_retry_delay_of_an_hour_ends_the_download(server, url):
 
 def test_tries_without_progress_are_limited(server, url):
     server.faults.extend([HttpFault(status=500)] * 9)
-    with pytest.raises(ServerBusy):
+    with pytest.raises(ServerBusy, match="server_busy: status 500"):
         get(url)
     assert len(server.faults) == 9 - QUICK.max_tries
 
@@ -122,25 +122,25 @@ def test_progress_resets_the_count_of_tries(server, url):
 
 def test_one_byte_per_connection_is_too_little_progress(server, url):
     server.faults.extend([HttpFault(cut=1)] * 20)
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="bytes early"):
         get(url)
 
 
 def test_a_redirect_is_not_followed(server, url):
     server.faults.extend([HttpFault(status=302, headers={"Location": "http://127.0.0.1:1/"})] * 3)
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="unreachable: status 302"):
         get(url)
 
 
 def test_a_silent_store_times_out(server, url):
     server.faults.extend([HttpFault(slice=10, delay=2)] * 2)
-    with pytest.raises(TimedOut):
+    with pytest.raises(TimedOut, match=r"sent nothing for 0\.2 s"):
         get(url, limits=DownloadLimits(timeout_s=0.2, max_tries=1, retry_delay_s=0))
 
 
 def test_a_store_below_the_minimum_rate_is_given_up(server, url):
     server.faults.append(HttpFault(slice=100, delay=0.02))
-    with pytest.raises(TooSlow):
+    with pytest.raises(TooSlow, match="too_slow: only"):
         get(
             url,
             limits=DownloadLimits(
@@ -150,13 +150,23 @@ def test_a_store_below_the_minimum_rate_is_given_up(server, url):
 
 
 def test_the_byte_budget_is_a_hard_stop(url):
-    with pytest.raises(ByteBudgetExceeded):
+    with pytest.raises(
+        ByteBudgetExceeded, match="byte_budget_exceeded: the byte budget of this update is used up"
+    ):
         get(url, meter=DownloadMeter(budget=50_000))
 
 
 @pytest.mark.parametrize(
-    "url", ["", "file:///etc/passwd", "ftp://127.0.0.1/x", "http://", "http://[", "http://127.0.0.1:99999/"]
+    ("url", "message"),
+    [
+        ("", "unsupported URL scheme"),
+        ("file:///etc/passwd", "unsupported URL scheme"),
+        ("ftp://127.0.0.1/x", "unsupported URL scheme"),
+        ("http://", "gaierror"),
+        ("http://[", "Invalid IPv6 URL"),
+        ("http://127.0.0.1:99999/", "Port out of range"),
+    ],
 )
-def test_an_invalid_url_is_unreachable(url):
-    with pytest.raises(Unreachable):
+def test_an_invalid_url_is_unreachable(url, message):
+    with pytest.raises(Unreachable, match=message):
         get(url)

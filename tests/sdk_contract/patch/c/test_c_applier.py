@@ -19,7 +19,8 @@ from sdk_contract.vectors import load
 from tests.sdk_contract.patch.c.conftest import COMPILERS, SOURCES, build, compile_c
 from tests.sdk_contract.patch.memory_file import MemoryFile
 from tests.sdk_contract.patch.payload.test_block import LANES, coded, mutated
-from tests.sdk_contract.patch.random_payloads import Payload, Unframed, any_payload
+from tests.sdk_contract.patch.random_payloads import Payload, any_payload
+from tests.sdk_contract.patch.random_runs import Unframed
 
 MUTATIONS = int(os.environ.get("GRAYLAG_FUZZ_MUTATIONS", "2000"))
 LIBRARY_ERRORS = {"write_failed", "no_memory", "wrong_use"}

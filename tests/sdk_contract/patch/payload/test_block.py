@@ -70,9 +70,9 @@ def test_a_lane_without_segments_is_rejected(grouping):
     payload = lanes + bytes((1, 0, 10)) + b"\0" + grouping
     record = BlockRecord(BlockOp.CODED, False, 10, len(payload), 0, 0, 0, *[bytes(16)] * 3)
     decompressor = zstandard.ZstdDecompressor()
-    with pytest.raises(PatchCorrupt):
+    with pytest.raises(PatchCorrupt, match="patch_corrupt: a lane has no segment"):
         make_target(payload, record, MemoryFile(b"").read, decompressor)
-    with pytest.raises(PatchCorrupt):
+    with pytest.raises(PatchCorrupt, match="patch_corrupt: a lane has no segment"):
         make_source(payload, record, np.zeros(10, np.uint8), decompressor)
 
 

@@ -90,25 +90,28 @@ def test_a_sparse_run_is_little_larger_than_its_entropy(density):
 
 
 def test_an_unknown_mode_is_unsupported():
-    with pytest.raises(PatchUnsupported):
+    with pytest.raises(PatchUnsupported, match="patch_unsupported: run mode 119"):
         read_run(cursor(b"\x77"), 5, np.dtype("<u1"))
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "message"),
     [
-        b"",
-        b"\x01\x00abc",  # plain, four bytes too short
-        b"\x02\x03\x00\x00",  # three symbols per byte
-        b"\x02\x01\x08\x00",  # a shift as wide as the number
-        b"\x03\x09",  # more values than positions
-        b"\x03\x01\x01\x00\x08\x00\x00\x00\x00",  # a position after the end
-        b"\x04\x08\x00",  # all bits shifted out
-        b"\x04\x01\x04\x01\x04\x01\x04\x01\x04\x01\x00",  # nested too deep
+        (b"", "the payload ends where a byte is expected"),
+        (b"\x01\x00abc", "3 bytes left"),  # plain, four bytes too short
+        (b"\x02\x03\x00\x00", "packing 3, shift 0"),  # three symbols per byte
+        (b"\x02\x01\x08\x00", "packing 1, shift 8"),  # a shift as wide as the number
+        (b"\x03\x09", "a run has more values than positions"),  # more values than positions
+        (
+            b"\x03\x01\x01\x00\x08\x00\x00\x00\x00",
+            "a value is beyond the end of its run",
+        ),  # a position after the end
+        (b"\x04\x08\x00", "shift 8"),  # all bits shifted out
+        (b"\x04\x01\x04\x01\x04\x01\x04\x01\x04\x01\x00", "runs are nested too deep"),  # nested too deep
     ],
 )
-def test_invalid_runs_are_corrupt(data):
-    with pytest.raises(PatchCorrupt):
+def test_invalid_runs_are_corrupt(data, message):
+    with pytest.raises(PatchCorrupt, match=message):
         read_run(cursor(data), 8, np.dtype("<u1"))
 
 

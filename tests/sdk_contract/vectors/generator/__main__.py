@@ -20,10 +20,10 @@ from tests.sdk_contract.vectors.generator import (
     trust,
 )
 from tests.sdk_contract.vectors.generator.case import ATTACKS
-from tests.sdk_contract.vectors.generator.directives import accepted, mixed, single_fault
+from tests.sdk_contract.vectors.generator.directives import accepted, malformed, mixed, options, single_fault
 from tests.sdk_contract.vectors.generator.invalid import envelopes as invalid_envelopes
+from tests.sdk_contract.vectors.generator.invalid import manifest_rules, trust_chains, trust_fields
 from tests.sdk_contract.vectors.generator.invalid import manifests as invalid_manifests
-from tests.sdk_contract.vectors.generator.invalid import trust as invalid_trust
 from tests.sdk_contract.vectors.generator.keys import (
     DEVICE,
     DIRECTOR,
@@ -42,9 +42,9 @@ KEYS = (ROOT, ROOT2, ROOT3, PUBLISHER, PUBLISHER2, DIRECTOR, PATCHER, STRANGER, 
 FAMILIES = {
     "strict_json": (strict_json.cases,),
     "envelope": (envelopes.cases, invalid_envelopes.cases),
-    "trust": (trust.cases, invalid_trust.cases),
-    "manifest": (manifests.cases, invalid_manifests.cases),
-    "directive": (accepted.cases, single_fault.cases, mixed.cases),
+    "trust": (trust.cases, trust_chains.cases, trust_fields.cases),
+    "manifest": (manifests.cases, manifest_rules.cases, invalid_manifests.cases),
+    "directive": (accepted.cases, single_fault.cases, mixed.cases, options.cases, malformed.cases),
     "patch": (patches.cases,),
     "token": (tokens.cases,),
     "bucket": (server_computed.buckets,),

@@ -48,7 +48,14 @@ def malleable():
 
 def cases():
     yield from accepted()
-    yield from forged()
+    yield from changed_payloads()
+    yield from changed_signatures()
+    yield from wrong_signature_lengths()
+    yield from signatures_over_other_bytes()
+    yield from unknown_signers()
+    yield from other_encodings()
+    yield from wrong_payload_types()
+    yield from invalid_beside_valid_signatures()
 
 
 def accepted():
@@ -87,7 +94,7 @@ def accepted():
     )
 
 
-def forged():
+def changed_payloads():
     attack = "arbitrary_software"
     changed = {**good(PUBLISHER), "payload": b64(flip(PAYLOAD, 3))}
     yield case(
@@ -95,6 +102,10 @@ def forged():
     )
     longer = {**good(PUBLISHER), "payload": b64(PAYLOAD + b" ")}
     yield case("payload-longer", "one more space in the payload", longer, "signature_invalid", attack=attack)
+
+
+def changed_signatures():
+    attack = "arbitrary_software"
     raw = PUBLISHER.sign(pae(MANIFEST, PAYLOAD))
     yield case(
         "signature-changed",
@@ -124,6 +135,11 @@ def forged():
         "signature_invalid",
         attack=attack,
     )
+
+
+def wrong_signature_lengths():
+    attack = "arbitrary_software"
+    raw = PUBLISHER.sign(pae(MANIFEST, PAYLOAD))
     yield case(
         "signature-empty", "an empty signature", with_signature(b""), "signature_invalid", attack=attack
     )
@@ -141,6 +157,10 @@ def forged():
         "signature_invalid",
         attack=attack,
     )
+
+
+def signatures_over_other_bytes():
+    attack = "arbitrary_software"
     yield case(
         "no-pae",
         "a signature over the payload alone",
@@ -156,6 +176,10 @@ def forged():
         "signature_invalid",
         attack=attack,
     )
+
+
+def unknown_signers():
+    attack = "arbitrary_software"
     yield case(
         "stranger", "signed by a key that is not of the role", good(STRANGER), "unknown_key", attack=attack
     )
@@ -167,6 +191,10 @@ def forged():
         "signature_invalid",
         attack=attack,
     )
+
+
+def other_encodings():
+    attack = "arbitrary_software"
     shifted = sealed(MANIFEST[-1:].encode() + PAYLOAD, MANIFEST[:-1], PUBLISHER, label=MANIFEST)
     yield case(
         "type-and-payload-shifted",
@@ -183,6 +211,9 @@ def forged():
         "signature_invalid",
         attack=attack,
     )
+
+
+def wrong_payload_types():
     other = sealed(PAYLOAD, DIRECTIVE, PUBLISHER)
     yield case(
         "other-type",
@@ -220,6 +251,10 @@ def forged():
         "wrong_payload_type",
         attack="mix_and_match",
     )
+
+
+def invalid_beside_valid_signatures():
+    attack = "arbitrary_software"
     mixed = good(PUBLISHER)
     mixed["signatures"].append({"keyid": PUBLISHER2.id, "sig": b64(bytes(64))})
     yield case(

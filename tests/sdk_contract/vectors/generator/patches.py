@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from functools import cache
 
 import numpy as np
 
@@ -119,14 +120,31 @@ def cases():
     for name, comment, source, target in pairs():
         patch, index = built(source, target)
         yield case(name, comment, source, patch, index, target)
-    yield from broken()
+    yield from wrong_sources()
+    yield from changed_patches()
+    yield from unsupported_patches()
+    yield from truncated_patches()
     yield from by_hand()
 
 
-def broken():
+@cache
+def genuine_patch():
+    """The source, the patch and its index digest that the damaged cases are made from."""
     _, _, source, target = next(pairs())
-    patch, index = built(source, target)
-    head = PREAMBLE_SIZE + RECORD.size * HEADER.unpack_from(patch)[7]
+    return source, *built(source, target)
+
+
+def head_size(patch):
+    return PREAMBLE_SIZE + RECORD.size * HEADER.unpack_from(patch)[7]
+
+
+def damaged(name, comment, patch, code, attack="malicious_mirror"):
+    source, _, index = genuine_patch()
+    return case(name, comment, source, patch, index, code, attack)
+
+
+def wrong_sources():
+    source, patch, index = genuine_patch()
     yield case(
         "source-changed",
         "another source than the patch was made from",
@@ -139,32 +157,18 @@ def broken():
     yield case(
         "source-short", "a truncated source", source[:100], patch, index, "base_missing", "mix_and_match"
     )
-    yield case(
-        "payload-changed",
-        "one bit of a payload changed",
-        source,
-        flip(patch, head + 3),
-        index,
-        "patch_corrupt",
-        "malicious_mirror",
-    )
-    yield case(
-        "index-changed",
-        "one bit of the index changed",
-        source,
-        flip(patch, PREAMBLE_SIZE + 60),
-        index,
-        "index_mismatch",
-        "malicious_mirror",
-    )
-    yield case(
+
+
+def changed_patches():
+    source, patch, _ = genuine_patch()
+    payload, record, digest = head_size(patch) + 3, PREAMBLE_SIZE + 60, HEADER.size + 40
+    yield damaged("payload-changed", "one bit of a payload changed", flip(patch, payload), "patch_corrupt")
+    yield damaged("index-changed", "one bit of the index changed", flip(patch, record), "index_mismatch")
+    yield damaged(
         "target-digest-changed",
         "one bit of the target digest in the header changed",
-        source,
-        flip(patch, HEADER.size + 40),
-        index,
+        flip(patch, digest),
         "index_mismatch",
-        "malicious_mirror",
     )
     yield case(
         "other-index",
@@ -175,64 +179,25 @@ def broken():
         "index_mismatch",
         "arbitrary_software",
     )
-    yield case(
-        "magic-changed", "not a patch", source, flip(patch, 1), index, "patch_corrupt", "malicious_mirror"
-    )
-    yield case(
-        "text-mode",
-        "line ends converted in transfer",
-        source,
-        patch.replace(b"\r\n", b"\n", 1),
-        index,
-        "patch_corrupt",
-        "malicious_mirror",
-    )
-    yield case(
-        "version-2",
-        "a later version",
-        source,
-        flip(patch, 9),
-        index,
-        "patch_unsupported",
-        "parser_differences",
-    )
-    yield case(
-        "unknown-flag",
-        "an unknown flag",
-        source,
-        flip(patch, 14),
-        index,
-        "patch_unsupported",
-        "parser_differences",
-    )
-    yield case(
-        "cut-in-header",
-        "truncated after 100 bytes",
-        source,
-        patch[:100],
-        index,
-        "patch_truncated",
-        "malicious_mirror",
-    )
-    yield case(
-        "cut-in-index",
-        "truncated in the index",
-        source,
-        patch[: head - 1],
-        index,
-        "patch_truncated",
-        "malicious_mirror",
-    )
-    yield case(
-        "cut-in-payload",
-        "truncated in a payload",
-        source,
-        patch[: head + 20],
-        index,
-        "patch_truncated",
-        "malicious_mirror",
-    )
-    yield case("empty", "no bytes", source, b"", index, "patch_truncated", "malicious_mirror")
+    yield damaged("magic-changed", "not a patch", flip(patch, 1), "patch_corrupt")
+    converted = patch.replace(b"\r\n", b"\n", 1)
+    yield damaged("text-mode", "line ends converted in transfer", converted, "patch_corrupt")
+
+
+def unsupported_patches():
+    _, patch, _ = genuine_patch()
+    attack = "parser_differences"
+    yield damaged("version-2", "a later version", flip(patch, 9), "patch_unsupported", attack)
+    yield damaged("unknown-flag", "an unknown flag", flip(patch, 14), "patch_unsupported", attack)
+
+
+def truncated_patches():
+    _, patch, _ = genuine_patch()
+    head, code = head_size(patch), "patch_truncated"
+    yield damaged("cut-in-header", "truncated after 100 bytes", patch[:100], code)
+    yield damaged("cut-in-index", "truncated in the index", patch[: head - 1], code)
+    yield damaged("cut-in-payload", "truncated in a payload", patch[: head + 20], code)
+    yield damaged("empty", "no bytes", b"", code)
 
 
 def by_hand():

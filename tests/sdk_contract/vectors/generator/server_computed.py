@@ -80,53 +80,67 @@ def semvers():
         )
 
 
-def jitters():
-    table = [
-        ("start", {"next_poll_s": 3600}, 0, 360, "zero to a tenth of the period"),
-        ("start", {"next_poll_s": 86400}, 0, 600, "at most ten minutes"),
-        ("start", {"next_poll_s": 0}, 0, 600, "six hours if no time was given"),
-        ("start", {"next_poll_s": 60}, 0, 6, "a short period"),
-        ("success", {"next_poll_s": 3600}, 3600, 4320, "never sooner than asked, up to a fifth later"),
-        ("success", {"next_poll_s": 60}, 60, 72, "a short period"),
-        ("success", {"next_poll_s": 604800}, 86400, 103680, "at least once a day"),
-        ("success", {"next_poll_s": 0}, 21600, 25920, "six hours if no time was given"),
-        ("failure", {"next_poll_s": 3600, "previous_s": 0}, 30, 30, "the first failure: the base delay"),
+def delays_after_start():
+    """Inputs, shortest and longest delay in seconds, comment."""
+    return [
+        ({"next_poll_s": 3600}, 0, 360, "zero to a tenth of the period"),
+        ({"next_poll_s": 86400}, 0, 600, "at most ten minutes"),
+        ({"next_poll_s": 0}, 0, 600, "six hours if no time was given"),
+        ({"next_poll_s": 60}, 0, 6, "a short period"),
+    ]
+
+
+def delays_after_success():
+    return [
+        ({"next_poll_s": 3600}, 3600, 4320, "never sooner than asked, up to a fifth later"),
+        ({"next_poll_s": 60}, 60, 72, "a short period"),
+        ({"next_poll_s": 604800}, 86400, 103680, "at least once a day"),
+        ({"next_poll_s": 0}, 21600, 25920, "six hours if no time was given"),
+    ]
+
+
+def delays_after_failure():
+    return [
+        ({"next_poll_s": 3600, "previous_s": 0}, 30, 30, "the first failure: the base delay"),
         (
-            "failure",
             {"next_poll_s": 3600, "previous_s": 30},
             30,
             90,
             "decorrelated: base delay to three times the last",
         ),
         (
-            "failure",
             {"next_poll_s": 3600, "previous_s": 1000},
             30,
             3000,
             "a larger last delay gives a wider range",
         ),
-        ("failure", {"next_poll_s": 3600, "previous_s": 21600}, 30, 21600, "six hours at most"),
+        ({"next_poll_s": 3600, "previous_s": 21600}, 30, 21600, "six hours at most"),
         (
-            "failure",
             {"next_poll_s": 3600, "previous_s": 30, "retry_after_s": 600},
             600,
             600,
             "Retry-After is respected",
         ),
         (
-            "failure",
             {"next_poll_s": 3600, "previous_s": 21600, "retry_after_s": 86400},
             86400,
             86400,
             "Retry-After above the cap",
         ),
         (
-            "failure",
             {"next_poll_s": 3600, "previous_s": 400, "retry_after_s": 60},
             60,
             1200,
             "Retry-After never shortens the delay",
         ),
+    ]
+
+
+def jitters():
+    table = [
+        *(("start", *row) for row in delays_after_start()),
+        *(("success", *row) for row in delays_after_success()),
+        *(("failure", *row) for row in delays_after_failure()),
     ]
     for number, (after, inputs, low, high, comment) in enumerate(table, 1):
         yield make_case(

@@ -66,13 +66,19 @@ TWO_OF_THREE = {"roles": {"root": (ROOT, ROOT2, ROOT3)}, "thresholds": {"root": 
 
 
 def cases():
-    yield from chains()
+    yield from successors()
+    yield from rotated_keys()
+    yield from changed_thresholds()
+    yield from expired_and_unusual_bundles()
 
 
-def chains():
+def successors():
     yield case("shipped", "the bundle that came with the app", V1, [], 1)
     yield case("next", "an ordinary successor", V1, [signed(bundle(2), ROOT)], 2)
     yield case("next-three", "a chain of three", V1, [signed(bundle(n), ROOT) for n in (2, 3, 4)], 4)
+
+
+def rotated_keys():
     new_root = bundle(2, roles={"root": (ROOT2,)})
     yield case(
         "rotate-root", "a new root, signed by the old and the new one", V1, [signed(new_root, ROOT, ROOT2)], 2
@@ -92,6 +98,9 @@ def chains():
         [signed(bundle(2, roles={"director": (STRANGER,)}), ROOT)],
         2,
     )
+
+
+def changed_thresholds():
     yield case(
         "raise-threshold",
         "the root threshold rises from 1 of 1 to 2 of 3",
@@ -115,6 +124,9 @@ def chains():
         [signed(bundle(2), ROOT, ROOT2)],
         2,
     )
+
+
+def expired_and_unusual_bundles():
     two = bundle(2, roles={"publisher": (PUBLISHER, PUBLISHER2)}, thresholds={"publisher": 2})
     yield case("add-publisher", "a second publisher", V1, [signed(two, ROOT)], 2)
     yield case(

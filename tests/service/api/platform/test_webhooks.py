@@ -99,7 +99,7 @@ def test_a_failed_message_is_retried_with_the_same_id(live, receiver):
     assert run_deliveries(live) == ["queued"]
     waiting = deliveries(live)[0]
     assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
-    assert waiting["problem"] == {"code": "webhook_failed", "detail": "the receiver answered with status 503"}
+    assert waiting["problem"] == {"code": "webhook_failed", "detail": "the receiver responded with 503"}
     receiver.status = 200
     assert run_deliveries(live) == ["done"]
     done = deliveries(live)[0]

@@ -70,7 +70,7 @@ def test_an_empty_file_is_rejected(tmp_path):
 
 @pytest.mark.parametrize("content", [[1], {"selektor": {}, "priority": 1}])
 def test_an_invalid_variant_file_is_rejected(weights, content):
-    with pytest.raises(CliError):
+    with pytest.raises(CliError, match="components, name, priority, selector"):
         variants_from_options(
             [f"backbone={weights / 'int8.bin'}"], [variant_file(weights, "bad.json", content)]
         )

@@ -68,7 +68,9 @@ def test_a_url_that_is_not_public_https_is_refused(url):
 def test_http_and_private_addresses_can_be_allowed():
     for url in ("http://127.0.0.1:8080/hook", "http://localhost/", "https://10.0.0.1/"):
         check_url(url, allow_private=True)
-    with pytest.raises(InvalidWebhook):
+    with pytest.raises(
+        InvalidWebhook, match=r"invalid_webhook: The URL must use https\. For development, set"
+    ):
         check_url("file:///etc/passwd", allow_private=True)
 
 

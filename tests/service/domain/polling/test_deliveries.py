@@ -3,31 +3,19 @@ from datetime import timedelta
 import pytest
 
 from service.domain.polling.deliveries import choose_variant
-from service.domain.polling.offers import decide
 from tests.service.domain.builders import (
-    DECISION_TIME,
     NOW,
     WAITING_SINCE,
     device_context,
     digest,
-    model_view,
     patch,
     rollout,
     variant,
     version,
 )
+from tests.service.domain.polling.three_versions import V2, V3, decision_for, model_with
 
-V1, V2, V3 = version(1), version(2), version(3)
-INTERNAL = {"attr": "user_group", "eq": "internal"}
 PATCHES = ("glp1", "bsdiff40", "full")
-
-
-def decision_for(model, device=None):
-    return decide(model, device or device_context(), DECISION_TIME)
-
-
-def model_with(*rollouts, versions=(V1, V2, V3), **more):
-    return model_view(versions, rollouts, **more)
 
 
 # --- variants -------------------------------------------------------------------------------------

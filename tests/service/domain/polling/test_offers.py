@@ -5,31 +5,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.polling.eligibility import admitting_stage
-from service.domain.polling.offers import decide
 from service.domain.targeting.buckets import bucket
 from service.domain.targeting.device_classes import MAX_DEVICE_CLASSES, OTHER
 from tests.service.domain.builders import (
-    DECISION_TIME,
     NOW,
     device_context,
-    model_view,
     rollout,
     stage,
     variant,
     version,
 )
+from tests.service.domain.polling.three_versions import V2, V3, decision_for, model_with
 
-V1, V2, V3 = version(1), version(2), version(3)
 INTERNAL = {"attr": "user_group", "eq": "internal"}
-PATCHES = ("glp1", "bsdiff40", "full")
-
-
-def decision_for(model, device=None):
-    return decide(model, device or device_context(), DECISION_TIME)
-
-
-def model_with(*rollouts, versions=(V1, V2, V3), **more):
-    return model_view(versions, rollouts, **more)
 
 
 # --- which devices get an offer ---------------------------------------------------------------------

@@ -200,9 +200,17 @@ def test_a_late_notification_does_not_start_a_fourth_attempt(engine, job):
 
 
 def test_only_a_dead_job_can_be_queued_again(engine, notifier, job):
-    with database.transaction(engine) as session, pytest.raises(WrongState):
+    with (
+        database.transaction(engine) as session,
+        pytest.raises(
+            WrongState, match="wrong_state: only dead jobs can be queued again; this one is queued"
+        ),
+    ):
         jobs.requeue(session, notifier, job, now=NOW)
-    with database.transaction(engine) as session, pytest.raises(NotFound):
+    with (
+        database.transaction(engine) as session,
+        pytest.raises(NotFound, match="not_found: there is no job"),
+    ):
         jobs.requeue(session, notifier, uuid4(), now=NOW)
     fail(engine, job, claim(engine, job), retryable=False)
     notifier.notified.clear()

@@ -229,5 +229,5 @@ def test_an_access_token_expires_at_exp():
     issued = AccessTokens(b"a" * 32, 3600)
     token = issued.issue("d1", {}, NOW, models=["m"])
     assert issued.verify(token, NOW).models == frozenset({"m"})
-    with pytest.raises(TokenExpired):
+    with pytest.raises(TokenExpired, match="token_expired: the token has expired; get a new one"):
         issued.verify(token, NOW + timedelta(hours=1))

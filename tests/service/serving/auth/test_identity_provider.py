@@ -37,46 +37,50 @@ def test_a_token_of_the_apps_own_provider_is_accepted(harness, key, algorithm, k
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"iss": "https://evil.example"},
-        {"aud": "other-app"},
-        {"aud": ["my-app", "other-app"]},
-        {"exp": None},
-        {"iat": None},
-        {"exp": at(10**9)},
-        {"exp": at(-10), "iat": at(-20)},
-        {"device": None},
-        {"device": 7},
-        {"device": "../x"},
-        {"device": "x" * 200},
-        {"kid": "unknown"},
-        {"kid": "../../etc/passwd"},
-        {"kid": "p"},
-        {"key": P256, "algorithm": "ES256"},
-        {"key": b"s" * 32, "algorithm": "HS256"},
-        {"token_type": "graylag-access+jwt"},
-        {"token_type": "graylag-device+jwt"},
-        {"token_type": "graylag-other"},
+        ({"iss": "https://evil.example"}, "the token's iss is not"),
+        ({"aud": "other-app"}, "the token's aud is not my-app"),
+        ({"aud": ["my-app", "other-app"]}, "the token's aud is not my-app"),
+        ({"exp": None}, "the token must have the claims"),
+        ({"iat": None}, "the token must have the claims"),
+        ({"exp": at(10**9)}, "iat and exp must be integers"),
+        ({"exp": at(-10), "iat": at(-20)}, "the token has expired"),
+        ({"device": None}, "the token must have the claims"),
+        ({"device": 7}, "the token's device must be a string"),
+        ({"device": "../x"}, "the token's device is not a valid device id"),
+        ({"device": "x" * 200}, "the token's device is not a valid device id"),
+        ({"kid": "unknown"}, "is not published by the identity provider"),
+        ({"kid": "../../etc/passwd"}, "is not published by the identity provider"),
+        ({"kid": "p"}, "the token is invalid: InvalidAlgorithmError"),
+        ({"key": P256, "algorithm": "ES256"}, "the token is invalid: InvalidAlgorithmError"),
+        ({"key": b"s" * 32, "algorithm": "HS256"}, "the token is invalid: InvalidAlgorithmError"),
+        ({"token_type": "graylag-access+jwt"}, "the token's signature is wrong"),
+        ({"token_type": "graylag-device+jwt"}, "the token's sub must be a string"),
+        ({"token_type": "graylag-other"}, "the token is a Graylag token, not one"),
     ],
 )
-def test_a_provider_token_with_an_invalid_claim_is_refused(harness, changes):
-    with pytest.raises(Unauthorized):
+def test_a_provider_token_with_an_invalid_claim_is_refused(harness, changes, message):
+    with pytest.raises(Unauthorized, match=message):
         harness.send_token(provider_token(**changes))
 
 
 def test_an_rs256_key_is_invalid_for_other_algorithms(harness):
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized, match="unauthorized: the token is invalid: InvalidAlgorithmError"):
         harness.send_token(provider_token(RSA, "PS256"))
 
 
 def test_unknown_key_ids_cause_one_fetch_in_ten_seconds(harness):
     for number in range(50):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(
+            Unauthorized, match=r"unauthorized: the token's key \(`kid`\) is not published by the"
+        ):
             harness.send_token(provider_token(kid=f"invented-{number}"))
     assert harness.endpoint.fetches == 1
     harness.clock += REFETCH_S
-    with pytest.raises(Unauthorized):
+    with pytest.raises(
+        Unauthorized, match=r"unauthorized: the token's key \(`kid`\) is not published by the"
+    ):
         harness.send_token(provider_token(kid="invented"))
     assert harness.endpoint.fetches == 2
 
@@ -86,7 +90,9 @@ def test_a_new_provider_key_is_fetched_and_a_withdrawn_one_ends(harness):
     harness.endpoint.keys = [jwk(P256, "p2")]
     harness.clock += REFETCH_S
     assert harness.send_token(provider_token(P256, "ES256", "p2")).device_id == "phone-1"
-    with pytest.raises(Unauthorized):
+    with pytest.raises(
+        Unauthorized, match=r"unauthorized: the token's key \(`kid`\) is not published by the"
+    ):
         harness.send_token(provider_token())
 
 
@@ -98,7 +104,9 @@ def test_keys_are_refreshed_after_an_hour_and_kept_while_the_provider_is_down(ha
     assert harness.endpoint.fetches == 2
     harness.endpoint.down, harness.endpoint.keys = False, []
     harness.clock += REFETCH_S
-    with pytest.raises(Unauthorized):
+    with pytest.raises(
+        Unauthorized, match=r"unauthorized: the token's key \(`kid`\) is not published by the"
+    ):
         harness.send_token(provider_token())
 
 
@@ -130,5 +138,7 @@ def test_an_unknown_device_with_a_valid_token_is_enrolled_only_with_auto_enroll(
 
 
 def test_a_provider_token_does_not_reactivate_a_decommissioned_device(harness):
-    with pytest.raises(DeviceSuspended):
+    with pytest.raises(
+        DeviceSuspended, match="device_suspended: this device was decommissioned; ask the operator of"
+    ):
         harness.send_token(provider_token(device="gone"))

@@ -26,7 +26,7 @@ from service.serving.events.metric_counts import MetricCounter
 from service.serving.polls.context import AuthenticatedPoll, device_context, select_model
 from tests.service.serving.invariants.simulated_server import LEASE, MODEL, Device, Server
 from tests.service.serving.invariants.violations import INVARIANTS
-from tests.service.support.actors import event_id, notifier_without_broker
+from tests.service.support.actors import event_id, notifier_without_broker, rows, write
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _EMPTY = "truncate models, blobs, devices, cohorts, events cascade"
@@ -50,7 +50,7 @@ class World:
     def reset(self, version_specs, devices=40):
         """Start over with a new model without rollouts; each spec is (size, floor, barrier)."""
         self.now = START
-        self.write(_EMPTY)
+        write(self, _EMPTY)
         with database.transaction(self.engine) as session:
             models.create(session, MODEL, actor="test", now=START)
             session.add(store.cohorts.CohortRow(name="everyone", rule={}))
@@ -169,14 +169,6 @@ class World:
 
     # --- checks ---------------------------------------------------------------------------
 
-    def rows(self, query, **values):
-        with database.read_only(self.engine) as session:
-            return [row._mapping for row in session.execute(text(query), values)]
-
-    def write(self, query, **values):
-        with database.transaction(self.engine) as session:
-            session.execute(text(query), values)
-
     def check_offer(self, device, response):
         """Check a response that was given while nothing else happened."""
         if not response["need_update"]:
@@ -194,8 +186,8 @@ class World:
             ]
             assert not skipped, "past a barrier"
         if response.get("rollout"):
-            (row,) = self.rows(
-                "select state, policy from rollouts where name = :name", name=response["rollout"]
+            (row,) = rows(
+                self, "select state, policy from rollouts where name = :name", name=response["rollout"]
             )
             assert row["state"] in OFFERING
             if response["action"] == "install" and device.staged != response["target_version"]:

@@ -44,5 +44,5 @@ def test_every_copy_has_the_tensors_of_the_file(form, tmp_path: Path):
 
 def test_a_file_without_tensors_cannot_be_repeated(tmp_path: Path):
     (tmp_path / "small").write_bytes(b"nothing of the kind")
-    with pytest.raises(UnsupportedFormat):
+    with pytest.raises(UnsupportedFormat, match="opaque"):
         write_repeated(tmp_path / "small", 2, tmp_path / "large")

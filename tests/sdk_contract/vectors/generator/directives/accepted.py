@@ -14,6 +14,14 @@ from tests.sdk_contract.vectors.generator.manifests import component, manifest, 
 
 
 def cases():
+    yield from orders()
+    yield from deferrals()
+    yield from unsigned_fields()
+    yield from chosen_components()
+    yield from wrong_clocks_and_the_running_version()
+
+
+def orders():
     part = component()
     yield case("install", "a newer version as whole files", offer(), GOOD)
     yield case("install-first", "on a device with no version", offer(), GOOD, current_counter=None)
@@ -32,6 +40,9 @@ def cases():
     )
     yield case("rollback", "an order to roll back", back, {**GOOD, "action": "rollback", "version": "v3"})
     yield case("model-not-asked", "the poll named no model", offer(), GOOD, model=None)
+
+
+def deferrals():
     yield case("extension", "a directive with an extension", offer(order={"ext": {"retry": True}}), GOOD)
     deferred = {"activation": "deferred"}
     yield case(
@@ -43,6 +54,10 @@ def cases():
     yield case(
         "deferred-no-more", "a directive without deferral", offer(order={"ext": {"activation": "now"}}), GOOD
     )
+
+
+def unsigned_fields():
+    deferred = {"activation": "deferred"}
     yield case(
         "deferred-by-plain-field",
         "unsigned fields do not defer activation",
@@ -59,6 +74,9 @@ def cases():
     )
     yield case("unknown-plain-field", "an unknown unsigned field", offer(plain={"color": "blue"}), GOOD)
     yield case("unknown-reason", "an unknown reason", offer(plain={"reason": "full_moon"}), GOOD)
+
+
+def chosen_components():
     several = manifest(variants=[variant(component("backbone"), component("vision"))])
     yield case(
         "wanted-components",
@@ -86,6 +104,9 @@ def cases():
         offer(small, order={"variant": "int8"}),
         {**GOOD, "components": ["big"], "options": {"big": []}},
     )
+
+
+def wrong_clocks_and_the_running_version():
     yield case(
         "clock-slow",
         "a clock that is years behind does not count",

@@ -28,12 +28,20 @@ from tests.sdk_contract.vectors.generator.trust import bundle
 
 
 def cases():
-    yield from wrong_poll()
-    yield from wrong_time()
-    yield from forged()
+    yield from wrong_devices()
+    yield from wrong_nonces()
+    yield from wrong_requests()
+    yield from wrong_models()
+    yield from expired_directives()
+    yield from expired_manifests()
+    yield from expired_trust_bundles()
+    yield from back_dated_directives()
+    yield from forged_directives()
+    yield from forged_manifests()
+    yield from changed_directives()
 
 
-def wrong_poll():
+def wrong_devices():
     yield case(
         "other-device",
         "a genuine directive for another device",
@@ -55,6 +63,9 @@ def wrong_poll():
         "wrong_device",
         attack="replay",
     )
+
+
+def wrong_nonces():
     yield case(
         "other-nonce",
         "the nonce of an earlier poll",
@@ -73,6 +84,9 @@ def wrong_poll():
     yield case(
         "nonce-prefix", "a prefix of the nonce", nothing(nonce=NONCE[:22]), "wrong_nonce", attack="freeze"
     )
+
+
+def wrong_requests():
     yield case(
         "other-request",
         "made for other request bytes",
@@ -89,6 +103,9 @@ def wrong_poll():
         attack="replay",
         request=blank,
     )
+
+
+def wrong_models():
     yield case(
         "other-model",
         "for another model",
@@ -105,7 +122,7 @@ def wrong_poll():
     )
 
 
-def wrong_time():
+def expired_directives():
     yield case(
         "directive-expired",
         "the response took longer than the directive's lifetime",
@@ -136,6 +153,9 @@ def wrong_time():
         "expired",
         attack="freeze",
     )
+
+
+def expired_manifests():
     old = manifest(expires="2026-12-01T11:59:59Z")
     yield case("manifest-expired", "an expired manifest", offer(old), "expired", attack="freeze")
     yield case(
@@ -146,11 +166,17 @@ def wrong_time():
         attack="freeze",
         now="2001-01-01T00:00:00Z",
     )
+
+
+def expired_trust_bundles():
     stale = sealed(bundle(expires="2026-12-01T00:00:00Z"), TRUST, ROOT)
     yield case("trust-expired", "an expired trust bundle", offer(), "expired", attack="freeze", trust=stale)
     yield case(
         "trust-expired-none", "an expired trust bundle, without an offer", nothing(), NOTHING, trust=stale
     )
+
+
+def back_dated_directives():
     past = offer(
         manifest(expires="2026-06-01T00:00:00Z"),
         order={"issued": "2026-01-01T00:00:00Z", "expires": "2026-01-01T01:00:00Z"},
@@ -166,7 +192,7 @@ def wrong_time():
     )
 
 
-def forged():
+def forged_directives():
     for name, key, attack in (
         ("stranger", STRANGER, "arbitrary_software"),
         ("publisher", PUBLISHER, "key_compromise"),
@@ -183,6 +209,9 @@ def forged():
         "unknown_key",
         attack="freeze",
     )
+
+
+def forged_manifests():
     for name, key, attack in (
         ("stranger", STRANGER, "arbitrary_software"),
         ("director", DIRECTOR, "key_compromise"),
@@ -196,6 +225,8 @@ def forged():
             attack=attack,
         )
 
+
+def changed_directives():
     def change(response):
         envelope = response["directive"]
         envelope["payload"] = b64(encode(directive(sha(encode(manifest())), next_poll_s=1)))

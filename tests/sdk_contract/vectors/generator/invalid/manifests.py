@@ -5,46 +5,59 @@ from tests.sdk_contract.vectors.generator.manifests import case, component, mani
 
 
 def cases():
-    parts = {
-        "path-parent": component(path="../evil"),
-        "path-parent-inside": component(path="a/../../evil"),
-        "path-absolute": component(path="/etc/passwd"),
-        "path-folder": component(path="a/b"),
-        "path-backslash": component(path="..\\evil"),
-        "path-drive": component(path="C:evil"),
-        "path-hidden": component(path=".bashrc"),
-        "path-empty": component(path=""),
-        "path-nul": component(path="a\0b"),
-        "path-line-feed": component(path="a\n"),
-        "path-long": component(path="a" * 129),
-        "path-wide": component(path="ａ"),
-        "name-empty": component(name=""),
-        "name-slash": component(name="a/b"),
-        "sha256-upper-case": component(sha256=sha(b"x").upper()),
-        "sha256-short": component(sha256="ab"),
-        "sha256-line-feed": component(sha256=sha(b"x") + "\n"),
-        "size-negative": component(size=-1),
-        "size-string": component(size="16"),
-        "size-2-53": component(size=2**53),
-        "size-true": component(size=True),
-        "component-unknown-field": component(mode="0777"),
+    yield from wrong_paths()
+    yield from wrong_components()
+    yield from wrong_fields()
+    yield from wrong_bytes()
+
+
+def malformed(name, value, attack="parser_differences", problem=None):
+    comment = f"correctly signed, {problem or 'malformed: ' + name.replace('-', ' ')}"
+    return case(f"malformed-{name}", comment, signed(value), "malformed", attack=attack)
+
+
+def malformed_component(name, fields, attack):
+    return malformed(name, manifest(variants=[variant(component(**fields))]), attack)
+
+
+def wrong_paths():
+    paths = {
+        "parent": "../evil",
+        "parent-inside": "a/../../evil",
+        "absolute": "/etc/passwd",
+        "folder": "a/b",
+        "backslash": "..\\evil",
+        "drive": "C:evil",
+        "hidden": ".bashrc",
+        "empty": "",
+        "nul": "a\0b",
+        "line-feed": "a\n",
+        "long": "a" * 129,
+        "wide": "ａ",
     }
-    for name, part in parts.items():
-        attack = (
-            "endless_data"
-            if name.startswith("size")
-            else "arbitrary_software"
-            if name.startswith("path")
-            else "parser_differences"
-        )
-        yield case(
-            f"malformed-{name}",
-            f"correctly signed, malformed: {name.replace('-', ' ')}",
-            signed(manifest(variants=[variant(part)])),
-            "malformed",
-            attack=attack,
-        )
-    wholes = {
+    for name, path in paths.items():
+        yield malformed_component(f"path-{name}", {"path": path}, "arbitrary_software")
+
+
+def wrong_components():
+    for name, fields in {
+        "name-empty": {"name": ""},
+        "name-slash": {"name": "a/b"},
+        "sha256-upper-case": {"sha256": sha(b"x").upper()},
+        "sha256-short": {"sha256": "ab"},
+        "sha256-line-feed": {"sha256": sha(b"x") + "\n"},
+        "size-negative": {"size": -1},
+        "size-string": {"size": "16"},
+        "size-2-53": {"size": 2**53},
+        "size-true": {"size": True},
+        "component-unknown-field": {"mode": "0777"},
+    }.items():
+        attack = "endless_data" if "size" in fields else "parser_differences"
+        yield malformed_component(name, fields, attack)
+
+
+def wrong_fields():
+    for name, value in {
         "no-variants": manifest(variants=[]),
         "variants-65": manifest(variants=[variant(name=f"v{n}") for n in range(65)]),
         "same-variant-twice": manifest(variants=[variant(), variant(component("other"))]),
@@ -63,32 +76,14 @@ def cases():
         "expires-fraction": manifest(expires="2027-02-20T00:00:00.5Z"),
         "requires-number": manifest(requires={"app": 5}),
         "list": [manifest()],
-    }
-    for name, value in wholes.items():
-        yield case(
-            f"malformed-{name}",
-            f"correctly signed, malformed: {name.replace('-', ' ')}",
-            signed(value),
-            "malformed",
-            attack="parser_differences",
-        )
+    }.items():
+        yield malformed(name, value)
+
+
+def wrong_bytes():
     twice = encode(manifest())[:-1] + b',"counter":9}'
-    yield case(
-        "malformed-two-counters",
-        "correctly signed, two counters",
-        signed(twice),
-        "malformed",
-        attack="parser_differences",
-    )
+    yield malformed("two-counters", twice, problem="two counters")
     decimal = encode(manifest()).replace(b'"counter":5', b'"counter":5.0')
-    yield case(
-        "malformed-counter-float",
-        "correctly signed, a float",
-        signed(decimal),
-        "malformed",
-        attack="parser_differences",
-    )
+    yield malformed("counter-float", decimal, problem="a float")
     deep = manifest(ext={"a": [[[[[[[1]]]]]]]})
-    yield case(
-        "malformed-deep", "correctly signed, nine levels", signed(deep), "malformed", attack="endless_data"
-    )
+    yield malformed("deep", deep, "endless_data", problem="nine levels")
