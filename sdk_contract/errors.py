@@ -146,3 +146,10 @@ class FastForward(ContractError):
     """The manifest raises the floor so far that it could lock out every later version."""
 
     code, number = "fast_forward", 2019
+
+
+def as_clause(message: str) -> str:
+    """Return a title or a message of pydantic in the style of our errors: a lower-case clause without a period."""
+    clause = message.removeprefix("Value error, ").removesuffix(".")
+    starts_with_acronym = clause[:2].isupper()
+    return clause if starts_with_acronym else clause[:1].lower() + clause[1:]

@@ -37,7 +37,7 @@ def loads(data: bytes, *, limit: int) -> Any:
             # Fails for an unpaired surrogate, which has no UTF-8 form; a pair is an ordinary character.
             dumps(value)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise Malformed(str(error)) from error
+        raise Malformed(f"not JSON: {error}") from error
     return value
 
 
@@ -50,7 +50,7 @@ def dumps(value: Any) -> bytes:
     try:
         return _ENCODER.encode(value).encode()
     except ValueError as error:
-        raise Malformed(str(error)[:200]) from error
+        raise Malformed(f"cannot be written as JSON: {error}"[:200]) from error
 
 
 def _check_depth(data: bytes) -> None:
@@ -71,7 +71,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _bounded_integer(text: str) -> int:
     if len(text) > 17:
-        raise Malformed(f"the integer {text[:20]}... is too long")
+        raise Malformed(f"the integer {text[:20]}[...] is too long")
     value = int(text)
     if abs(value) > MAX_INTEGER:
         raise Malformed(f"the integer {text} is beyond 2^53 - 1")

@@ -39,6 +39,9 @@ LIBRARY_HOMES = {
 CONTRACT_LIBRARIES = {"pydantic", "cryptography", "zstandard", "numpy", "bsdiff4"}
 DELTA_LIBRARIES = {"numpy", "zstandard", "bsdiff4"}
 
+CAPITALIZED_WORDS_OF_ERRORS = {"JSON", "POST", "URL"}
+"""Names and acronyms that an error message may begin with, besides the settings GRAYLAG_*."""
+
 COMMITTERS = {
     "service/infrastructure/database.py",
     "service/serving/batching/write_batcher.py",
@@ -134,6 +137,16 @@ def test_no_file_exceeds_300_lines():
     assert long == []
 
 
+def test_every_error_message_is_a_lower_case_clause_without_a_final_period():
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {message}"
+        for path in SOURCES
+        for line, message in _error_messages(_tree(path))
+        if _is_sentence(message)
+    ]
+    assert found == []
+
+
 def test_no_source_has_an_unfinished_work_marker():
     needle = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")) + r")\b")
     found = [str(path.relative_to(ROOT)) for path in [*SOURCES, *TESTS] if needle.search(path.read_text())]
@@ -187,6 +200,29 @@ def _is_module(path):
 
 def _tree(path):
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _error_messages(tree):
+    """Line and first argument of each raised or rendered error; `{}` stands for a value in an f-string."""
+    errors = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise)]
+    errors += [
+        node.args[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "render" and node.args
+    ]
+    for error in errors:
+        message = error.args[0] if isinstance(error, ast.Call) and error.args else None
+        if isinstance(message, ast.Constant) and isinstance(message.value, str):
+            yield message.lineno, message.value
+        elif isinstance(message, ast.JoinedStr):
+            parts = (str(part.value) if isinstance(part, ast.Constant) else "{}" for part in message.values)
+            yield message.lineno, "".join(parts)
+
+
+def _is_sentence(message):
+    first_word = re.split(r"\W", message)[0]
+    is_name = first_word.startswith("GRAYLAG_") or first_word in CAPITALIZED_WORDS_OF_ERRORS
+    return message.endswith(".") or ". " in message or (message[:1].isupper() and not is_name)
 
 
 def _functions(tree):

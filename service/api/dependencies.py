@@ -124,7 +124,7 @@ async def read_body(receive: Receive) -> bytes:
             raise ClientDisconnect
         received += message.get("body", b"")
         if len(received) > MAX_BODY:
-            raise TooLarge(f"Send at most {MAX_BODY} bytes in one request.")
+            raise TooLarge(f"the body is longer than {MAX_BODY} bytes; send less in one request")
         more = message.get("more_body", False)
     return received
 
@@ -202,11 +202,11 @@ async def authenticate_request(
 def _require_scope(scopes: tuple[str, ...]) -> Callable[..., Caller]:
     def authenticate(credentials: Credentials, session: ReadOnly, now: Now) -> Caller:
         if credentials is None:
-            raise Unauthorized("Send an API token in the header `Authorization: Bearer TOKEN`.")
+            raise Unauthorized("the request has no API token; send `Authorization: Bearer TOKEN`")
         caller = api_tokens.authenticate(session, credentials.credentials, now=now)
         if caller.scope not in scopes:
             raise Forbidden(
-                f"The token has the role {caller.scope}. Use a token with one of the roles {', '.join(scopes)}."
+                f"the token has the role {caller.scope}; use a token with one of the roles {', '.join(scopes)}"
             )
         return caller
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from sdk_contract.errors import as_clause
 from sdk_contract.wire import Problem
 from service.errors import Conflict, Invalid, ServiceError, Unavailable
 from service.infrastructure.observability import log
@@ -98,10 +99,12 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     skipped = 1 if isinstance(error, RequestValidationError) else 0
     path = [str(part) for part in first["loc"][skipped:]]
     is_unknown = first["type"] == "extra_forbidden"
-    detail = f"Unknown field {path[-1]!r}; check its spelling." if is_unknown and path else str(first["msg"])
+    detail = as_clause(first["msg"])
+    if is_unknown and path:
+        detail = f"unknown field {path[-1]!r}; check its spelling"
     content_type = request.headers.get("Content-Type", "application/json")
     if not path and "json" not in content_type:
-        detail = f"Send the body with Content-Type: application/json, not {content_type}."
+        detail = f"the body is {content_type}; send JSON with Content-Type: application/json"
     return render(Invalid(detail, field=".".join(path) or "body"))
 
 
@@ -109,7 +112,7 @@ async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 400:
-        return render(Invalid("The body is not JSON in UTF-8.", field="body"))
+        return render(Invalid("the body is not JSON in UTF-8; check its encoding", field="body"))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     body = Problem(
         type=f"/problems/{code}", title=str(error.detail), status=error.status_code, code=code
@@ -120,13 +123,15 @@ async def _http_exception(_request: Request, error: Exception) -> JSONResponse:
 async def _database_unavailable(_request: Request, error: Exception) -> JSONResponse:
     sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
     log("api").warning("database.unavailable", error=type(error).__name__, sqlstate=sqlstate)
-    return render(Unavailable("The database does not answer. Send the request again later.", retry_after_s=5))
+    return render(Unavailable("the database does not answer; send the request again later", retry_after_s=5))
 
 
 async def _not_storable(_request: Request, _error: Exception) -> JSONResponse:
     """PostgreSQL's `text` and `jsonb` do not accept every string and number of JSON."""
     return render(
-        Invalid("A text or number cannot be stored: it contains NUL, half a surrogate pair, or is infinite.")
+        Invalid(
+            "a text has NUL or half a surrogate pair, or a number is infinite; remove it, because it cannot be stored"
+        )
     )
 
 
@@ -135,14 +140,14 @@ async def _concurrent_write(_request: Request, error: Exception) -> JSONResponse
     log("api").info("request.concurrent_write", error=type(error).__name__)
     return render(
         Conflict(
-            "Another request created the same object at this moment. Send the request again.", retry_after_s=1
+            "another request created the same object at this moment; send the request again", retry_after_s=1
         )
     )
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log("api").error("request.failed", path=request.url.path, exc_info=error)
-    return render(ServiceError("Internal error. The server's log has the details."))
+    return render(ServiceError("an unexpected error occurred; the server's log has the details"))
 
 
 _RENDERERS: dict[type[Exception], Renderer] = {

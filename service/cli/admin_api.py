@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx2
 
+from sdk_contract.errors import as_clause
 from service.cli.errors import CliError, NoResponse
 
 URL_VARIABLE = "GRAYLAG_URL"
@@ -49,7 +50,7 @@ class AdminApi:
             missing = " and ".join(
                 name for name, value in ((URL_VARIABLE, url), (TOKEN_VARIABLE, token)) if not value
             )
-            raise CliError(f"no server or no API token is given: set {missing}, or use --url and --token")
+            raise CliError(f"no server or no API token is given; set {missing}, or use --url and --token")
         return cls(url, token)
 
     def __enter__(self) -> Self:
@@ -102,7 +103,8 @@ def _error_from(method: str, response: httpx2.Response) -> CliError:
         field = f" ({problem['field']})" if problem.get("field") else ""
         # A 404 for the address itself has no detail; the usual cause is a wrong path in GRAYLAG_URL.
         detail = problem.get("detail") or f"{method} {response.url}"
-        return CliError(f"{problem['title']}: {detail}{field} [{problem['code']}]", problem["code"])
+        kind = as_clause(problem["title"])
+        return CliError(f"{kind}: {detail}{field} [{problem['code']}]", problem["code"])
     except (ValueError, KeyError, TypeError):
         return CliError(
             f"unexpected response to {method} {response.url}: status {response.status_code}, "

@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from sdk_contract.errors import as_clause
 from service.errors import UserFacingError
 
 
@@ -52,7 +53,9 @@ def _settings_message(error: Any) -> str | None:
     if error.title != "Settings":
         return None
     details = error.errors(include_input=False, include_url=False)
-    return "; ".join(f"GRAYLAG_{str(detail['loc'][0]).upper()}: {detail['msg']}" for detail in details)
+    return "; ".join(
+        f"GRAYLAG_{str(detail['loc'][0]).upper()}: {as_clause(detail['msg'])}" for detail in details
+    )
 
 
 _LIBRARY_ERRORS = (

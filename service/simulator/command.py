@@ -91,10 +91,12 @@ def simulate(
 
 def _transport(url: str | None, enrollment_token: str | None, devices: int) -> HttpTransport:
     if not url or not enrollment_token:
-        raise CliError(f"set {URL_VARIABLE} and {TOKEN_VARIABLE}, or use --in-process")
+        raise CliError(
+            f"no server or no enrollment token is given; set {URL_VARIABLE} and {TOKEN_VARIABLE}, or use --in-process"
+        )
     if devices > MAX_DEVICES_OVER_HTTP:
         raise CliError(
-            f"--devices {devices} is too many over HTTP: use at most {MAX_DEVICES_OVER_HTTP}, or --in-process"
+            f"--devices {devices} is too many over HTTP; use at most {MAX_DEVICES_OVER_HTTP}, or --in-process"
         )
     return HttpTransport(url)
 

@@ -93,7 +93,7 @@ class HttpTransport:
         """
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise CliError(f"{url} is not an http or https URL")
+            raise CliError(f"{url} is not an http or https URL; check --url")
         self._tls, self._host = parts.scheme == "https", parts.hostname
         self._port = parts.port or (443 if self._tls else 80)
         self._idle: asyncio.LifoQueue[HttpConnection | None] = asyncio.LifoQueue()

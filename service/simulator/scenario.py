@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from sdk_contract.errors import as_clause
 from service.cli.errors import CliError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -158,7 +159,7 @@ def _message(error: ErrorDetails) -> str:
     """The field and what is wrong with it; for an unknown field, a suggestion."""
     location = ".".join(map(str, error["loc"])) or "the file"
     if error["type"] != "extra_forbidden":
-        return f"{location}: {error['msg']}"
+        return f"{location}: {as_clause(error['msg'])}"
     if len(error["loc"]) == 1:
         known = list(Scenario.model_fields)
     else:

@@ -19,7 +19,9 @@ def build_access_tokens(settings: Settings) -> AccessTokens:
         ServiceError: the secret is not set.
     """
     if settings.access_token_secret is None:
-        raise ServiceError("set GRAYLAG_ACCESS_TOKEN_SECRET to at least 32 random bytes")
+        raise ServiceError(
+            "the API has no secret for access tokens; set GRAYLAG_ACCESS_TOKEN_SECRET to at least 32 random bytes"
+        )
     secret = settings.access_token_secret.get_secret_value().encode()
     return AccessTokens(secret, settings.access_token_ttl_s)
 
@@ -37,7 +39,7 @@ def build_device_auth(
     """
     secret = settings.hmac_secret
     if "hmac" in settings.device_auth and secret is None:
-        raise ServiceError("GRAYLAG_DEVICE_AUTH contains hmac: set GRAYLAG_HMAC_SECRET")
+        raise ServiceError("GRAYLAG_DEVICE_AUTH contains hmac; set GRAYLAG_HMAC_SECRET, too")
     return DeviceAuth(
         modes=frozenset(settings.device_auth),
         access_tokens=access_tokens,
@@ -53,8 +55,8 @@ def _device_provider(settings: Settings) -> IdentityProvider | None:
         return None
     if not (settings.idp_jwks_url and settings.idp_issuer and settings.idp_audience):
         raise ServiceError(
-            "GRAYLAG_DEVICE_AUTH contains idp: "
-            "set GRAYLAG_IDP_JWKS_URL, GRAYLAG_IDP_ISSUER and GRAYLAG_IDP_AUDIENCE"
+            "GRAYLAG_DEVICE_AUTH contains idp; "
+            "set GRAYLAG_IDP_JWKS_URL, GRAYLAG_IDP_ISSUER and GRAYLAG_IDP_AUDIENCE, too"
         )
     rules = ProviderRules(
         issuer=settings.idp_issuer,

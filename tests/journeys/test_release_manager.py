@@ -48,7 +48,7 @@ def test_an_error_is_one_line_with_its_code(up: Up, device):
     done = up.run("graylag", "rollout", "start", "nosuch")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().splitlines() == [
-        "graylag: Not found: there is no rollout 'nosuch' (rollout) [not_found]"
+        "graylag: not found: there is no rollout 'nosuch'; see `graylag rollout list` (rollout) [not_found]"
     ]
     wrong = up.run("graylag", "cohort", "put", "bad", "--rule", '{"attr": "ram", "about": 1}')
     assert "[invalid_rule]" in wrong.stderr

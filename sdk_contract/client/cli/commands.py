@@ -25,7 +25,10 @@ USAGE = 2
 def enroll(options: argparse.Namespace) -> int:
     """Enroll a device."""
     if not options.token:
-        print("graylag-agent: set --token or GRAYLAG_ENROLLMENT_TOKEN", file=sys.stderr)
+        print(
+            "graylag-agent: no enrollment token is given; set --token or GRAYLAG_ENROLLMENT_TOKEN",
+            file=sys.stderr,
+        )
         return USAGE
     with options.trust.open("rb") as stream:
         trust_envelope = stream.read(TrustBundle.limit + 1)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from sdk_contract.client.cli.arguments import build_parser
 from sdk_contract.client.cli.commands import FAILED, USAGE
-from sdk_contract.errors import ContractError
+from sdk_contract.errors import ContractError, as_clause
 
 INTERRUPTED = 130
 """The exit status that shells use for a command ended by Ctrl-C."""
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"graylag-agent: {error}", file=sys.stderr)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        print(f"graylag-agent: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        location, message = ".".join(map(str, first["loc"])), as_clause(first["msg"])
+        print(f"graylag-agent: {location}: {message}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -77,7 +77,9 @@ async def handle_events(state: AppState, scope: Scope, receive: Receive) -> RawR
     request = await authenticate_request(state, scope, receive, write=True)
     events = _EVENTS.validate_json(request.body)
     if len(events) > MAX_EVENTS:
-        raise Invalid(f"{len(events)} events; send at most {MAX_EVENTS} in one request.", field="body")
+        raise Invalid(
+            f"the body has {len(events)} events; send at most {MAX_EVENTS} in one request", field="body"
+        )
     now, device_id = request.now, request.caller.device_id
     lease_until = now + timedelta(seconds=state.settings.attempt_lease_s)
     result = await state.event_writer.submit(EventBatch(device_id, events, now, lease_until))
@@ -131,7 +133,7 @@ async def token(body: Body, state: State, now: Now) -> TokenResponse:
 
     device = await asyncio.to_thread(read_device)
     if device is None:
-        raise Unauthorized("The device is not enrolled here, or it signed with another key. Enroll it again.")
+        raise Unauthorized("the device is not enrolled here, or it signed with another key; enroll it again")
     public_key, status, models = device
     jti = tokens.verify_device_assertion(request.assertion, public_key, now)
     await state.replay_cache.require_first_use(
@@ -156,7 +158,7 @@ async def trust(state: State, after: Annotated[int, Query(ge=0, lt=2**53)] = 0) 
 def _require_same_device(device_id: str, authenticated_id: str) -> None:
     if device_id != authenticated_id:
         raise DeviceMismatch(
-            "The credential belongs to another device. Use the device's own credential.", field="device_id"
+            "the credential belongs to another device; use the device's own credential", field="device_id"
         )
 
 
@@ -167,7 +169,7 @@ def _token_response(
     if status == "pending":
         return TokenResponse(status="pending", server_time=server_time)
     if status in ("suspended", "decommissioned"):
-        raise DeviceSuspended(f"This device is {status}. Ask an operator to accept it.")
+        raise DeviceSuspended(f"this device is {status}; ask the operator of the fleet")
     return TokenResponse(
         status="accepted",
         access_token=state.access_tokens.issue(device_id, {}, now, models=models),

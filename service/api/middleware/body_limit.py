@@ -35,7 +35,9 @@ class BodyLimit:
             await self._app(scope, connection.receive, connection.send)
         if connection.response_started:
             return
-        await render(TooLarge(f"Send at most {limit} bytes in one request."))(scope, receive, send)
+        await render(TooLarge(f"the body is longer than {limit} bytes; send less in one request"))(
+            scope, receive, send
+        )
 
 
 class _LimitedConnection:

@@ -64,10 +64,10 @@ class IdempotentRoute(APIRoute):
 
     def _validate(self, key: str) -> None:
         if not _KEY.match(key):
-            raise Invalid("The key must be 1 to 128 printable ASCII characters without spaces.", field=HEADER)
+            raise Invalid("the key must be 1 to 128 printable ASCII characters without spaces", field=HEADER)
         if self.response_model in SECRET_VIEWS:
             raise Invalid(
-                "The response to this request contains a secret and cannot be stored. Send the request without a key.",
+                "the response to this request contains a secret and cannot be stored; send the request without a key",
                 field=HEADER,
             )
 

@@ -22,7 +22,7 @@ async def exchange_ci_token(body: CiTokenBody, state: State, now: Now) -> CiToke
     """
     kid = tokens.parse_jwt(body.token).key_id
     if state.ci_provider is None:
-        raise Conflict("This server accepts no CI tokens. Set GRAYLAG_CI_ISSUER to the CI platform's issuer.")
+        raise Conflict("this server accepts no CI tokens; set GRAYLAG_CI_ISSUER to the CI platform's issuer")
     key = await state.ci_provider.keys.find(kid)
     claims = tokens.verify_provider_token(body.token, key, state.ci_provider.rules, now)
     jti = tokens.token_id(claims)

@@ -68,7 +68,7 @@ def put(
 ) -> None:
     """Create or replace a cohort; running rollouts use it within 2 seconds."""
     if rule is None and devices is None:
-        raise CliError("no members are given: use --rule, --devices, or both")
+        raise CliError("no members are given; use --rule, --devices, or both")
     body = {
         "rule": _parse_rule(rule) if rule is not None else None,
         "devices": devices.read_text(encoding="utf-8").split() if devices else None,

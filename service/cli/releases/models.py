@@ -37,7 +37,7 @@ def show(name: Name, url: UrlOption = None, token: TokenOption = None, as_json: 
         versions = api.call("GET", f"{BASE}/{quote_segment(name)}/versions")
         model = next((model for model in api.call("GET", BASE) if model["name"] == name), None)
     if model is None:
-        raise CliError(f"the model {name} was not found")
+        raise CliError(f"there is no model {name}; see `graylag model list`")
     if as_json:
         print_json({**model, "versions": versions})
         return

@@ -45,7 +45,7 @@ def variants_from_options(components: Sequence[str], variant_files: Sequence[Pat
     if from_options and all(one.components for one in read):
         variants.append(VariantSpec("default", {}, 0, from_options))
     if not variants or not all(one.components for one in variants):
-        raise CliError("no component is given: use --component NAME=FILE at least once")
+        raise CliError("no component is given; use --component NAME=FILE at least once")
     return variants
 
 

@@ -69,7 +69,9 @@ def _request_body(
 ) -> dict[str, Any]:
     content = read_yaml(file) if file else {}
     if not isinstance(content, dict):
-        raise CliError(f"{file} does not hold a rollout: an object with name, model, version and stages")
+        raise CliError(
+            f"{file} does not hold a rollout; write an object with name, model, version and stages"
+        )
     body = {**content, **{key: value for key, value in options.items() if value}}
     body |= {"stages": stages} if stages else {}
     missing = [f"--{key}" for key in ("name", "model", "version") if not body.get(key)]

@@ -34,7 +34,7 @@ def preview(
     Nothing is created or started.
     """
     if (key is None) == (file is None):
-        raise CliError("give either the name of a rollout or --file")
+        raise CliError("no rollout is given, or two are; give either the name of a rollout or --file")
     body = read_yaml(file) if file else {"rollout": key}
     with AdminApi.from_environment(url, token) as api:
         found = api.call("POST", f"{BASE}/preview?devices={devices}", body)

@@ -87,7 +87,7 @@ def parse_gate(raw: Any, path: str, known: Collection[str] | None = None) -> Gat
     custom = set(known or ()) - set(metrics.STANDARD_METRICS) - set(RATES)
     names = (*RATES, *metrics.STANDARD_METRICS, *sorted(custom))
     if not isinstance(metric, str) or not metric or (known is not None and metric not in names):
-        raise InvalidGate(f"metric must be one of {', '.join(names)}.", field=f"{path}.metric")
+        raise InvalidGate(f"metric must be one of {', '.join(names)}", field=f"{path}.metric")
     if metric not in RATES:
         return _parse_metric_gate(metric, raw, path)
     _refuse_unknown_fields(raw, ("metric", "max"), path)
@@ -97,12 +97,15 @@ def parse_gate(raw: Any, path: str, known: Collection[str] | None = None) -> Gat
 def _parse_metric_gate(metric: str, raw: Mapping[str, Any], path: str) -> MetricGate:
     against_control = raw.get("against") == "control"
     if "against" in raw and not against_control:
-        raise InvalidGate("against must be control; leave it out for a fixed bound.", field=f"{path}.against")
+        raise InvalidGate("against must be control; leave it out for a fixed bound", field=f"{path}.against")
     bounds = ("max_increase", "max_decrease") if against_control else ("max", "min")
     _refuse_unknown_fields(raw, ("metric", "against", "min_values", *bounds), path)
     given = [name for name in bounds if name in raw]
     if len(given) != 1:
-        raise InvalidGate(f"Use exactly one of {' and '.join(bounds)}.", field=f"{path}.{bounds[0]}")
+        raise InvalidGate(
+            f"the gate needs one bound; use exactly one of {' and '.join(bounds)}",
+            field=f"{path}.{bounds[0]}",
+        )
     bound = _number(raw, given[0], path, _RATIOS.get(given[0], _METRIC_VALUES))
     min_values = _number({"min_values": DEFAULT_MIN_VALUES} | dict(raw), "min_values", path, _VALUE_COUNTS)
     direction: Literal["up", "down"] = "up" if given[0] == bounds[0] else "down"
@@ -125,7 +128,7 @@ def _refuse_unknown_fields(raw: Mapping[str, Any], names: Collection[str], path:
     unknown = sorted(str(name) for name in raw if name not in names)
     if unknown:
         raise InvalidGate(
-            f"Unknown field {unknown[0]!r}. This gate takes {', '.join(names)}.", field=f"{path}.{unknown[0]}"
+            f"unknown field {unknown[0]!r}; this gate takes {', '.join(names)}", field=f"{path}.{unknown[0]}"
         )
 
 
@@ -133,5 +136,5 @@ def _number(raw: Mapping[str, Any], name: str, path: str, allowed: tuple[float, 
     """Return a number of the gate; `allowed` is the smallest, the largest, and a description of both."""
     value, (smallest, largest, description) = raw.get(name), allowed
     if isinstance(value, bool) or not isinstance(value, int | float) or not smallest <= value <= largest:
-        raise InvalidGate(f"{name} must be {description}.", field=f"{path}.{name}")
+        raise InvalidGate(f"{name} must be {description}", field=f"{path}.{name}")
     return float(value)

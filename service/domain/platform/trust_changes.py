@@ -73,16 +73,16 @@ def _add_key(
     keyid, _entry = public_key_entry(public_key)
     owner = next((name for name, keyids in role_keys.items() if keyid in keyids), None)
     if owner is not None:
-        raise InvalidTrustChange(f"Key {keyid} is a {owner} key already. Every role needs keys of its own.")
+        raise InvalidTrustChange(f"key {keyid} is a {owner} key already; every role needs keys of its own")
     if len(role_keys[role]) >= MAX_KEYS_PER_ROLE:
-        raise InvalidTrustChange(f"{role} has {MAX_KEYS_PER_ROLE} keys already. Drop one first.")
+        raise InvalidTrustChange(f"{role} has {MAX_KEYS_PER_ROLE} keys already; drop one first")
     public_keys[keyid] = public_key
     role_keys[role].append(keyid)
 
 
 def _drop_key(role_keys: dict[RoleName, list[str]], role: RoleName, keyid: str) -> None:
     if keyid not in role_keys[role]:
-        raise InvalidTrustChange(f"{keyid} is not a {role} key. Those are {', '.join(role_keys[role])}.")
+        raise InvalidTrustChange(f"{keyid} is not a {role} key; use one of {', '.join(role_keys[role])}")
     role_keys[role].remove(keyid)
 
 
@@ -90,6 +90,6 @@ def _require_reachable(role_keys: Mapping[RoleName, list[str]], thresholds: Mapp
     for role, keyids in role_keys.items():
         if not 1 <= thresholds[role] <= len(keyids):
             raise InvalidTrustChange(
-                f"{role} would have {len(keyids)} keys and a threshold of {thresholds[role]}. "
-                "The threshold must be from 1 to the number of keys."
+                f"{role} would have {len(keyids)} keys and a threshold of {thresholds[role]}; "
+                "the threshold must be from 1 to the number of keys"
             )

@@ -24,17 +24,17 @@ def check_url(url: str, *, allow_private: bool) -> None:
     parts = _split(url)
     if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
         raise InvalidWebhook(
-            "The URL must use https. For development, set GRAYLAG_WEBHOOK_ALLOW_PRIVATE.", field="url"
+            "the URL must use https; for development, set GRAYLAG_WEBHOOK_ALLOW_PRIVATE", field="url"
         )
     if parts.username is not None or parts.fragment or not _is_plain(url):
-        raise InvalidWebhook("The URL must be printable ASCII without a user and a fragment.", field="url")
+        raise InvalidWebhook("the URL must be printable ASCII without a user and a fragment", field="url")
     host = parts.hostname or ""
     is_address = _is_address(host)
     if not is_address and not _HOST.match(host):
-        raise InvalidWebhook("The URL must contain a host name or an address.", field="url")
+        raise InvalidWebhook("the URL must contain a host name or an address", field="url")
     if not allow_private and (is_private(host) if is_address else _is_private_name(host)):
         raise InvalidWebhook(
-            "The URL leads to a private network. For development, set GRAYLAG_WEBHOOK_ALLOW_PRIVATE.",
+            "the URL leads to a private network; for development, set GRAYLAG_WEBHOOK_ALLOW_PRIVATE",
             field="url",
         )
 
@@ -62,7 +62,7 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.hostname, parts.port  # these are parsed, and may fail, when they are read
     except ValueError as error:
-        raise InvalidWebhook(f"This is not a URL: {error}.", field="url") from error
+        raise InvalidWebhook(f"this is not a URL: {error}", field="url") from error
     return parts
 
 

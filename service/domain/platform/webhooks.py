@@ -42,7 +42,7 @@ def check_event_types(event_types: Sequence[str]) -> None:
     for index, event_type in enumerate(event_types):
         if event_type not in EVENT_TYPES:
             raise InvalidWebhook(
-                f"Unknown event type {event_type!r}. Use one of {', '.join(sorted(EVENT_TYPES))}.",
+                f"unknown event type {event_type!r}; use one of {', '.join(sorted(EVENT_TYPES))}",
                 field=f"event_types.{index}",
             )
 

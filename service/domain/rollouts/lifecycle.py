@@ -40,7 +40,7 @@ def next_state(state: str, verb: str) -> str:
     allowed, result = TRANSITIONS[verb]
     if state not in allowed:
         raise WrongState(
-            f"This rollout is {state}. {verb} applies to {', '.join(sorted(allowed))}.", state=state
+            f"this rollout is {state}; {verb} applies to {', '.join(sorted(allowed))}", state=state
         )
     return result
 
@@ -53,7 +53,7 @@ def require_reason(action: str, reason: str) -> None:
     """
     if not reason.strip():
         raise ReasonRequired(
-            f"{action[0].upper()}{action[1:]} requires a reason. Use --reason TEXT, or `reason` in the body.",
+            f"{action} requires a reason; use --reason TEXT, or `reason` in the body",
             field="reason",
         )
 

@@ -101,7 +101,7 @@ def require_feasible(pacing: Pacing, largest_download: int) -> None:
     limit = pacing.max_bytes_per_hour
     if limit is not None and limit < largest_download:
         raise InvalidPolicy(
-            f"The version's files have {largest_download} bytes. With {limit} bytes per hour, a device without a patch "
-            "could never download them.",
+            f"with {limit} bytes per hour, a device without a patch could never download the version's {largest_download} "
+            f"bytes; allow at least {largest_download}",
             field="policy.pacing.max_bytes_per_hour",
         )

@@ -67,7 +67,7 @@ def require_future_start(policy: Policy, now: datetime) -> None:
     """
     if policy.starts_at is not None and policy.starts_at <= now:
         raise InvalidPolicy(
-            f"{policy.starts_at:%Y-%m-%d %H:%M} UTC has passed. Leave starts_at out to start at once.",
+            f"{policy.starts_at:%Y-%m-%d %H:%M} UTC has passed; leave starts_at out to start at once",
             field="policy.starts_at",
         )
 
@@ -81,7 +81,7 @@ def parse_policy(raw: Mapping[str, Any]) -> Policy:
     holdout = raw.get("holdout_percent", 0)
     if not 0 <= holdout <= MAX_HOLDOUT_PERCENT:
         raise InvalidPolicy(
-            f"{holdout} is not a percentage from 0 to {MAX_HOLDOUT_PERCENT:g}.",
+            f"{holdout} is not a percentage from 0 to {MAX_HOLDOUT_PERCENT:g}",
             field="policy.holdout_percent",
         )
     starts_at = raw.get("starts_at")

@@ -24,7 +24,9 @@ def check_stages(
         InvalidGate: a gate is invalid, or compares with control although no device is left out.
     """
     if not 0 < len(stages) <= MAX_STAGES:
-        raise InvalidStages(f"A rollout has 1 to {MAX_STAGES} stages.", field="stages")
+        raise InvalidStages(
+            f"a rollout must have 1 to {MAX_STAGES} stages, not {len(stages)}", field="stages"
+        )
     widest: dict[str, float] = {}
     for index, stage in enumerate(stages):
         cohort, percent = stage["cohort"], stage["percent"]
@@ -46,10 +48,11 @@ def stage_requirements(raw: Mapping[str, Any]) -> StageRequirements:
 
 def _check_percent(cohort: str, percent: float, widest: float, path: str) -> None:
     if not 0 < percent <= 100:
-        raise InvalidStages(f"{percent} is not a percentage above 0 and up to 100.", field=path)
+        raise InvalidStages(f"{percent} is not a percentage above 0 and up to 100", field=path)
     if percent <= widest:
         raise InvalidStages(
-            f"{percent} % of {cohort} does not widen the {widest:g} % of an earlier stage.", field=path
+            f"{percent} % of {cohort} does not widen the {widest:g} % of an earlier stage; use a higher percentage",
+            field=path,
         )
 
 
@@ -57,7 +60,7 @@ def _require_control_arm(stages: Sequence[Mapping[str, Any]], holdout: float, pa
     """Chance must leave out some devices, or there is no control arm to compare with."""
     if not holdout and all(stage["percent"] >= 100 for stage in stages):
         raise InvalidGate(
-            "No device would be left to compare with. Set policy.holdout_percent, or a percent below 100 in this "
-            "stage or an earlier one.",
+            "no device would be left to compare with; set policy.holdout_percent, or a percent below 100 in this "
+            "stage or an earlier one",
             field=f"{path}.against",
         )

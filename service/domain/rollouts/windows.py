@@ -89,13 +89,13 @@ def parse_windows(raw: Mapping[str, Any]) -> Windows:
     zone = raw.get("zone", DEVICE)
     if zone != DEVICE and zone not in _zone_names():
         raise InvalidPolicy(
-            f"There is no time zone {zone!r}. Use a name such as Asia/Shanghai, or {DEVICE!r} for each device's own.",
+            f"there is no time zone {zone!r}; use a name such as Asia/Shanghai, or {DEVICE!r} for each device's own",
             field="policy.windows.zone",
         )
     daily = raw.get("daily") or []
     if not daily:
         raise InvalidPolicy(
-            "Without a daily window the rollout never makes offers. For always, leave windows out.",
+            "without a daily window the rollout never makes offers; for always, leave windows out",
             field="policy.windows.daily",
         )
     return Windows(
@@ -129,8 +129,8 @@ def _parse_daily(raw: Mapping[str, Any], path: str) -> DailyWindow:
     start, end = _minute(raw["start"]), _minute(raw["end"])
     if start == end:
         raise InvalidPolicy(
-            f"A window from {raw['start']} to {raw['end']} never opens. For the whole day leave windows out, or use "
-            "two adjacent windows.",
+            f"a window from {raw['start']} to {raw['end']} never opens; for the whole day leave windows out, or use "
+            "two adjacent windows",
             field=f"{path}.end",
         )
     days = raw.get("days")
@@ -138,7 +138,7 @@ def _parse_daily(raw: Mapping[str, Any], path: str) -> DailyWindow:
         return DailyWindow(start, end)
     if not days or not WEEK.issuperset(days):
         raise InvalidPolicy(
-            f"{days} are not weekdays. Use one or more of 0 for Monday to 6 for Sunday.", field=f"{path}.days"
+            f"{days} are not weekdays; use one or more of 0 for Monday to 6 for Sunday", field=f"{path}.days"
         )
     return DailyWindow(start, end, frozenset(days))
 

@@ -57,16 +57,19 @@ class _Compiler:
     def compile(self, rule: Any, path: str, depth: int) -> Predicate:
         self._clauses += 1
         if depth > MAX_DEPTH or self._clauses > MAX_CLAUSES:
-            raise InvalidRule(f"A rule has at most {MAX_DEPTH} levels and {MAX_CLAUSES} clauses.", field=path)
+            raise InvalidRule(
+                f"a rule has at most {MAX_DEPTH} levels and {MAX_CLAUSES} clauses; move a part of it to another cohort",
+                field=path,
+            )
         if not isinstance(rule, dict):
-            raise InvalidRule("A rule must be a JSON object.", field=path)
+            raise InvalidRule("a rule must be a JSON object", field=path)
         if not rule:
             return _every_device
         if "attr" in rule:
             return _compile_attribute(rule, path)
         if len(rule) != 1:
             raise InvalidRule(
-                f"A rule has exactly one of all, any, not, cohort and attr; this one has {sorted(rule)}.",
+                f"a rule must have exactly one of all, any, not, cohort and attr, not {sorted(rule)}",
                 field=path,
             )
         keyword, value = next(iter(rule.items()))
@@ -82,16 +85,16 @@ class _Compiler:
             )
         if keyword == "cohort":
             return self._cohort(value, path)
-        raise InvalidRule(f"Unknown keyword {keyword!r}. Use all, any, not, cohort or attr.", field=path)
+        raise InvalidRule(f"unknown keyword {keyword!r}; use all, any, not, cohort or attr", field=path)
 
     def _children(self, value: Any, path: str, depth: int) -> list[Predicate]:
         if not isinstance(value, list) or not value:
-            raise InvalidRule("This must be a list of at least one rule.", field=path)
+            raise InvalidRule("this must be a list of at least one rule", field=path)
         return [self.compile(child, f"{path}.{index}", depth) for index, child in enumerate(value)]
 
     def _cohort(self, name: Any, path: str) -> Predicate:
         if not isinstance(name, str) or name not in self._cohorts:
-            raise InvalidRule(f"There is no cohort {name!r}.", field=path)
+            raise InvalidRule(f"there is no cohort {name!r}; create it first", field=path)
         return self._cohorts[name]
 
 
@@ -121,9 +124,9 @@ def _compile_attribute(rule: dict[str, Any], path: str) -> Predicate:
     name = rule["attr"]
     operators = [key for key in rule if key != "attr"]
     if not isinstance(name, str) or not name:
-        raise InvalidRule("attr must be the name of an attribute.", field=f"{path}.attr")
+        raise InvalidRule("attr must be the name of an attribute", field=f"{path}.attr")
     if len(operators) != 1 or operators[0] not in _OPERATORS:
-        raise InvalidRule(f"Beside attr, use exactly one of {', '.join(_OPERATORS)}.", field=path)
+        raise InvalidRule(f"attr needs one operator; use exactly one of {', '.join(_OPERATORS)}", field=path)
     operator = operators[0]
     test = _OPERATORS[operator](rule[operator], f"{path}.{operator}")
 
@@ -151,7 +154,7 @@ def _differs(value: Any, path: str) -> Test:
 
 def _one_of(values: Any, path: str) -> Test:
     if not isinstance(values, list) or not 0 < len(values) <= 1000:
-        raise InvalidRule("This must be a list of 1 to 1,000 values.", field=path)
+        raise InvalidRule("this must be a list of 1 to 1,000 values", field=path)
     for index, value in enumerate(values):
         _require_scalar(value, f"{path}.{index}")
     allowed = frozenset((isinstance(value, bool), value) for value in values)
@@ -161,7 +164,7 @@ def _one_of(values: Any, path: str) -> Test:
 def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Any, str], Test]:
     def compile_comparison(value: Any, path: str) -> Test:
         if not _is_number(value):
-            raise InvalidRule("This must be a number.", field=path)
+            raise InvalidRule("this must be a number", field=path)
         return lambda actual: _is_number(actual) and compare(actual, value)
 
     return compile_comparison
@@ -169,7 +172,7 @@ def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Any, str], Tes
 
 def _in_version_range(value: Any, path: str) -> Test:
     if not isinstance(value, str):
-        raise InvalidRule("This must be a version range, for example '>=5.2'.", field=path)
+        raise InvalidRule("this must be a version range, for example '>=5.2'", field=path)
     try:
         test = semver.compile_range(value)
     except ValueError as error:
@@ -196,13 +199,13 @@ def _cached_version(text: str) -> semver.Version:
 
 def _starts_with(value: Any, path: str) -> Test:
     if not isinstance(value, str):
-        raise InvalidRule("This must be a string.", field=path)
+        raise InvalidRule("this must be a string", field=path)
     return lambda actual: isinstance(actual, str) and actual.startswith(value)
 
 
 def _exists(value: Any, path: str) -> Test:
     if not isinstance(value, bool):
-        raise InvalidRule("This must be true or false.", field=path)
+        raise InvalidRule("this must be true or false", field=path)
     return lambda _actual: True
 
 
@@ -231,4 +234,4 @@ def _same(actual: Any, value: Any) -> bool:
 
 def _require_scalar(value: Any, path: str) -> None:
     if not isinstance(value, _SCALAR):
-        raise InvalidRule("This must be a string, a number, true or false.", field=path)
+        raise InvalidRule("this must be a string, a number, true or false", field=path)

@@ -35,7 +35,7 @@ class Version:
         """
         found = _VERSION.match(text.strip())
         if found is None:
-            raise ValueError(f"{text!r} is not a version such as 1.4.2.")
+            raise ValueError(f"{text!r} is not a version such as 1.4.2")
         self.release = (int(found[1]), int(found[2] or 0), int(found[3] or 0))
         self.pre = tuple(found[4].split(".")) if found[4] else ()
         # A release is above its pre-releases; numbers are below words (SemVer, section 11.4).
@@ -62,14 +62,14 @@ def compile_range(text: str) -> Test:
     """
     alternatives = [[_compile_clause(clause) for clause in part.split()] for part in text.split("||")]
     if not all(alternatives):
-        raise ValueError("A version range must not be empty.")
+        raise ValueError("a version range must not be empty")
     return lambda version: any(all(test(version) for test in clauses) for clauses in alternatives)
 
 
 def _compile_clause(clause: str) -> Test:
     found = _CLAUSE.match(clause)
     if found is None:
-        raise ValueError(f"{clause!r} is not a version range such as >=1.4.")
+        raise ValueError(f"{clause!r} is not a version range such as >=1.4")
     operator, rest = found[1] or "", found[2]
     core, dash, pre = rest.partition("+")[0].partition("-")
     parts = core.split(".")

@@ -123,7 +123,7 @@ def _apply_section(
 def _require_unique_names(section: str, names: Sequence[str]) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise Invalid(f"{name!r} occurs twice", field=f"{section}.{index}.name")
+            raise Invalid(f"{name!r} occurs twice; list it once", field=f"{section}.{index}.name")
 
 
 def _apply_resource(section: str, name: str, resource: Resource) -> Change:

@@ -71,7 +71,7 @@ def require(session: Session, name: str) -> store.cohorts.CohortRow:
     """
     row = store.cohorts.cohort(session, name)
     if row is None:
-        raise NotFound(f"there is no cohort {name!r}", field="cohort")
+        raise NotFound(f"there is no cohort {name!r}; see `graylag cohort list`", field="cohort")
     return row
 
 
@@ -85,7 +85,9 @@ def delete(session: Session, name: str, *, actor: str, now: datetime) -> None:
     row = require(session, name)
     uses = store.rollouts.count_stages_using_cohort(session, name)
     if uses:
-        raise StillInUse(f"{uses} stages of rollouts use {name!r}")
+        raise StillInUse(
+            f"{uses} stages of rollouts use {name!r}; a cohort that a rollout has used cannot be deleted"
+        )
     templates = store.templates.names_using_cohort(session, name)
     if templates:
         raise StillInUse(f"{name!r} is used by the templates {', '.join(templates)}; change them first")

@@ -56,7 +56,7 @@ def require(session: Session, device_id: str, *, lock: bool = False) -> store.de
     """
     row = store.devices.device(session, device_id, lock=lock)
     if row is None:
-        raise UnknownDevice(f"there is no device {device_id!r}", field="device_id")
+        raise UnknownDevice(f"there is no device {device_id!r}; see `graylag device list`", field="device_id")
     return row
 
 
@@ -87,7 +87,7 @@ def change_status(
     row = require(session, device_id, lock=True)
     if row.status not in sources:
         raise WrongState(
-            f"{verb} applies to {', '.join(sources)}; this device is {row.status}", state=row.status
+            f"this device is {row.status}; {verb} applies to {', '.join(sources)}", state=row.status
         )
     row.status = result
     audit.record(

@@ -106,7 +106,10 @@ def _request_key_change(
 ) -> None:
     """Record the requested key; anyone with an enrollment token can ask, so an operator has to review it."""
     if device.status not in ("accepted", "pending"):
-        raise DeviceExists(f"the device with this id is {device.status} and cannot enroll", field="device_id")
+        raise DeviceExists(
+            f"the device with this id is {device.status} and cannot enroll; ask the operator of the fleet",
+            field="device_id",
+        )
     if device.pending_key == public_key:
         return
     _redeem_token(session, secret, now)
@@ -187,7 +190,7 @@ def issue_secret(
     """
     if server_secret is None:
         raise Conflict(
-            "This server accepts no shared secrets. Add `hmac` to GRAYLAG_DEVICE_AUTH and set GRAYLAG_HMAC_SECRET."
+            "this server accepts no shared secrets; add `hmac` to GRAYLAG_DEVICE_AUTH and set GRAYLAG_HMAC_SECRET"
         )
     row = store.devices.device(session, device_id, lock=True)
     if row is None:
@@ -219,10 +222,19 @@ def _check_proof(request: EnrollRequest, public_key: bytes) -> None:
 def _redeem_token(session: Session, secret: str, now: datetime) -> store.tokens.EnrollmentTokenRow:
     token = store.tokens.enrollment_token(session, tokens.secret_hash(secret))
     if token is None or token.revoked:
-        raise Unauthorized("unknown or revoked enrollment token", field="enrollment_token")
+        raise Unauthorized(
+            "unknown or revoked enrollment token; ask the operator of the fleet for another",
+            field="enrollment_token",
+        )
     if token.expires_at is not None and token.expires_at <= now:
-        raise Unauthorized("the enrollment token has expired", field="enrollment_token")
+        raise Unauthorized(
+            "the enrollment token has expired; ask the operator of the fleet for another",
+            field="enrollment_token",
+        )
     if token.max_uses is not None and token.uses >= token.max_uses:
-        raise Unauthorized("the enrollment token is used up", field="enrollment_token")
+        raise Unauthorized(
+            "the enrollment token is used up; ask the operator of the fleet for another",
+            field="enrollment_token",
+        )
     token.uses += 1
     return token

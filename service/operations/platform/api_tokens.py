@@ -99,7 +99,7 @@ def authenticate(session: Session, secret: str, *, now: datetime) -> tokens.Call
     """
     row = store.tokens.api_token(session, tokens.secret_hash(secret))
     if row is None or row.revoked:
-        raise Unauthorized("unknown or revoked API token")
+        raise Unauthorized("unknown or revoked API token; ask for another")
     if row.expires_at is not None and row.expires_at <= now:
-        raise Unauthorized("this API token has expired; ask for a new one")
+        raise Unauthorized("this API token has expired; ask for another")
     return tokens.Caller(row.name, row.scope)

@@ -139,7 +139,7 @@ def requeue(session: Session, notifier: JobNotifier, job_id: UUID, *, now: datet
     if row is None:
         raise NotFound(f"there is no job {job_id}")
     if row.state != "dead":
-        raise WrongState(f"only dead jobs can be queued again; this one is {row.state}", state=row.state)
+        raise WrongState(f"this job is {row.state}; only dead jobs can be queued again", state=row.state)
     row.state, row.attempts, row.run_after, row.notified_at, row.finished_at = "queued", 0, now, None, None
     after_commit(session, partial(notifier.notify, row.id, row.kind))
     return row

@@ -87,7 +87,10 @@ def redeliver(
     if row is None or row.webhook_id != webhook.id:
         raise NotFound(f"{webhook.name!r} has no delivery {delivery_id}", field="delivery")
     if row.failed_at is None:
-        raise WrongState("only failed deliveries can be repeated", state=delivery_state(row))
+        raise WrongState(
+            f"this delivery is {delivery_state(row)}; only failed ones can be repeated",
+            state=delivery_state(row),
+        )
     row.failed_at = None
     jobs.requeue(session, notifier, row.job_id, now=now)
     return row

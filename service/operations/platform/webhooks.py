@@ -69,7 +69,7 @@ def require(session: Session, name: str, *, lock: bool = False) -> store.webhook
     """
     row = store.webhooks.webhook(session, name, lock=lock)
     if row is None:
-        raise NotFound(f"there is no webhook {name!r}", field="webhook")
+        raise NotFound(f"there is no webhook {name!r}; see `graylag webhook list`", field="webhook")
     return row
 
 

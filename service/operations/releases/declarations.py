@@ -181,7 +181,9 @@ def _require_valid_size(file: ComponentDeclaration, max_bytes: int, place: str) 
 def _require_unique(names: Sequence[str], place: str, what: str) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise Invalid(f"the {what} {name!r} is used twice", field=f"{place}.{index}.{what}")
+            raise Invalid(
+                f"the {what} {name!r} is used twice; use each {what} once", field=f"{place}.{index}.{what}"
+            )
 
 
 def _matches(session: Session, row: store.versions.VersionRow, declaration: VersionDeclaration) -> bool:
@@ -209,7 +211,7 @@ def _next_counter(session: Session, model: str, declaration: VersionDeclaration)
         return highest + 1
     if declaration.counter <= highest:
         raise CounterNotRising(
-            f"the counter {declaration.counter} is not above {highest}, the highest of {model}",
+            f"the counter {declaration.counter} is not above {highest}, the highest of {model}; use a higher one, or leave it out",
             field="counter",
         )
     return declaration.counter
@@ -223,7 +225,13 @@ def _floor_counter(session: Session, model: str, declaration: VersionDeclaration
         raise NotFound(f"{model} has no version {declaration.floor!r}", field="floor")
     floor = row.counter
     if floor > MAX_FLOOR_INCREASE:
-        raise FloorTooHigh(f"devices accept no floor above {MAX_FLOOR_INCREASE} in one step", field="floor")
+        raise FloorTooHigh(
+            f"devices accept no floor above {MAX_FLOOR_INCREASE} in one step; choose an older version",
+            field="floor",
+        )
     if floor > counter:
-        raise FloorTooHigh(f"the floor {declaration.floor} is newer than {declaration.label}", field="floor")
+        raise FloorTooHigh(
+            f"the floor {declaration.floor} is newer than {declaration.label}; choose an older version",
+            field="floor",
+        )
     return floor

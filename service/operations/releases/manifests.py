@@ -93,6 +93,6 @@ def _require_match(manifest: Manifest, version: store.versions.VersionRow) -> No
     for name in (entry.name for entry in fields(Manifest)):
         if getattr(claimed, name) != getattr(expected, name):
             raise ManifestMismatch(
-                f"the field {name} of the manifest differs from the ingested version",
+                f"the field {name} of the manifest differs from the ingested version; sign the manifest that the server returns",
                 field=f"envelope.{name}",
             )

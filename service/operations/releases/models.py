@@ -51,7 +51,7 @@ def require(session: Session, name: str) -> store.versions.ModelRow:
     """
     row = store.versions.model(session, name)
     if row is None:
-        raise UnknownModel(f"there is no model {name!r}", field="model")
+        raise UnknownModel(f"there is no model {name!r}; see `graylag model list`", field="model")
     return row
 
 

@@ -66,7 +66,9 @@ def register_blob(session: Session, sha256: str, size: int) -> None:
     if known is None or known.size == size:
         return
     if known.stored:
-        raise Invalid(f"the stored file {sha256} has {known.size} bytes, not {size}", field="size")
+        raise Invalid(
+            f"the stored file {sha256} has {known.size} bytes, not {size}; declare its size", field="size"
+        )
     known.size = size
 
 
@@ -196,7 +198,7 @@ def _require_upload(session: Session, upload_id: UUID, *, lock: bool = False) ->
 def _blob_of(session: Session, upload: store.blobs.UploadRow) -> store.blobs.BlobRow:
     blob = store.blobs.blob(session, upload.sha256)
     if blob is None:
-        raise NotFound("the blob of this upload no longer exists", field="upload_id")
+        raise NotFound("the blob of this upload no longer exists; start the upload again", field="upload_id")
     return blob
 
 

@@ -72,7 +72,7 @@ def require(session: Session, model: str, label: str, *, lock: bool = False) -> 
     row = store.versions.version(session, model, label, lock=lock)
     if row is None:
         models.require(session, model)
-        raise NotFound(f"{model} has no version {label!r}", field="version")
+        raise NotFound(f"{model} has no version {label!r}; see `graylag model show {model}`", field="version")
     return row
 
 
@@ -101,7 +101,7 @@ def submit(
     if version.state in ("ingesting", "ready"):
         return version
     if version.state not in EDITABLE:
-        raise WrongState(f"{model} {label} is {version.state}", state=version.state)
+        raise WrongState(f"{model} {label} is {version.state}; publish another version", state=version.state)
     missing = sorted(
         {c.name for c in all_components(version) if not store.blobs.is_uploaded(session, c.blob)}
     )
@@ -211,7 +211,9 @@ def publisher_manifest(version: store.versions.VersionRow) -> bytes | None:
     if not version.signed_by_publisher:
         return None
     if version.manifest is None:
-        raise WrongState(f"{version.model} {version.label} waits for a manifest signed by its publisher")
+        raise WrongState(
+            f"{version.model} {version.label} waits for a manifest signed by its publisher; submit one"
+        )
     return version.manifest
 
 

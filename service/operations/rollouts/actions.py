@@ -114,7 +114,7 @@ def _activate(
         )
     if row.activated_at is not None:
         raise WrongState(
-            f"it was already activated at {row.activated_at:%Y-%m-%d %H:%M:%S} UTC", state=row.state
+            f"the rollout was already activated at {row.activated_at:%Y-%m-%d %H:%M:%S} UTC", state=row.state
         )
     apply_transition(session, row, "activate", actor=actor, reason=reason, now=now)
 

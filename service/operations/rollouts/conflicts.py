@@ -32,7 +32,7 @@ def require_none(session: Session, row: store.rollouts.RolloutRow) -> None:
             version = "the same version" if other.id == own.id else f"the newer version {other.label}"
             raise RolloutConflict(
                 f"{competitor.name} is {competitor.state} with {version} for {shared}, at the same priority "
-                f"{competitor.priority}: halt {competitor.name}, or give this rollout another priority or cohorts "
+                f"{competitor.priority}; halt {competitor.name}, or give this rollout another priority or cohorts "
                 "that share no device",
                 field="priority",
                 rollout=competitor.name,

@@ -92,7 +92,9 @@ def update(
     """
     found = store.rollouts.rollout(session, row.id, lock=True)
     if found is None or found.state != "draft":
-        raise WrongState("only drafts can be changed", state=found.state if found else "deleted")
+        raise WrongState(
+            "only drafts can be changed; create another rollout", state=found.state if found else "deleted"
+        )
     fresh = build_row(session, declaration, actor=actor, now=now)
     for name in ("model", "version_id", "on_breach", "priority", "policy"):
         setattr(found, name, getattr(fresh, name))

@@ -78,7 +78,7 @@ def resume_class(
     if device_class not in paused:
         names = ", ".join(sorted(paused)) or "none"
         raise NotFound(
-            f"{device_class!r} is not paused in {row.name}; paused device classes: {names}",
+            f"{device_class!r} is not paused in {row.name}; the paused device classes are: {names}",
             field="device_class",
         )
     resumed = {

@@ -26,7 +26,7 @@ def require(session: Session, key: str, *, lock: bool = False) -> store.rollouts
     if row is not None and lock:
         row = store.rollouts.rollout(session, row.id, lock=True)
     if row is None:
-        raise NotFound(f"there is no rollout {key!r}", field="rollout")
+        raise NotFound(f"there is no rollout {key!r}; see `graylag rollout list`", field="rollout")
     return row
 
 

@@ -67,7 +67,7 @@ def require(session: Session, name: str) -> store.templates.TemplateRow:
     """
     row = store.templates.template(session, name)
     if row is None:
-        raise NotFound(f"there is no template {name!r}", field="template")
+        raise NotFound(f"there is no template {name!r}; see `graylag template list`", field="template")
     return row
 
 

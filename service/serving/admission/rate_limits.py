@@ -114,7 +114,7 @@ class RateLimits:
         left = until - time.time()
         if left > 0:
             raise TooMany(
-                f"this {key[0]} sent more than {self._limits[key[0]]} requests",
+                f"this {key[0]} sent more than {self._limits[key[0]]} requests; wait for `retry_after_s` seconds",
                 retry_after_s=max(1, round(left)),
             )
         del self._blocked_until[key]

@@ -145,7 +145,7 @@ class DeviceAuth:
     def _require_mode(self, mode: str) -> None:
         if mode not in self.modes:
             raise Unauthorized(
-                f"this server does not accept {mode} credentials; it accepts: {', '.join(sorted(self.modes))}"
+                f"this server does not accept {mode} credentials; use one of {', '.join(sorted(self.modes))}"
             )
 
     async def _by_device_key(self, token: Jwt, request: AuthRequest) -> DeviceClaims:

@@ -61,7 +61,7 @@ def select_model(snapshot: Snapshot, name: str | None) -> ModelView:
     if len(snapshot.models) > 1:
         raise ModelRequired("this server has several models; name one in `model`", field="model")
     if not snapshot.models:
-        raise UnknownModel("this server has no model yet", field="model")
+        raise UnknownModel("this server has no model yet; publish a version first", field="model")
     return next(iter(snapshot.models.values()))
 
 

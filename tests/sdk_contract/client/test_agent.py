@@ -261,7 +261,9 @@ def test_a_new_enrollment_repairs_a_device_with_corrupt_state(server, enroll, tm
     agent.update()
     for name in ("state.json", "state.copy", "trust.json"):
         (agent._store.directory / name).write_bytes(b"rot")
-    with pytest.raises(StateDamaged, match=r"malformed: Expecting value: line 1 column 1 \(char 0\)"):
+    with pytest.raises(
+        StateDamaged, match=r"malformed: not JSON: Expecting value: line 1 column 1 \(char 0\)"
+    ):
         Agent(agent._store.directory, settings())
     shutil.rmtree(tmp_path / "factory-device")
     again = enroll("v1")

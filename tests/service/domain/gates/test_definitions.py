@@ -76,5 +76,5 @@ def test_an_unknown_metric_is_refused_with_the_known_ones():
         parse_gate({"metric": "mood", "max": 1}, "g", ["own", "load_ms"])
     assert refusal.value.detail == (
         "metric must be one of failure_rate, crash_rate, rollback_rate, timeout_rate, "
-        "load_ms, first_token_ms, tokens_per_s, peak_memory_mb, quality, own."
+        "load_ms, first_token_ms, tokens_per_s, peak_memory_mb, quality, own"
     )

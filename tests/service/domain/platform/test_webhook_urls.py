@@ -69,7 +69,7 @@ def test_http_and_private_addresses_can_be_allowed():
     for url in ("http://127.0.0.1:8080/hook", "http://localhost/", "https://10.0.0.1/"):
         check_url(url, allow_private=True)
     with pytest.raises(
-        InvalidWebhook, match=r"invalid_webhook: The URL must use https\. For development, set"
+        InvalidWebhook, match=r"invalid_webhook: the URL must use https; for development, set"
     ):
         check_url("file:///etc/passwd", allow_private=True)
 

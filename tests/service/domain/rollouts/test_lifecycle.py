@@ -40,7 +40,7 @@ def test_a_verb_leads_to_its_state(state, verb, result):
 @pytest.mark.parametrize("verb", TRANSITIONS)
 @pytest.mark.parametrize("state", sorted(TERMINAL))
 def test_no_verb_applies_in_a_terminal_state(state, verb):
-    with pytest.raises(WrongState, match="wrong_state: This rollout is"):
+    with pytest.raises(WrongState, match="wrong_state: this rollout is"):
         next_state(state, verb)
 
 

@@ -164,7 +164,7 @@ def _clock(minute):
     ("raw", "field", "message"),
     [
         ({"zone": "Mars/Olympus", "daily": [{"start": "01:00", "end": "02:00"}]}, "zone", "Asia/Shanghai"),
-        ({"zone": "", "daily": [{"start": "01:00", "end": "02:00"}]}, "zone", "There is no time zone"),
+        ({"zone": "", "daily": [{"start": "01:00", "end": "02:00"}]}, "zone", "there is no time zone"),
         ({"daily": []}, "daily", "leave windows out"),
         ({"daily": [{"start": "01:00", "end": "01:00"}]}, "daily.0.end", "never opens"),
         ({"daily": [{"start": "01:00", "end": "02:00", "days": []}]}, "daily.0.days", "0 for Monday"),

@@ -203,7 +203,7 @@ def test_only_a_dead_job_can_be_queued_again(engine, notifier, job):
     with (
         database.transaction(engine) as session,
         pytest.raises(
-            WrongState, match="wrong_state: only dead jobs can be queued again; this one is queued"
+            WrongState, match="wrong_state: this job is queued; only dead jobs can be queued again"
         ),
     ):
         jobs.requeue(session, notifier, job, now=NOW)
