@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 PACKAGES := sdk_contract service workers migrations
 ARGS ?=
 
-.PHONY: help setup demo up test check lint format lock bench bench-delta bench-release torture fuzz invariants pacing glp1-apply conformance reference clean
+.PHONY: help setup demo up test check coverage lint format lock bench bench-delta bench-release torture fuzz invariants pacing glp1-apply conformance reference clean
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -32,6 +32,11 @@ test: setup lint  ## All tests, on real servers
 
 check: setup lint  ## Lint, types, import rules, fast tests
 	$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2 --dist worksteal
+
+coverage: setup  ## Fast tests with a coverage report; fails below the figure in pyproject.toml
+	$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/python -m coverage report --format=total
+	@$(BIN)/python -m coverage report --skip-empty > .coverage.txt || { tail -40 .coverage.txt; exit 1; }
 
 lint: setup
 	$(BIN)/ruff check --quiet .

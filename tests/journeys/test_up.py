@@ -19,14 +19,9 @@ FACTS = {
 }
 
 
-def test_ctrl_c_stops_all_processes(open_dir):
+def test_a_killed_service_leaves_no_process_and_keeps_its_data_and_ctrl_c_stops_the_next(open_dir):
     up = start_up(open_dir / "data")
     assert up.facts.keys() >= FACTS
-    assert up.stop(signal.SIGINT) == 0
-
-
-def test_a_killed_service_leaves_no_process_and_keeps_its_data(open_dir):
-    up = start_up(open_dir / "data")
     up.api.call("PUT", "/v1/admin/models/phone", {})
     processes = process_tree(up.process)
     up.stop(signal.SIGKILL)
@@ -36,7 +31,7 @@ def test_a_killed_service_leaves_no_process_and_keeps_its_data(open_dir):
     again = start_up(open_dir / "data")
     assert again.facts["admin_token"] == up.facts["admin_token"]
     assert [model["name"] for model in again.api.call("GET", "/v1/admin/models")] == ["phone"]
-    assert again.stop(signal.SIGTERM) == 0
+    assert again.stop(signal.SIGINT) == 0
 
 
 def test_a_second_service_in_the_same_directory_is_rejected_with_a_hint(up):
