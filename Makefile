@@ -82,7 +82,9 @@ glp1-apply:  ## Build the C patch applier for devices, build/glp1-apply (needs a
 conformance: setup  ## Run the conformance scenarios against the reference client
 	$(BIN)/python -m sdk_contract.conformance --sdk "$(BIN)/python -m sdk_contract.conformance.reference" $(ARGS)
 
-reference: setup  ## Regenerate the reference tables of the documentation from the code
+reference: setup  ## Regenerate schemas, reference tables and the contract's example from the code
+	$(BIN)/python -m sdk_contract.schemas.generate
+	$(BIN)/python -m tests.sdk_contract.readme
 	$(BIN)/python -m tests.service.reference_page
 	$(BIN)/python -m tests.service.api.roles_table
 	$(BIN)/python -m tests.deploy.settings_table

@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def haproxy(api_port, _directory):
     (port,) = free_ports(1)
-    environment = {"GRAYLAG_LISTEN": f"127.0.0.1:{port}", "GRAYLAG_API": f"127.0.0.1:{api_port}"}
+    environment = {"PROXY_LISTEN": f"127.0.0.1:{port}", "PROXY_BACKEND": f"127.0.0.1:{api_port}"}
     command = ["haproxy", "-db", "-f", str(DEPLOY / "haproxy.cfg")]
     process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
     yield port
