@@ -1,1 +1,1 @@
-"""What a device and the server agree on; pure, and the bottom floor of the house."""
+"""What a device and the server agree on; the lowest package, which imports none of the others."""

@@ -1,1 +1,1 @@
-"""Decide and remember: the control plane."""
+"""The control plane: stores versions, decides which device runs which one, and watches the outcomes."""

@@ -1,4 +1,4 @@
-"""Real servers, once per run, shared by all test processes; a database as good as new for each test that asks."""
+"""Real servers, once per run, shared by all test processes; a database reset to its initial state for each test that uses one."""
 
 import json
 import shutil
@@ -16,8 +16,8 @@ from service.infrastructure.embedded import Endpoints, Stack
 from tests.databases import SpareDatabase, administer, database_url, make_template
 
 _KEY = "graylag_endpoints"
-# Nothing here outlives the run, so nothing has to survive a power cut. Nor is anything tidied behind the tests' backs:
-# plans are those of tables that nobody has analyzed, in each test.
+# Nothing here outlives the run, so nothing has to survive a power cut. Autovacuum is off too:
+# every test gets the query plans of tables without statistics.
 _POSTGRES = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -30,7 +30,7 @@ _stack = pytest.StashKey[tuple[Stack, Endpoints]]()
 
 
 def pytest_collection_modifyitems(items):
-    """Whoever asks for a server is marked, so that `make check` can leave it out."""
+    """Mark each test that uses a server, so that `make check` can leave it out."""
     for item in items:
         if "endpoints" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.servers)
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     """In the run's main process: start the servers before the first test process, and tell each where they are."""
-    if node.config.option.markexpr == "not servers":
+    if "not servers" in node.config.option.markexpr:
         return
     if _stack not in node.config.stash:
         node.config.stash[_stack] = _start()
@@ -62,9 +62,9 @@ def _plain_logs():
 @pytest.fixture(scope="session")
 def endpoints(request) -> Iterator[Endpoints]:
     """Where the servers of this run listen."""
-    told = getattr(request.config, "workerinput", {}).get(_KEY)
-    if told:
-        yield Endpoints(**json.loads(told))
+    endpoints_json = getattr(request.config, "workerinput", {}).get(_KEY)
+    if endpoints_json:
+        yield Endpoints(**json.loads(endpoints_json))
         return
     stack, found = _start()
     yield found
@@ -73,7 +73,7 @@ def endpoints(request) -> Iterator[Endpoints]:
 
 @pytest.fixture(scope="session")
 def spare_database(endpoints) -> Iterator[SpareDatabase]:
-    """What the databases of this test process's tests are made of."""
+    """The database that this test process resets for each of its tests."""
     spare = SpareDatabase(endpoints)
     yield spare
     spare.close()

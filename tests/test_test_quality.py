@@ -1,4 +1,4 @@
-"""Rules for the tests themselves: expected errors are told apart, and nothing hopes for time to pass."""
+"""Rules for the tests themselves: expected errors are distinguished, and no test waits for a fixed time."""
 
 import ast
 import builtins

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     )
     s3_public_endpoint: str | None = Field(
         default=None,
-        description="URL of the S3 API for devices and CI, used in presigned URLs; empty for the same as `S3_ENDPOINT`.",
+        description="URL of the S3 API for devices and CI, used in presigned URLs; empty for the same as `GRAYLAG_S3_ENDPOINT`.",
     )
     s3_bucket: str = Field(default="graylag", description="Bucket for weights, patches and manifests.")
     s3_region: str = Field(

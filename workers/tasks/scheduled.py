@@ -67,12 +67,12 @@ def plan_patches(context: WorkerContext) -> None:
     with database.transaction(context.engine) as session:
         if not database.try_advisory_lock(session, _PATCHES_LOCK):
             return
-        asked = planning.request_planned(
+        requested = planning.request_planned(
             session, context.notifier, limit=context.settings.max_patches_per_version, now=now
         )
         retired = planning.retire_unused(session, now=now)
-    if asked or retired:
-        log("patches").info("patches.planned", asked=len(asked), retired=len(retired))
+    if requested or retired:
+        log("patches").info("patches.planned", requested=len(requested), retired=len(retired))
     # A transaction of its own: an unreachable object store must not undo the plan.
     with database.transaction(context.engine) as session:
         if database.try_advisory_lock(session, _PATCHES_LOCK):

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 from sdk_contract.client.cli import commands
 from sdk_contract.wire import AttributeValue
@@ -16,13 +17,13 @@ def build_parser() -> argparse.ArgumentParser:
         "graylag-agent", description="Keep the AI model of this device up to date."
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_enroll(subparsers.add_parser("enroll", help="enroll a device, and create its directory"))
-    _add_update(subparsers.add_parser("update", help="poll once, and install what the server orders"))
-    _add_run(subparsers.add_parser("run", help="poll in the background until stopped"))
-    _add_status(subparsers.add_parser("status", help="show the device's version and state"))
-    _add_health(subparsers.add_parser("health", help="report the health of the version on probation"))
-    _add_set_components(subparsers.add_parser("set-components", help="choose the components to install"))
-    _add_set_attributes(subparsers.add_parser("set-attributes", help="change attributes of the device"))
+    _add_enroll(_subcommand(subparsers, "enroll", "enroll a device, and create its directory"))
+    _add_update(_subcommand(subparsers, "update", "poll once, and install what the server orders"))
+    _add_run(_subcommand(subparsers, "run", "poll in the background until stopped"))
+    _add_status(_subcommand(subparsers, "status", "show the device's version and state"))
+    _add_health(_subcommand(subparsers, "health", "report the health of the version on probation"))
+    _add_set_components(_subcommand(subparsers, "set-components", "choose the components to install"))
+    _add_set_attributes(_subcommand(subparsers, "set-attributes", "change attributes of the device"))
     return parser
 
 
@@ -38,6 +39,13 @@ def parse_attribute(text: str) -> tuple[str, AttributeValue]:
     if value in ("true", "false"):
         return name, value == "true"
     return name, int(value) if re.fullmatch(r"-?\d{1,15}", value, re.ASCII) else value
+
+
+def _subcommand(subparsers: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+    )
+    return parser
 
 
 def _add_enroll(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +105,7 @@ def _add_health(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=commands.report_health)
     _add_device_options(parser)
     _add_activation_options(parser)
-    parser.add_argument("health", choices=["good", "bad"])
+    parser.add_argument("health", choices=["good", "bad"], help="whether the running version works")
     parser.add_argument("--detail", default="", help="reason for bad health, for the operator")
 
 
@@ -110,7 +118,9 @@ def _add_set_components(parser: argparse.ArgumentParser) -> None:
 def _add_set_attributes(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=commands.set_attributes)
     _add_device_options(parser)
-    parser.add_argument("attributes", nargs="+", type=parse_attribute, metavar="NAME=VALUE")
+    parser.add_argument(
+        "attributes", nargs="+", type=parse_attribute, metavar="NAME=VALUE", help="attributes to set"
+    )
 
 
 def _add_device_options(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +154,7 @@ def _add_update_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="S",
-        help="time for a `health` report, seconds (default: none)",
+        help="seconds to wait for a `health` report before rolling back (default: none)",
     )
     add("--low-storage", action="store_true", help="patch files in place; the model cannot run meanwhile")
     add("--metered", action="store_true", help="the network charges by the byte")

@@ -1,4 +1,4 @@
-"""A chat server that follows a rollout without a restart; an OpenAI-compatible endpoint, a tiny local model.
+"""A chat server with an OpenAI-compatible endpoint and a tiny model, which changes its version without a restart.
 
 ```
 python -m sdk_contract.client.examples.chat_server serve --port 8080 &
@@ -7,8 +7,8 @@ graylag-agent run --dir D --poll-now \
   --health-check 'python -m sdk_contract.client.examples.chat_server ask --port 8080'
 ```
 
-The model is a table of which byte follows which (component `backbone`, 65,536 bytes: `table[a][b]` is the weight
-of byte `b` after byte `a`). It stands for any runtime: what matters is `Models`, forty lines around `HotSwap`.
+The model is a table of byte successors (component `backbone`, 65,536 bytes: `table[a][b]` is the weight
+of byte `b` after byte `a`). Replace it by any runtime; `Server` shows how to use `HotSwap`.
 """
 
 import argparse
@@ -42,14 +42,18 @@ class ByteChain:
         return table.reshape(SIDE, SIDE)
 
     def smoke_test(self, loaded: object) -> dict[str, float]:
-        """A table that says nothing after a blank is no model."""
+        """Generate four bytes.
+
+        Raises:
+            ValueError: the model generates nothing.
+        """
         started = time.monotonic()
         if not write(loaded, "a ", 4):
             raise ValueError("the model has nothing to say")
         return {"first_token_ms": (time.monotonic() - started) * 1000 / 4}
 
     def close(self, loaded: object) -> None:
-        """Memory is all that is held."""
+        """Do nothing: the model uses only memory."""
 
 
 def write(table: object, prompt: str, count: int) -> str:
@@ -65,7 +69,7 @@ def write(table: object, prompt: str, count: int) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers on loopback; every request works on a lease."""
+    """Serves requests on loopback; each request holds a lease on one version."""
 
     daemon_threads = True
 
@@ -75,10 +79,10 @@ class Server(ThreadingHTTPServer):
         self.models = HotSwap(ByteChain())
 
     def take_on(self, told: dict[str, Any]) -> dict[str, float]:
-        """Load a version beside the one that answers, try it, and switch.
+        """Load a version beside the current one, test it, and switch.
 
         Raises:
-            ContractError: it is not loadable; the old one goes on answering.
+            ContractError: the version cannot be loaded; the old one stays in use.
         """
         installed = InstalledVersion(
             str(told["model"]),
@@ -94,7 +98,7 @@ class Server(ThreadingHTTPServer):
         """A chat completion in the shape of OpenAI's API.
 
         Raises:
-            NothingLoaded: no version has come yet.
+            NothingLoaded: no version is loaded yet.
         """
         prompt = str(body["messages"][-1]["content"])
         count = min(MAX_TOKENS, int(body.get("max_tokens", 32)))
@@ -133,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing: standard output is for the agent."""
+        """Log nothing: standard output is for the agent."""
 
 
 def call(port: int, path: str, value: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -147,10 +151,14 @@ def call(port: int, path: str, value: dict[str, Any]) -> tuple[int, dict[str, An
         connection.close()
 
 
-def told_by_agent() -> dict[str, Any]:
-    """What `graylag-agent` says in the environment of `--on-activate`."""
+def version_from_environment() -> dict[str, Any]:
+    """The version that `graylag-agent` passes in the environment of `--on-activate`."""
     prefix = "GRAYLAG_COMPONENT_"
-    found = {name.removeprefix(prefix).lower(): path for name, path in os.environ.items() if prefix in name}
+    found = {
+        name.removeprefix(prefix).lower(): path
+        for name, path in os.environ.items()
+        if name.startswith(prefix)
+    }
     return {
         "model": os.environ["GRAYLAG_MODEL"],
         "version": os.environ["GRAYLAG_VERSION"],
@@ -170,7 +178,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     question = {"messages": [{"role": "user", "content": "a "}], "max_tokens": 4}
     path = "/load" if options.what == "load" else "/v1/chat/completions"
-    status, response = call(options.port, path, told_by_agent() if options.what == "load" else question)
+    status, response = call(
+        options.port, path, version_from_environment() if options.what == "load" else question
+    )
     sys.stdout.write(json.dumps(response if status != 200 or options.what == "load" else {}))
     return 0 if status == 200 else 1
 

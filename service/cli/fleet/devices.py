@@ -62,7 +62,7 @@ def clear_failures(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a device retry versions that it has failed too often."""
+    """Let a device retry versions that have failed on it too often."""
     path = f"{BASE}/{quote_segment(device)}/clear-failures"
     with AdminApi.from_environment(url, token) as api:
         cleared = api.call("POST", path, {"model": model, "reason": reason})

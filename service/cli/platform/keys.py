@@ -28,7 +28,7 @@ Roots = Annotated[
     list[str] | None,
     typer.Option(
         "--root",
-        help="PEM file of a root key, or its URI (env:NAME, hv:...). Repeat until the threshold is met.",
+        help="PEM file of a root key, or its URI (env:NAME, or hv:... for HashiCorp Vault). Repeat until the threshold is met.",
     ),
 ]
 Role = Annotated[str, typer.Argument(help=f"One of {', '.join(signing.ROLES)}.")]

@@ -66,8 +66,8 @@ def disable(
 ) -> None:
     """Stop all updates of a model (kill switch).
 
-    No device is offered an update of it from then on (after at most 2 seconds), whatever the state of its
-    rollouts. Devices that are downloading are told to pause at their next poll.
+    After at most 2 seconds no device is offered a version of it, whatever the state of its rollouts. Devices
+    that are downloading pause at their next poll.
     """
     _transition(name, "disable", reason, url, token, as_json=as_json)
 

@@ -83,7 +83,7 @@ def publish(
     signing_key: Annotated[
         list[str] | None,
         typer.Option(
-            help="URI of a publisher key (file:PATH, env:NAME, hv:...); signs the manifest on this machine. Repeat until the threshold is met."
+            help="URI of a publisher key (file:PATH, env:NAME, or hv:... for HashiCorp Vault); signs the manifest on this machine. Repeat until the threshold is met."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")] = False,
@@ -198,7 +198,7 @@ def _component(file: LocalFile) -> dict[str, Any]:
 def _wait_until_ready(
     api: AdminApi, release: Release, console: Console, signers: Sequence[Signer]
 ) -> dict[str, Any]:
-    """Poll until the version is ready; hand in the manifest when the server asks for it."""
+    """Poll until the version is ready; submit the manifest when the server awaits it."""
     path = f"/v1/admin/models/{quote_segment(release.model)}/versions/{quote_segment(release.label)}"
     with console.status("the server hashes, inspects and signs the version"):
         while True:

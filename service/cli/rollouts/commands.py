@@ -30,7 +30,12 @@ def create(
         typer.Option(help="COHORT:PERCENT[:REPORTS]. Repeat for each stage, in order."),
     ] = None,
     max_failure_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Failure rate (0 to 1) above which a --stage halts.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Failure rate (0 to 1) above which the rollout halts; for stages given with --stage.",
+        ),
     ] = 0.05,
     url: UrlOption = None,
     token: TokenOption = None,

@@ -1,4 +1,4 @@
-"""Text output of a rollout's gates: outcome, details and paused device classes."""
+"""Text output of a rollout's gates: status, details and paused device classes."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ def print_gates(gates: dict[str, Any]) -> None:
         for line in _coverage_lines(details):
             typer.echo(line)
         rows = [_gate_row(result) for result in details["gate_results"]]
-        headings = ("gate", "outcome", "value", "bound", "devices", "control", "evidence")
+        headings = ("gate", "status", "value", "bound", "devices", "control", "evidence")
         print_table(headings, rows, empty="this stage has no gates: nothing halts it automatically")
     rows = [
         (metric, *(_arm_cell(arms[arm]) for arm in ("treatment", "control")))
@@ -51,7 +51,7 @@ def _gate_row(result: dict[str, Any]) -> tuple[str, ...]:
     value = result["value"]
     return (
         result["metric"],
-        result["outcome"],
+        result["status"],
         "-" if value is None else f"{value:.4g}",
         f"{result['bound']:.4g}",
         f"{result['reports']:,}",

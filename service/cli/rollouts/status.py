@@ -72,7 +72,7 @@ def status(key: Key, url: UrlOption = None, token: TokenOption = None, as_json: 
 def watch(key: Key, url: UrlOption = None, token: TokenOption = None, as_json: JsonOption = False) -> None:
     """Print each event of a rollout until it ends.
 
-    Exits with status 0 if it completed, and 1 if it was halted, canceled or rolled back.
+    Exits with status 0 if it completed, and 1 if it was halted, cancelled or rolled back.
     """
     shown = 0
     with AdminApi.from_environment(url, token) as api:

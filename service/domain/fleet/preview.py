@@ -70,9 +70,9 @@ class DeviceCounts:
         devices: number of devices.
         bytes: bytes that they download in total.
         silent: how many have not polled lately.
-        waiting: how many would get a patch instead once the patches in the making are ready.
+        waiting_for_patch: how many would get a patch instead once the patches that are being built are ready.
         paths: path -> number of devices.
-        running: running version, None for none -> number of devices.
+        current_versions: running version, None for none -> number of devices.
     """
 
     devices: int = 0

@@ -1,6 +1,6 @@
 """The evaluation of a single gate on the counts so far.
 
-Gates fail closed: without enough reports the outcome is `insufficient_data`. `stage_evaluation` decides what follows.
+Gates fail closed: without enough reports the status is `insufficient_data`. `stage_evaluation` decides what follows.
 """
 
 import math
@@ -16,7 +16,7 @@ from service.domain.gates.outcome_counts import OutcomeCounts
 MIN_FAILURES = 2
 """A single failure is an accident, even if no failure is allowed."""
 
-GateOutcome = Literal["pass", "insufficient_data", "inconclusive", "breach"]
+GateStatus = Literal["pass", "insufficient_data", "inconclusive", "breach"]
 """`inconclusive`: the value is beyond the bound, and the evidence is not convincing yet."""
 CohortClass = tuple[str, str]
 """(cohort, device class): devices are compared with similar devices."""
@@ -28,19 +28,19 @@ class GateResult:
 
     Attributes:
         metric: name of the rate or metric.
-        outcome: the conclusion.
+        status: the conclusion.
         value: the rate, the geometric mean, or the change against control (0.1 for 10 % more); None without data.
         bound: what `value` is compared with.
         reports: number of outcomes, or of devices with the version that reported the metric.
         control: number of control devices that reported the metric.
         evidence: logarithm of the evidence that the bound is exceeded.
         threshold: the evidence that is convincing.
-        summary: one sentence that explains the outcome.
+        summary: one sentence that explains the status.
         device_class: the device class that was evaluated; "" for the whole fleet.
     """
 
     metric: str
-    outcome: GateOutcome
+    status: GateStatus
     value: float | None
     bound: float
     reports: int
@@ -77,12 +77,12 @@ def _evaluate_rate(gate: RateGate, counts: OutcomeCounts, threshold: float) -> G
         summary = f"{gate.metric}: no reports"
         return GateResult(gate.metric, "insufficient_data", None, gate.max, 0, 0, found, threshold, summary)
     rate = failures / reports
-    outcome: GateOutcome = "inconclusive" if rate > gate.max else "pass"
+    status: GateStatus = "inconclusive" if rate > gate.max else "pass"
     if failures >= MIN_FAILURES and found >= threshold:
-        outcome = "breach"
-    relation = "within" if outcome == "pass" else "above"
+        status = "breach"
+    relation = "within" if status == "pass" else "above"
     summary = f"{gate.metric} {failures}/{reports} is {relation} {gate.max:.2%}"
-    return GateResult(gate.metric, outcome, rate, gate.max, reports, 0, found, threshold, summary)
+    return GateResult(gate.metric, status, rate, gate.max, reports, 0, found, threshold, summary)
 
 
 def _evaluate_mean(
@@ -97,10 +97,10 @@ def _evaluate_mean(
     variance = moments.sum_of_squares / (moments.count - 1)
     excess = _sign(gate) * (moments.mean - math.log(gate.bound))
     found = evidence.mean_evidence(excess, variance / moments.count, variance / evidence.TUNED_SAMPLE_SIZE)
-    outcome = _outcome(found, threshold, excess)
+    status = _status(found, threshold, excess)
     value = moments.geometric_mean
-    summary = _summary(gate, outcome, f"{value:.4g} for {moments.count:,} devices")
-    return GateResult(gate.metric, outcome, value, gate.bound, moments.count, 0, found, threshold, summary)
+    summary = _summary(gate, status, f"{value:.4g} for {moments.count:,} devices")
+    return GateResult(gate.metric, status, value, gate.bound, moments.count, 0, found, threshold, summary)
 
 
 def _evaluate_change(
@@ -116,11 +116,11 @@ def _evaluate_change(
     bound = _signed_bound(gate)
     excess = _sign(gate) * (difference - math.log1p(bound))
     found = evidence.mean_evidence(excess, 1 / information, sum(variances) / evidence.TUNED_SAMPLE_SIZE)
-    outcome = _outcome(found, threshold, excess)
+    status = _status(found, threshold, excess)
     change = math.expm1(difference)
     text = f"{change:+.1%} against control ({treatment:,} and {control:,} devices)"
-    summary = _summary(gate, outcome, text)
-    return GateResult(gate.metric, outcome, change, bound, treatment, control, found, threshold, summary)
+    summary = _summary(gate, status, text)
+    return GateResult(gate.metric, status, change, bound, treatment, control, found, threshold, summary)
 
 
 def _weighted_difference(
@@ -144,14 +144,14 @@ def _variance(parts: Sequence[Moments]) -> float:
     return sum(part.sum_of_squares for part in parts) / max(degrees_of_freedom, 1)
 
 
-def _outcome(found: float, threshold: float, excess: float) -> GateOutcome:
+def _status(found: float, threshold: float, excess: float) -> GateStatus:
     if found >= threshold:
         return "breach"
     return "inconclusive" if excess > 0 else "pass"
 
 
-def _summary(gate: MetricGate, outcome: GateOutcome, text: str) -> str:
-    relation = "within" if outcome == "pass" else "above" if gate.bad_direction == "up" else "below"
+def _summary(gate: MetricGate, status: GateStatus, text: str) -> str:
+    relation = "within" if status == "pass" else "above" if gate.bad_direction == "up" else "below"
     bound = _signed_bound(gate)
     limit = f"{bound:+.1%}" if gate.against_control else f"{bound:.4g}"
     return f"{gate.metric} is {text}, {relation} {limit}"

@@ -11,7 +11,7 @@ from typing import Literal
 
 from service.domain.gates import evidence
 from service.domain.gates.definitions import Gate, MetricGate, StageRequirements
-from service.domain.gates.gate_evaluation import GateOutcome, GateResult, evaluate_gate
+from service.domain.gates.gate_evaluation import GateResult, GateStatus, evaluate_gate
 from service.domain.gates.observations import Observations
 from service.domain.gates.outcome_counts import OutcomeCounts
 from service.domain.targeting.device_classes import MAX_DEVICE_CLASSES
@@ -27,7 +27,7 @@ APPROVAL = "approval"
 MIN_OTHER_REPORTS = 20
 """Reports from the other device classes before one class is found to fail instead of the version."""
 
-_BY_SEVERITY: tuple[GateOutcome, ...] = ("breach", "inconclusive")
+_BY_SEVERITY: tuple[GateStatus, ...] = ("breach", "inconclusive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def evaluate_stage(
         rest = rest.without(failing)
     results = _evaluate_gates(stage, rest, ALPHA_FLEET)
     counts = rest.total(stage=stage.index)
-    breaches = [result for result in results if result.outcome == "breach"]
+    breaches = [result for result in results if result.status == "breach"]
     if not version_is_good:
         breaches = breaches or list(failing.values())
     if breaches:
@@ -127,25 +127,25 @@ def _failing_classes(stage: ActiveStage, observations: Observations) -> dict[str
     if len(observations.device_classes) <= 1:
         return {}
     failing = _classes_in_breach(stage, observations, ALPHA_DEVICE_CLASSES / (MAX_DEVICE_CLASSES + 1))
-    if _worst_outcome(stage, observations) != "breach":
+    if _worst_status(stage, observations) != "breach":
         return failing
     # A fault is certain. Less evidence is enough to locate it, but then all gates must pass without it.
-    if _worst_outcome(stage, observations.without(failing)) != "pass":
+    if _worst_status(stage, observations.without(failing)) != "pass":
         failing |= _classes_in_breach(stage, observations.without(failing), evidence.ALPHA)
-    return failing if _worst_outcome(stage, observations.without(failing)) == "pass" else {}
+    return failing if _worst_status(stage, observations.without(failing)) == "pass" else {}
 
 
-def _worst_outcome(stage: ActiveStage, observations: Observations) -> GateOutcome:
-    """Return the worst outcome of the gates; `insufficient_data` counts as `pass`."""
-    outcomes = {result.outcome for result in _evaluate_gates(stage, observations, ALPHA_FLEET)}
-    return next((outcome for outcome in _BY_SEVERITY if outcome in outcomes), "pass")
+def _worst_status(stage: ActiveStage, observations: Observations) -> GateStatus:
+    """Return the worst status of the gates; `insufficient_data` counts as `pass`."""
+    statuses = {result.status for result in _evaluate_gates(stage, observations, ALPHA_FLEET)}
+    return next((status for status in _BY_SEVERITY if status in statuses), "pass")
 
 
 def _classes_in_breach(stage: ActiveStage, observations: Observations, alpha: float) -> dict[str, GateResult]:
     found = {}
     for device_class, own in observations.by_device_class().items():
         results = _evaluate_gates(stage, own, alpha, device_class)
-        breach = next((result for result in results if result.outcome == "breach"), None)
+        breach = next((result for result in results if result.status == "breach"), None)
         if breach is not None:
             found[device_class] = breach
     return found
@@ -176,10 +176,10 @@ def _waits(
         yield _Wait("waits for promote", APPROVAL)
 
 
-def _wait_for_gate(results: Sequence[GateResult], outcome: GateOutcome, suffix: str) -> Iterator[_Wait]:
+def _wait_for_gate(results: Sequence[GateResult], status: GateStatus, suffix: str) -> Iterator[_Wait]:
     for result in results:
-        if result.outcome == outcome:
-            yield _Wait(result.summary + suffix, f"{outcome}:{result.metric}")
+        if result.status == status:
+            yield _Wait(result.summary + suffix, f"{status}:{result.metric}")
 
 
 def _wait_for_sample_ratio(stage: ActiveStage, observations: Observations) -> Iterator[_Wait]:

@@ -48,7 +48,7 @@ class DecisionTime:
 
     Attributes:
         now: the time of the poll.
-        patches_requested_since: a device waits for a patch in the making only if it was requested after this time.
+        patches_requested_since: a device waits for a patch that is being built only if it was requested after this time.
     """
 
     now: datetime

@@ -67,7 +67,7 @@ def evaluate_rollout(
     if barrier is not None and barrier.counter < rollout.version.counter:
         return Decision("behind_barrier", rollout=rollout, stage=stage)
     if device.staged == rollout.version.label:
-        # The device has all bytes already: windows and patches in the making do not matter.
+        # The device has all bytes already: windows and patches that are being built do not matter.
         return _offer(model, rollout, stage, device, replace(time, patches_requested_since=_NEVER))
     windows = rollout.policy.windows
     opening = next_opening(windows, device.attributes, time.now) if windows else None
@@ -83,7 +83,7 @@ def _decide_by_rollouts(
     if current is None or (rolled_back is None and not current.revoked):
         newer = _offer_newer_version(model, index, current, device, time)
         return newer if newer.offered else _offer_missing_components(model, current, device) or newer
-    # The device must leave its version now, so it does not wait for patches in the making.
+    # The device must leave its version now, so it does not wait for patches that are being built.
     now = replace(time, patches_requested_since=_NEVER)
     newer = _offer_newer_version(model, index, current, device, now)
     if newer.offered:

@@ -1,4 +1,4 @@
-"""Which of several refusals a device is told."""
+"""The refusal that a poll returns when several rollouts refuse a device: the most specific one."""
 
 from collections.abc import Iterable
 

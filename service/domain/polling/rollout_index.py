@@ -24,7 +24,7 @@ from_bytes = int.from_bytes
 
 
 class StageTarget(NamedTuple):
-    """A stage that a cohort leads to.
+    """A stage of a cohort.
 
     Attributes:
         position: of the rollout.

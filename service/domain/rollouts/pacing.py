@@ -21,7 +21,7 @@ BURST_MINUTES = 6
 BURST_DIVISOR = 6
 """Any five minutes take at most this fraction of the hour's bytes: 1 / 6."""
 DOWNLOAD_SLOT_WAIT = timedelta(minutes=1)
-"""When a device asks again that found all download slots taken; the end of a download cannot be predicted."""
+"""Time to the next poll of a device that found all download slots taken; the end of a download cannot be predicted."""
 MIN_RETRY_SPREAD = timedelta(minutes=15)
 """Devices that were refused are spread over at least this time."""
 
@@ -48,7 +48,7 @@ class PacingBudget:
     reserved_by_minute: dict[datetime, int] = field(default_factory=dict)
 
     def reserve(self, size: int, now: datetime) -> RetryWindow | None:
-        """Reserve a download slot and `size` bytes; if there is no room, reserve nothing and return when to retry."""
+        """Reserve a download slot and `size` bytes; if a limit is reached, reserve nothing and return when to retry."""
         waits = [wait for wait in (self._wait_for_slot(), self._wait_for_bytes(size, now)) if wait]
         if waits:
             longest = max(waits)
@@ -73,19 +73,19 @@ class PacingBudget:
         fits_at = max(fits_hour_at, fits_burst_at)
         return fits_at - now if fits_at > now else None
 
-    def _fits_at(self, room: int, minutes: int, now: datetime) -> datetime:
-        """Return when the last `minutes` clock minutes will contain at most `room` bytes if nothing is added."""
+    def _fits_at(self, available: int, minutes: int, now: datetime) -> datetime:
+        """Return when the last `minutes` clock minutes will contain at most `available` bytes if nothing is added."""
         since = minute_of(now) - (minutes - 1) * MINUTE
         recent = sorted((minute, size) for minute, size in self.bytes_by_minute.items() if minute >= since)
         total = sum(size for _, size in recent)
         fits_at = now
         for minute, size in recent:
-            if total <= room:
+            if total <= available:
                 break
             total -= size
             fits_at = max(fits_at, minute + minutes * MINUTE)
-        # If there is no room without any earlier offer, this offer alone is larger than the budget.
-        return fits_at if total <= room else now + minutes * MINUTE
+        # If the bytes do not fit without any earlier offer, this offer alone is larger than the budget.
+        return fits_at if total <= available else now + minutes * MINUTE
 
 
 def require_feasible(pacing: Pacing, largest_download: int) -> None:

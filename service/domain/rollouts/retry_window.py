@@ -1,10 +1,10 @@
-"""When a device that was told "not now" should poll again."""
+"""When a refused device should poll again."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 MAX_POLL_LATENESS = 0.2
-"""Devices may wait up to this share longer than they are told (see "Time" in the contract)."""
+"""Devices may wait up to this share longer than `next_poll_s` (see "Time" in the contract)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Clause:
         path: where the clause stands: the cohort, then the path through its rule.
         test: the test as its author wrote it.
         matches: whether the device passes; below `not` the test is shown as written, so the device should fail it.
-        seen: the value of the attribute; None if the device has none.
+        value: the value of the attribute; None if the device has none.
     """
 
     path: str

@@ -104,7 +104,7 @@ def change_status(
 def clear_failures(
     session: Session, device_id: str, model: str | None, *, actor: str, reason: str, now: datetime
 ) -> Sequence[str]:
-    """Let a device retry versions that it has failed too often; return the affected models.
+    """Let a device retry versions that have failed on it too often; return the affected models.
 
     Raises:
         UnknownDevice: there is no such device.

@@ -171,8 +171,8 @@ def _source(query: _Query, grouping: Grouping, model: str | None) -> str:
     ]
     if model is None:
         return f"from devices d {' '.join(joins)}"
-    asked = "from installations i join devices d on d.id = i.device_id"
-    return f"{asked} {' '.join(joins)} where i.model = {query.bind(model)}"
+    from_clause = "from installations i join devices d on d.id = i.device_id"
+    return f"{from_clause} {' '.join(joins)} where i.model = {query.bind(model)}"
 
 
 def _columns(query: _Query, grouping: Grouping, model: str | None) -> list[str]:
@@ -207,7 +207,7 @@ def _code(query: _Query, key: GroupingKey) -> str:
 
 
 def _band(query: _Query, salt: str, cuts: Sequence[int]) -> str:
-    """The number of cuts at or below the bucket of a device (`domain.targeting.rules.bucket` in SQL).
+    """The number of cuts at or below the bucket of a device (`service.domain.targeting.buckets.bucket` in SQL).
 
     The first eight bytes of the digest become a signed number with the top bit inverted, which is 2^63 too small.
     2^63 is 5808 modulo 10000. Adding it back this way lets the digest appear, and be computed, only once.

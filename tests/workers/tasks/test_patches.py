@@ -52,7 +52,7 @@ def test_devices_get_the_full_file_when_the_patch_cannot_be_built(live):
     assert failed["state"] == "failed"
     actors.roll_out(live, "r", "v2")
     answer = actors.enroll(live).poll("v1", accepts=["glp1", "full"])
-    assert [way["format"] for way in answer["downloads"][0]["options"]] == ["full"]
+    assert [option["format"] for option in answer["downloads"][0]["options"]] == ["full"]
 
 
 def test_a_patch_is_requested_once_per_pair_of_files(live):

@@ -65,9 +65,9 @@ class InlineDigest:
 
 
 class PrefetchDigest:
-    """By a thread, from the beginning on: what only one process can do does not keep the other cores waiting.
+    """Computed ahead by a thread, so that encoder processes do not wait for the hash.
 
-    Hashing and reading go without the interpreter's lock. The whole file is read once more than by `DigestAlong`.
+    Hashing and reading release the interpreter's lock. The whole file is read once more than by `InlineDigest`.
     """
 
     def __init__(self, source: RangeReader) -> None:

@@ -77,8 +77,8 @@ def test_memory_does_not_grow_with_the_model(server, enroll, low_storage):
     server.target = "v2"
     arguments = [*COMMAND, str(agent._store.directory), str(int(low_storage))]
     done = subprocess.run(arguments, stdout=subprocess.PIPE, check=True)
-    status, way, took, before, peak = json.loads(done.stdout)
-    assert (status, way) == ("updated", "glp1")
+    status, download_format, took, before, peak = json.loads(done.stdout)
+    assert (status, download_format) == ("updated", "glp1")
     above = (peak - before) / 1024
     sys.stdout.write(
         f"{size // MEBI} MiB, in place {low_storage}: {above:.0f} MiB above idle, {took:.1f} s\n"

@@ -100,7 +100,7 @@ def test_devices_wait_a_limited_time_for_a_patch_that_is_being_built(live, v1, d
     actors.write(live, "update patches set created_at = now() - interval '1 day'")
     actors.refresh(live)
     late = device.poll("v1", accepts=["glp1", "full"])
-    assert [way["format"] for way in late["downloads"][0]["options"]] == ["full"]
+    assert [option["format"] for option in late["downloads"][0]["options"]] == ["full"]
 
 
 def test_a_poll_must_name_the_model_if_there_are_several(live, device):

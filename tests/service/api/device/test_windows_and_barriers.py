@@ -75,9 +75,9 @@ def test_the_holdout_is_offered_nothing_even_after_the_rollout_is_completed(live
     roll_out(live, "r", "v1", policy={"holdout_percent": 50})
     salt = actors.rows(live, "select salt from rollouts")[0]["salt"]
     names = [f"h{number}" for number in range(40)]
-    held_out = next(name for name in names if bucket(salt, name) >= 5000)
+    excluded = next(name for name in names if bucket(salt, name) >= 5000)
     included = next(name for name in names if bucket(salt, name) < 5000)
-    control, treatment = enroll(live, held_out), enroll(live, included)
+    control, treatment = enroll(live, excluded), enroll(live, included)
     assert poll_and_explain(live, control)["reason"] == "in_holdout"
     assert poll_and_explain(live, treatment)["need_update"]
     ok(act(live, "r", "promote", "enough"))

@@ -20,8 +20,8 @@ any_counts = st.builds(OutcomeCounts, numbers, numbers, numbers, numbers, number
 @settings(deadline=None)
 def test_a_successful_report_never_causes_a_breach(counts, metric, bound):
     better = counts.plus(OutcomeCounts(committed=1))
-    if evaluate_gate(RateGate(metric, bound), better, {}, 0.05).outcome == "breach":
-        assert evaluate_gate(RateGate(metric, bound), counts, {}, 0.05).outcome == "breach"
+    if evaluate_gate(RateGate(metric, bound), better, {}, 0.05).status == "breach":
+        assert evaluate_gate(RateGate(metric, bound), counts, {}, 0.05).status == "breach"
 
 
 LOAD_MS = MetricGate("load_ms", "up", 100.0, against_control=False)
@@ -33,36 +33,36 @@ def moments(value, count):
     return Moments(count, count * number, count * number * number)
 
 
-def outcome_of(gate, treatment, control=()):
+def status_of(gate, treatment, control=()):
     control = control or Moments()
-    return evaluate_gate(gate, OutcomeCounts(), {("c", "s"): ArmMoments(treatment, control)}, 0.05).outcome
+    return evaluate_gate(gate, OutcomeCounts(), {("c", "s"): ArmMoments(treatment, control)}, 0.05).status
 
 
 def test_a_metric_gate_needs_enough_values():
-    assert outcome_of(LOAD_MS, moments(5000, 99)) == "insufficient_data"
-    assert outcome_of(LOAD_MS, moments(5000, 100)) == "breach"
-    assert outcome_of(replace(LOAD_MS, min_values=20), moments(5000, 20)) == "breach"
+    assert status_of(LOAD_MS, moments(5000, 99)) == "insufficient_data"
+    assert status_of(LOAD_MS, moments(5000, 100)) == "breach"
+    assert status_of(replace(LOAD_MS, min_values=20), moments(5000, 20)) == "breach"
 
 
 def test_a_mean_can_be_bounded_above_or_below():
-    assert outcome_of(LOAD_MS, moments(50, 500)) == "pass"
+    assert status_of(LOAD_MS, moments(50, 500)) == "pass"
     slow = replace(LOAD_MS, bad_direction="down", bound=8.0)
-    assert (outcome_of(slow, moments(4, 500)), outcome_of(slow, moments(16, 500))) == ("breach", "pass")
+    assert (status_of(slow, moments(4, 500)), status_of(slow, moments(16, 500))) == ("breach", "pass")
 
 
 def test_a_mean_slightly_beyond_its_bound_is_inconclusive():
     wide = moments(50, 100).plus(moments(220, 100))
-    assert outcome_of(LOAD_MS, wide) == "inconclusive"
+    assert status_of(LOAD_MS, wide) == "inconclusive"
 
 
 def test_a_change_is_compared_with_control():
     gate = MetricGate("load_ms", "up", 0.1, against_control=True)
-    assert outcome_of(gate, moments(130, 400), moments(100, 400)) == "breach"
-    assert outcome_of(gate, moments(104, 400), moments(100, 400)) == "pass"
-    assert outcome_of(gate, moments(130, 400), moments(100, 99)) == "insufficient_data"
+    assert status_of(gate, moments(130, 400), moments(100, 400)) == "breach"
+    assert status_of(gate, moments(104, 400), moments(100, 400)) == "pass"
+    assert status_of(gate, moments(130, 400), moments(100, 99)) == "insufficient_data"
     worse = MetricGate("quality", "down", 0.02, against_control=True)
-    assert outcome_of(worse, moments(0.7, 400), moments(0.9, 400)) == "breach"
-    assert outcome_of(worse, moments(0.9, 400), moments(0.7, 400)) == "pass"
+    assert status_of(worse, moments(0.7, 400), moments(0.9, 400)) == "breach"
+    assert status_of(worse, moments(0.9, 400), moments(0.7, 400)) == "pass"
 
 
 def test_devices_are_compared_within_their_class():
@@ -73,7 +73,7 @@ def test_devices_are_compared_within_their_class():
         ("c", "fast"): ArmMoments(moments(100, 900), moments(100, 110)),
     }
     found = evaluate_gate(gate, OutcomeCounts(), values, 0.05)
-    assert found.outcome == "pass"
+    assert found.status == "pass"
     assert found.value == pytest.approx(0, abs=1e-9)
     assert (found.reports, found.control) == (1010, 1010)
 
@@ -101,7 +101,7 @@ def breach_share(change, gate, per_arm=2000, runs=400, evaluate_every=20):
             for n in range(evaluate_every, per_arm + 1, evaluate_every)
         )
         breaches += any(
-            evaluate_gate(gate, OutcomeCounts(), {("c", "s"): both}, ALPHA_FLEET).outcome == "breach"
+            evaluate_gate(gate, OutcomeCounts(), {("c", "s"): both}, ALPHA_FLEET).status == "breach"
             for both in observed
         )
     return breaches / runs

@@ -95,7 +95,7 @@ def test_a_poll_that_misses_a_patch_requests_it_waits_and_gets_it(released):
     released.run_jobs()
     refresh(released)
     answer = device.poll("v1", accepts=FORMS)
-    assert [way["format"] for way in answer["downloads"][0]["options"]] == FORMS
+    assert [option["format"] for option in answer["downloads"][0]["options"]] == FORMS
     assert len(states(released)) == len(set(states(released)))
 
 
