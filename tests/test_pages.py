@@ -27,6 +27,7 @@ PAGES = sorted(
 HISTORY = ROOT / "CHANGELOG.md"
 """It may name what no longer exists."""
 OTHER_VARIABLES = {"GRAYLAG_KEY_PASSPHRASE", "GRAYLAG_URL", "GRAYLAG_TOKEN", "GRAYLAG_ENROLLMENT_TOKEN"}
+CODE_PATH = re.compile(r"`((?:service|workers|sdk_contract|tests|migrations|deploy)/[\w./*-]+)`")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -104,3 +105,9 @@ def test_every_make_target_exists(page):
     targets = set(re.findall(r"^([a-z0-9-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text_of(page), re.MULTILINE))
     assert named <= targets
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if CODE_PATH.search(text_of(page))], ids=str)
+def test_every_path_in_backticks_exists(page):
+    paths = {path for path in CODE_PATH.findall(text_of(page)) if not re.search(r"NAME|NNNN|\*", path)}
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
