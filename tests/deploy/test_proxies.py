@@ -63,10 +63,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def haproxy(api_port, _directory):
+def haproxy(api_port, directory, dead_port=None):
     (port,) = free_ports(1)
     environment = {"PROXY_LISTEN": f"127.0.0.1:{port}", "PROXY_BACKEND": f"127.0.0.1:{api_port}"}
-    command = ["haproxy", "-db", "-f", str(DEPLOY / "haproxy.cfg")]
+    text = (DEPLOY / "haproxy.cfg").read_text()
+    if dead_port:
+        line = '    server api1 "${PROXY_BACKEND}" maxconn 32\n'
+        text = text.replace(line, f"{line}    server api2 127.0.0.1:{dead_port} maxconn 32\n")
+    (directory / "haproxy.cfg").write_text(text)
+    command = ["haproxy", "-db", "-f", str(directory / "haproxy.cfg")]
     process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
     yield port
     process.terminate()
@@ -74,12 +79,15 @@ def haproxy(api_port, _directory):
 
 
 @contextmanager
-def nginx(api_port, directory):
+def nginx(api_port, directory, dead_port=None):
     (port,) = free_ports(1)
     site = (DEPLOY / "nginx.conf").read_text()
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace(
         "127.0.0.1:8000", f"127.0.0.1:{api_port}"
     )
+    if dead_port:
+        line = f"    server 127.0.0.1:{api_port} max_fails=0;\n"
+        site = site.replace(line, f"{line}    server 127.0.0.1:{dead_port} max_fails=0;\n")
     (directory / "site.conf").write_text(site)
     temporary = "".join(
         f"{kind}_temp_path {directory}/{kind};"
@@ -112,14 +120,21 @@ def api():
 
 @pytest.fixture(params=PROXIES)
 def client(request, api, tmp_path):
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    with PROXIES[request.param](api.server_address[1], tmp_path) as port:
+    with connected(request.param, api, tmp_path) as client:
+        yield client
+
+
+@contextmanager
+def connected(name, api, directory, dead_port=None):
+    """A client of a running proxy in front of `api`, and of a process that has died."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    with PROXIES[name](api.server_address[1], directory, dead_port) as port:
         limits = httpx2.Limits(max_connections=None)
         with httpx2.Client(
             base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_S, limits=limits
         ) as client:
-            wait_until(lambda: is_ready(client), f"{request.param} to answer")
+            wait_until(lambda: is_ready(client), f"{name} to answer")
             yield client
 
 
@@ -161,3 +176,11 @@ def test_the_api_sees_the_address_of_the_client_last(client, api):
     api.resume.set()
     assert poll(client).status_code == 200
     assert {address.split(",")[-1].strip() for address in api.forwarded} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_dead_api_process_costs_no_request(name, api, tmp_path):
+    api.resume.set()
+    (dead_port,) = free_ports(1)
+    with connected(name, api, tmp_path, dead_port) as client:
+        assert {poll(client).status_code for _ in range(20)} == {200}
