@@ -17,26 +17,29 @@ def test_a_port_in_use_is_rejected_before_anything_is_started(tmp_path: Path) ->
 
 
 @pytest.fixture
-def hangup() -> Iterator[None]:
-    previous = signal.getsignal(signal.SIGHUP)
+def terminal_signals() -> Iterator[None]:
+    """Signals as in a terminal, whatever the run of the tests was started with."""
+    previous = {
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
     yield
-    signal.signal(signal.SIGHUP, previous)
+    for number, handler in previous.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.usefixtures("terminal_signals")
 def test_a_terminating_signal_ends_the_block_without_an_error(number: signal.Signals) -> None:
     passed = False
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with terminating_signals():
-            signal.raise_signal(number)
-            passed = True
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
+    with terminating_signals():
+        signal.raise_signal(number)
+        passed = True
     assert not passed
 
 
-def test_a_hangup_stays_ignored_under_nohup(hangup) -> None:
+@pytest.mark.usefixtures("terminal_signals")
+def test_a_hangup_stays_ignored_under_nohup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with terminating_signals():
         signal.raise_signal(signal.SIGHUP)
