@@ -63,6 +63,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
+def running(command, **environment):
+    """A proxy that ends with the block, also when the test fails."""
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+@contextmanager
 def haproxy(api_port, directory, dead_port=None):
     (port,) = free_ports(1)
     environment = {"PROXY_LISTEN": f"127.0.0.1:{port}", "PROXY_BACKEND": f"127.0.0.1:{api_port}"}
@@ -72,10 +83,8 @@ def haproxy(api_port, directory, dead_port=None):
         text = text.replace(line, f"{line}    server api2 127.0.0.1:{dead_port} maxconn 32\n")
     (directory / "haproxy.cfg").write_text(text)
     command = ["haproxy", "-db", "-f", str(directory / "haproxy.cfg")]
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
-    yield port
-    process.terminate()
-    process.wait(PATIENCE_S)
+    with running(command, **environment):
+        yield port
 
 
 @contextmanager
@@ -99,10 +108,8 @@ def nginx(api_port, directory, dead_port=None):
         f"http {{ access_log off; {temporary} include {directory}/site.conf; }}"
     )
     command = ["nginx", "-p", str(directory), "-e", f"{directory}/error.log", "-c", f"{directory}/nginx.conf"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    yield port
-    process.terminate()
-    process.wait(PATIENCE_S)
+    with running(command):
+        yield port
 
 
 PROXIES = {"haproxy": haproxy, "nginx": nginx}

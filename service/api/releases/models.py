@@ -1,19 +1,15 @@
 """Routes of models."""
 
-from typing import Annotated
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Path
-
-from sdk_contract.documents import Name
 from service.api.dependencies import Now, Publisher, ReadOnly, ReleaseManager, Transaction, Viewer
 from service.api.middleware.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
+from service.api.releases.path_parameters import ModelName
 from service.api.schemas.base import ModelBody, ModelView, ReasonBody
 from service.operations.releases import models
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES, route_class=IdempotentRoute)
-
-ModelName = Annotated[Name, Path(description="Name of the model.")]
 
 
 @router.get("/models", summary="List the models")

@@ -1,19 +1,15 @@
 """Routes of patches and of the patch plan."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 
-from sdk_contract.documents import Label, Name
 from service.api.dependencies import Config, Now, ReadOnly, Viewer
 from service.api.problems import RESPONSES
+from service.api.releases.path_parameters import ModelName, VersionLabel
 from service.api.schemas.base import PatchView, View
 from service.operations.patching import patches, planning
 from service.operations.releases import versions
-
-ModelName = Annotated[Name, Path(description="Name of the model.")]
-VersionLabel = Annotated[Label, Path(description="Label of the version.")]
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES)
 

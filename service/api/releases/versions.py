@@ -1,10 +1,7 @@
 """Routes of versions."""
 
-from typing import Annotated
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Path
-
-from sdk_contract.documents import Label, Name
 from service.api.dependencies import (
     Config,
     Notifier,
@@ -19,6 +16,7 @@ from service.api.dependencies import (
 from service.api.middleware.idempotency import IdempotentRoute
 from service.api.problems import RESPONSES
 from service.api.releases.mappers import version_declaration
+from service.api.releases.path_parameters import ModelName, VersionLabel
 from service.api.schemas.base import (
     ManifestBody,
     ReasonBody,
@@ -30,9 +28,6 @@ from service.operations.releases.views import version_view
 from service.operations.rollouts import actions
 
 router = APIRouter(prefix="/v1/admin", tags=["versions"], responses=RESPONSES, route_class=IdempotentRoute)
-
-ModelName = Annotated[Name, Path(description="Name of the model.")]
-VersionLabel = Annotated[Label, Path(description="Label of the version.")]
 
 
 @router.get("/models/{model}/versions", summary="List the versions of a model")

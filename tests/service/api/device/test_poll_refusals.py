@@ -3,10 +3,9 @@
 import json
 from datetime import UTC, datetime
 
-import pytest
-
 from sdk_contract.wire import MAX_BODY
 from service.infrastructure.tokens import AccessTokens
+from tests.service.api.device.weights import NEW, OLD
 from tests.service.support import actors
 from tests.service.support.actors import (
     Device,
@@ -16,26 +15,8 @@ from tests.service.support.actors import (
     publish,
     refused,
     roll_out,
-    set_up_once,
     stage,
 )
-from tests.workers.delta.layouts.writers import safetensors
-
-OLD = safetensors({"w": ("I8", [20_000], bytes(range(250)) * 80)})
-
-NEW = safetensors({"w": ("I8", [20_000], bytes(range(250)) * 79 + bytes(250))})
-
-
-@pytest.fixture
-@set_up_once
-def v1(live):
-    """A service with one published version."""
-    publish(live, "v1", OLD)
-
-
-@pytest.fixture
-def device(live):
-    return enroll(live)
 
 
 def test_every_refusal_has_a_reason_code(live, v1, device):

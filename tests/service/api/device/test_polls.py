@@ -4,11 +4,10 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from sdk_contract.documents import Manifest, PatchDescriptor, TrustBundle, payload_digest
 from sdk_contract.patch import apply_patch
 from service.infrastructure.tokens import AccessTokens
+from tests.service.api.device.weights import NEW, OLD
 from tests.service.support import actors
 from tests.service.support.actors import (
     enroll,
@@ -16,26 +15,8 @@ from tests.service.support.actors import (
     ok,
     publish,
     roll_out,
-    set_up_once,
     stage,
 )
-from tests.workers.delta.layouts.writers import safetensors
-
-OLD = safetensors({"w": ("I8", [20_000], bytes(range(250)) * 80)})
-
-NEW = safetensors({"w": ("I8", [20_000], bytes(range(250)) * 79 + bytes(250))})
-
-
-@pytest.fixture
-@set_up_once
-def v1(live):
-    """A service with one published version."""
-    publish(live, "v1", OLD)
-
-
-@pytest.fixture
-def device(live):
-    return enroll(live)
 
 
 def test_a_minimal_client_needs_three_fields_of_the_response(live, device):
